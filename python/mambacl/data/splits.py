@@ -1,0 +1,51 @@
+"""Meta-splits: which classes are for meta-training, for choosing, and for the one look at the end."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from mambacl.errors import InvalidValueError
+
+Split = Literal["train", "validation", "test"]
+
+
+def split_by_hash(codepoints: Sequence[int], sizes: Mapping[Split, int], salt: str) -> dict[Split, list[int]]:
+    """Splits classes by the hash of their code points.
+
+    Classes are ranked by `sha256(f"{salt}:{codepoint}")` and dealt out in the order of `sizes`. So a
+    split depends on no generator, library version or order of the data.
+
+    Args:
+        codepoints: One distinct number per class.
+        sizes: Classes per split; they sum to `len(codepoints)`.
+        salt: Names the split; another salt gives another one.
+
+    Returns:
+        For each split the positions of its classes in `codepoints`, ascending.
+
+    Raises:
+        InvalidValueError: If the sizes do not sum to the number of classes, or a code point stands twice.
+
+    Example:
+        >>> splits = split_by_hash([0x4E00, 0x4E01, 0x4E03], {"train": 2, "test": 1}, salt="demo")
+        >>> {split: len(classes) for split, classes in splits.items()}
+        {'train': 2, 'test': 1}
+    """
+    if sum(sizes.values()) != len(codepoints):
+        raise InvalidValueError(
+            f"split_by_hash: `sizes` must sum to the number of classes, {len(codepoints)}, got {dict(sizes)}"
+        )
+    if len(set(codepoints)) != len(codepoints):
+        raise InvalidValueError("split_by_hash: `codepoints` must be distinct, got one twice")
+    ranked = sorted(
+        range(len(codepoints)),
+        key=lambda position: hashlib.sha256(f"{salt}:{codepoints[position]}".encode()).digest(),
+    )
+    splits: dict[Split, list[int]] = {}
+    first = 0
+    for split, size in sizes.items():
+        splits[split] = sorted(ranked[first : first + size])
+        first += size
+    return splits

@@ -1,0 +1,285 @@
+"""The learner: an `nn.Module` around the engine, with a state and two verbs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mambacl import _core
+from mambacl.config import ClassTarget, LearnerConfig
+from mambacl.episodes import Episode
+from mambacl.errors import InvalidValueError
+from mambacl.state import LAYER_STATES, Keys, LearnerState, Trace
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeOutput:
+    """What a learner makes of a batch of episodes.
+
+    Attributes:
+        loss: The objective and the weighted regulariser, a number to differentiate.
+        objective: The mean loss over all queries, a number.
+        penalty: The regulariser before its weight, a number; None where it is off.
+        output: Logits by label, (batch, Q, vocab), or vectors, (batch, Q, dim).
+        accuracy: The share of queries whose largest logit among the labels observed is right; None
+            for vector targets.
+        vocabulary_accuracy: The same over the whole vocabulary.
+    """
+
+    loss: Tensor
+    objective: Tensor
+    penalty: Tensor | None
+    output: Tensor
+    accuracy: Tensor | None
+    vocabulary_accuracy: Tensor | None
+
+
+class Learner(nn.Module):
+    """MambaCL: a sequence model that learns from a stream by reading it (arXiv:2412.00776).
+
+    Parameters and buffers are PyTorch's own, named as in mamba-ssm; the engine computes with them.
+
+    Args:
+        config: The settings.
+        seed: Of the first values of the parameters.
+
+    Raises:
+        ConfigError: If a setting is out of its range.
+
+    Example:
+        >>> import torch, mambacl
+        >>> config = mambacl.LearnerConfig(mambacl.VectorEncoder(dim=8), d_model=32)
+        >>> learner = mambacl.Learner(config).eval()
+        >>> state = learner.init_state()
+        >>> x, y = torch.randn(1, 6, 8), torch.tensor([[0, 0, 1, 1, 2, 2]])
+        >>> state = learner.observe(state, x, y)
+        >>> learner.predict(state, x).shape
+        torch.Size([1, 6, 64])
+    """
+
+    def __init__(self, config: LearnerConfig | None = None, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config or LearnerConfig()
+        self._engine = _core.Learner(self.config.to_json())
+        self._places: list[tuple[nn.Module, str]] = []
+        self._undecayed: set[str] = set()
+        schema = self._engine.schema()
+        for (name, _, role), value in zip(schema, self._engine.initial(seed), strict=True):
+            self._register(name, role, value)
+
+    def _register(self, name: str, role: str, value: Tensor) -> None:
+        *path, leaf = name.split(".")
+        module: nn.Module = self
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, nn.Module())
+            module = module.get_submodule(part)
+        if role == "buffer":
+            module.register_buffer(leaf, value)
+        else:
+            module.register_parameter(leaf, nn.Parameter(value))
+            if role == "undecayed":
+                self._undecayed.add(name)
+        self._places.append((module, leaf))
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Groups for an optimiser: biases, norms, A_log, D and delta's bias are not decayed.
+
+        Args:
+            weight_decay: Of the other parameters.
+
+        Returns:
+            Two groups, as `torch.optim` takes them.
+        """
+        decayed = [p for name, p in self.named_parameters() if name not in self._undecayed]
+        undecayed = [p for name, p in self.named_parameters() if name in self._undecayed]
+        return [
+            {"params": decayed, "weight_decay": weight_decay},
+            {"params": undecayed, "weight_decay": 0.0},
+        ]
+
+    def init_state(
+        self, batch_size: int = 1, *, seed: int = 0, codebook: Tensor | None = None
+    ) -> LearnerState:
+        """The state before any example.
+
+        Args:
+            batch_size: Streams, when no codebook is given.
+            seed: Of the codebooks that are drawn when none is given; stream i depends on (seed, i).
+            codebook: The symbol of each label, (batch, vocab) int64, each row a permutation.
+
+        Returns:
+            A state of as many streams.
+
+        Raises:
+            ShapeError, DtypeError, InvalidValueError: If the codebook or the batch size do not fit.
+        """
+        if isinstance(self.config.target, ClassTarget) and codebook is None:
+            codebook = _core.draw_codebook(self.config.target.vocab, seed, batch_size).to(self.device)
+        if codebook is not None:
+            batch_size = len(codebook)
+        return self._state(self._engine.initial_state(self._tensors(), batch_size, codebook))
+
+    def observe(self, state: LearnerState, x: Tensor, y: Tensor) -> LearnerState:
+        """Reads labelled examples, in order. At once, in pieces or one by one comes to the same.
+
+        Args:
+            state: Of the streams so far; it stays as it is.
+            x: Inputs, (batch, n, ...).
+            y: Labels, (batch, n) int64, each below the vocabulary; or vectors, (batch, n, dim).
+
+        Returns:
+            The state after the examples.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: If an argument does not fit the learner or the state.
+            InvalidValueError: If x or y hold NaN, or a label lies outside the vocabulary.
+        """
+        return self._state(self._engine.observe(self._tensors(), _plain(state), x, y))
+
+    def observe_traced(self, state: LearnerState, x: Tensor, y: Tensor) -> tuple[LearnerState, Trace]:
+        """As `observe`, for meta-training: the encoder normalises with the statistics of these very
+        examples and updates its running ones.
+
+        Args:
+            state: Of the streams so far; it stays as it is.
+            x: Inputs, (batch, n, ...).
+            y: Labels, (batch, n) int64; or vectors, (batch, n, dim).
+
+        Returns:
+            The state after the examples, and the trace that `predict` and `associate` take.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError, InvalidValueError: As `observe`.
+        """
+        after, (moments, keys) = self._engine.observe_traced(self._tensors(), _plain(state), x, y)
+        trace = Trace(tuple(moments), tuple(None if key is None else Keys(*key) for key in keys))
+        return self._state(after), trace
+
+    def predict(
+        self, state: LearnerState, x: Tensor, trace: Trace | None = None, *, chunk_size: int | None = None
+    ) -> Tensor:
+        """Answers queries, each alone, from a state that stays as it is.
+
+        Args:
+            state: Of the streams.
+            x: Inputs, (batch, Q, ...).
+            trace: Of the stream, in meta-training.
+            chunk_size: Queries answered at a time, to bound memory; None for all.
+
+        Returns:
+            Logits by label, (batch, Q, vocab), over the whole vocabulary; mask with `state.seen` for the
+            labels observed. Or vectors, (batch, Q, dim).
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: If an argument does not fit the learner or the state.
+            InvalidValueError: If the state has seen no example, x holds NaN, or `chunk_size` is below 1.
+        """
+        if chunk_size is not None and chunk_size < 1:
+            raise InvalidValueError(f"predict: argument `chunk_size` must be at least 1, got {chunk_size}")
+        tensors, plain, plain_trace = self._tensors(), _plain(state), _plain_trace(trace)
+        chunks = [x] if chunk_size is None else x.split(chunk_size, dim=1)
+        outputs = [self._engine.predict(tensors, plain, chunk, plain_trace) for chunk in chunks]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+
+    def associate(self, state: LearnerState, x: Tensor, trace: Trace) -> list[Tensor | None]:
+        """What queries are associated with: the distribution that the regulariser guides.
+
+        Args:
+            state: After the stream.
+            x: Inputs of queries, (batch, Q, ...).
+            trace: Of the stream.
+
+        Returns:
+            For each layer, (batch, heads, Q, tokens) with rows that sum to 1, tokens in the order x_1, y_1,
+            x_2, ...; None for layers that the regulariser does not look at.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError, InvalidValueError: As `predict`.
+        """
+        plain_trace = _plain_trace(trace)
+        return self._engine.associate(self._tensors(), _plain(state), x, plain_trace)
+
+    def forward(self, episode: Episode, step: int = 0) -> EpisodeOutput:
+        """Lives through a batch of episodes: observe, predict, measure.
+
+        In training mode the encoder uses and updates the statistics of the streams, and the regulariser
+        is on. In evaluation mode nothing changes.
+
+        Args:
+            episode: Episodes, on the learner's device.
+            step: The training step, for a regulariser that ends.
+
+        Returns:
+            Loss, outputs and accuracies.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError, InvalidValueError: If the episodes do not fit.
+        """
+        codebook = episode.codebook if isinstance(self.config.target, ClassTarget) else None
+        tensors = (
+            episode.train_x,
+            episode.train_y,
+            episode.test_x,
+            episode.test_y,
+            codebook,
+            episode.train_task,
+            episode.test_task,
+        )
+        return EpisodeOutput(*self._engine.run(self._tensors(), tensors, step if self.training else None))
+
+    def loss(self, output: Tensor, y: Tensor) -> Tensor:
+        """The mean loss over queries: cross-entropy, mean squared error, or 1 - cos, by the target.
+
+        Args:
+            output: Of `predict`, (batch, Q, width).
+            y: Labels, (batch, Q) int64; or vectors, (batch, Q, dim).
+
+        Returns:
+            A number.
+
+        Raises:
+            TorchError: If shapes do not fit.
+        """
+        return self._engine.loss(output, y)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters lie."""
+        return next(self.parameters()).device
+
+    def _tensors(self) -> list[Tensor]:
+        """Parameters and buffers in the engine's order, looked up at each call: `functional_call`,
+        `.to()` and optimisers replace them."""
+        return [getattr(module, name) for module, name in self._places]
+
+    def _state(self, state: tuple[int, list[Tensor]]) -> LearnerState:
+        examples, tensors = state
+        labels: tuple[Tensor | None, ...] = (None, None)
+        if isinstance(self.config.target, ClassTarget):
+            labels, tensors = tuple(tensors[:2]), tensors[2:]
+        layer_state = LAYER_STATES[self.config.mixer.kind]
+        each = len(tensors) // self.config.n_layer
+        layers = tuple(layer_state(*tensors[i : i + each]) for i in range(0, len(tensors), each))
+        return LearnerState(examples, labels[0], labels[1], layers)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_engine"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._engine = _core.Learner(self.config.to_json())
+
+
+def _plain(state: LearnerState) -> tuple[int, list[Tensor]]:
+    return state.examples, state.tensors()
+
+
+def _plain_trace(trace: Trace | None) -> Any:
+    if trace is None:
+        return None
+    keys = [None if key is None else (key.features, key.log_weight) for key in trace.keys]
+    return list(trace.moments), keys

@@ -1,0 +1,77 @@
+"""Checks of an operation's arguments that the engine cannot make: types, torch's devices, lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mambacl.errors import DeviceError, InvalidValueError
+
+
+def check_types(op: str, required: Mapping[str, object], optional: Mapping[str, object]) -> None:
+    """Checks that arguments are tensors, the optional ones tensors or None; reads nothing of them.
+
+    Args:
+        op: The operation, for the message.
+        required: Arguments that must be there, by name.
+        optional: Arguments that may be None, by name.
+
+    Raises:
+        TypeError: For the first argument that is no tensor.
+    """
+    for name, argument in required.items():
+        if not isinstance(argument, Tensor):
+            raise TypeError(f"{op}: argument `{name}` must be a torch.Tensor, got {type(argument).__name__}")
+    for name, argument in optional.items():
+        if not (argument is None or isinstance(argument, Tensor)):
+            got = type(argument).__name__
+            raise TypeError(f"{op}: argument `{name}` must be a torch.Tensor or None, got {got}")
+
+
+def check_devices(op: str, arguments: Mapping[str, Tensor | None], supported: tuple[str, ...] | None) -> None:
+    """Checks that all tensors lie on the first one's device, and that the operation runs there.
+
+    Args:
+        op: The operation, for the message.
+        arguments: The arguments by name, the leading one first.
+        supported: The types of device with a kernel; None when any will do.
+
+    Raises:
+        DeviceError: For the first tensor that does not fit.
+    """
+    (leading_name, leading), *_ = arguments.items()
+    assert leading is not None
+    device = leading.device
+    if supported is not None and device.type not in supported:
+        raise DeviceError(
+            f"{op}: argument `{leading_name}` must be on a device with a kernel ({', '.join(supported)}), "
+            f"got {device}; mambacl.ops.reference.{op} runs anywhere"
+        )
+    for name, tensor in arguments.items():
+        if tensor is not None and tensor.device != device:
+            raise DeviceError(
+                f"{op}: argument `{name}` must be on device {device}, as `{leading_name}`, got {tensor.device}"
+            )
+
+
+def check_lengths(op: str, lengths: Tensor | None, length: int) -> None:
+    """Checks that lengths lie in [0, length], where that needs no waiting for a device.
+
+    Args:
+        op: The operation, for the message.
+        lengths: Lengths of the sequences, (batch) int64, or None.
+        length: The length they are padded to.
+
+    Raises:
+        InvalidValueError: If one lies outside.
+    """
+    if lengths is None or lengths.device.type != "cpu" or lengths.numel() == 0:
+        return
+    low, high = (int(bound) for bound in torch.aminmax(lengths))
+    if low < 0 or high > length:
+        raise InvalidValueError(
+            f"{op}: argument `lengths` must be between 0 and the sequence length {length}, "
+            f"got values from {low} to {high}"
+        )

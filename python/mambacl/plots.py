@@ -1,0 +1,141 @@
+"""Figures. Each function draws on axes that it is given or makes, and returns them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from mambacl.evaluate import Scores
+from mambacl.train import History
+
+LINES = ("-", "--", ":", "-.")
+"""Line styles, so that curves stay apart without colour."""
+
+
+def learning_curves(
+    runs: Mapping[str, Sequence[History]], ax: Axes | None = None, *, window: int = 50
+) -> Axes:
+    """Training accuracy against steps: a line for the mean over seeds, a band from lowest to highest.
+
+    Args:
+        runs: Histories of the seeds of each run, by the run's name; of equal length within a run.
+        ax: To draw on; None for a new figure.
+        window: Steps that accuracy is averaged over.
+
+    Returns:
+        The axes.
+    """
+    ax = _axes(ax)
+    for (name, histories), line in zip(runs.items(), LINES * len(runs), strict=False):
+        curves = [history.accuracy(window) for history in histories]
+        steps = [step for step, _ in curves[0]]
+        values = np.array([[value for _, value in curve] for curve in curves])  # (seeds, steps)
+        (drawn,) = ax.plot(steps, values.mean(0), line, label=name)
+        if len(curves) > 1:
+            ax.fill_between(steps, values.min(0), values.max(0), color=drawn.get_color(), alpha=0.2)
+    ax.set(xlabel="training steps", ylabel=f"training accuracy (mean of {window} steps)", ylim=(0, 1))
+    ax.legend()
+    return ax
+
+
+def accuracy_bars(
+    scores: Mapping[str, Scores], ax: Axes | None = None, *, chance: float | None = None
+) -> Axes:
+    """Accuracy of several predictors on the same episodes, with 95 % intervals over episodes.
+
+    Args:
+        scores: By name, in the order drawn.
+        ax: To draw on; None for a new figure.
+        chance: Accuracy of guessing, drawn as a line; None for no line.
+
+    Returns:
+        The axes.
+    """
+    ax = _axes(ax)
+    names = list(scores)
+    means = [scores[name].mean for name in names]
+    errors = [scores[name].interval for name in names]
+    ax.barh(names, means, xerr=errors, color="0.7", edgecolor="black", capsize=3)
+    for row, mean in enumerate(means):
+        ax.text(0.02, row, f"{mean:.3f}", va="center")
+    if chance is not None:
+        ax.axvline(chance, color="black", linestyle=":", label="chance")
+        ax.legend(loc="lower right")
+    ax.set(xlabel="accuracy on unseen classes", xlim=(0, 1))
+    ax.invert_yaxis()
+    return ax
+
+
+def episode_images(
+    train_x: Tensor, test_x: Tensor, test_y: Tensor, answers: Tensor, ax: Axes | None = None, *, tasks: int
+) -> Axes:
+    """One episode as pictures: a row for each task, its stream on the left, its queries on the right,
+    with the label answered under each query ("x" before a wrong one).
+
+    Args:
+        train_x: (T, channels, height, width), task after task.
+        test_x: (Q, channels, height, width), task after task.
+        test_y: (Q) int64.
+        answers: (Q) int64.
+        ax: To draw on; None for a new figure.
+        tasks: Rows.
+
+    Returns:
+        The axes.
+    """
+    ax = _axes(ax)
+    shots, queries = len(train_x) // tasks, len(test_x) // tasks
+    side = train_x.shape[-1]
+    gap = side // 2
+    canvas = np.full((tasks * (side + gap), (shots + queries) * side + 2 * gap), np.nan)
+    for row in range(tasks):
+        top = row * (side + gap)
+        for column in range(shots + queries):
+            images, index = (
+                (train_x, row * shots + column)
+                if column < shots
+                else (test_x, row * queries + column - shots)
+            )
+            left = column * side + (2 * gap if column >= shots else 0)
+            canvas[top : top + side, left : left + side] = images[index].float().mean(0).numpy()
+        for query in range(queries):
+            index = row * queries + query
+            answer, label = int(answers[index]), int(test_y[index])
+            text = str(answer) if answer == label else f"x {answer}"
+            centre = (shots + query + 0.5) * side + 2 * gap
+            ax.text(centre, top + side + gap / 2, text, ha="center", va="center", fontsize=7)
+        ax.text(-gap, top + side / 2, str(row), ha="center", va="center")
+    ax.imshow(-canvas, cmap="gray", interpolation="nearest")
+    ax.set_axis_off()
+    ax.set_title("stream, one task a row" + " " * 30 + "queries and answers", fontsize=9)
+    return ax
+
+
+def association_map(association: Tensor, ax: Axes | None = None, *, boundaries: Sequence[float] = ()) -> Axes:
+    """What queries are associated with.
+
+    Args:
+        association: (Q, tokens), rows that sum to 1.
+        ax: To draw on; None for a new figure.
+        boundaries: Tokens at which tasks begin, drawn as lines.
+
+    Returns:
+        The axes.
+    """
+    ax = _axes(ax)
+    image = ax.imshow(association.numpy(), cmap="gray_r", aspect="auto", interpolation="nearest", vmin=0)
+    for boundary in boundaries:
+        ax.axvline(boundary - 0.5, color="black", linewidth=0.5)
+    ax.set(xlabel="tokens of the stream: x, y, x, y, …", ylabel="queries, task after task")
+    ax.figure.colorbar(image, ax=ax, label="association")
+    return ax
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    return plt.subplots(layout="constrained")[1]

@@ -1,0 +1,153 @@
+//! Batch normalisation whose statistics come from the stream alone.
+//!
+//! Ordinary batch normalisation over an episode's examples and queries together lets queries affect
+//! one another, and labels of a batch leak through its statistics. Here the moments are those of the
+//! examples that are read; queries are normalised with them, in training and after it.
+
+use crate::error::{Error, Result};
+use crate::params::{Init, Path};
+use tch::{Kind, Tensor};
+
+const EPSILON: f64 = 1e-5;
+/// Share of a batch's moments in the running ones.
+const MOMENTUM: f64 = 0.1;
+
+/// Mean and variance of each channel, (channels).
+#[derive(Debug)]
+pub struct Moments {
+    /// Mean.
+    pub mean: Tensor,
+    /// Variance, biased: divided by the number of values.
+    pub variance: Tensor,
+}
+
+/// Which moments normalise, and what becomes of the batch's own.
+pub enum Statistics<'a> {
+    /// The running moments; nothing changes. For use after training.
+    Running,
+    /// The batch's moments, which are recorded here and blended into the running ones. For reading
+    /// a stream in training.
+    Batch(&'a mut Vec<Moments>),
+    /// Moments recorded from a stream, taken in order. For queries in training.
+    Recorded(std::slice::Iter<'a, Moments>),
+}
+
+impl<'a> Statistics<'a> {
+    /// Moments that a stream left.
+    pub fn recorded(moments: &'a [Moments]) -> Self {
+        Self::Recorded(moments.iter())
+    }
+}
+
+/// A linear map without bias, followed by batch normalisation.
+pub struct Normalised {
+    /// The linear map, (channels, ...).
+    weight: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+}
+
+impl Normalised {
+    /// Binds a map of the given shape, whose first axis is the channels, and its norm.
+    ///
+    /// # Errors
+    /// When a tensor does not fit.
+    pub fn new(path: &Path, name: &str, shape: &[i64]) -> Result<Self> {
+        let channels = &shape[..1];
+        let norm = path.sub("norm");
+        let fan_in = shape[1..].iter().product();
+        Ok(Self {
+            weight: path.sub(name).parameter("weight", shape, Init::fan_in(fan_in))?,
+            norm_weight: norm.undecayed("weight", channels, Init::Constant(1.0))?,
+            norm_bias: norm.undecayed("bias", channels, Init::Constant(0.0))?,
+            running_mean: norm.buffer("running_mean", channels, Init::Constant(0.0))?,
+            running_var: norm.buffer("running_var", channels, Init::Constant(1.0))?,
+        })
+    }
+
+    /// Applies the map, (x, weight, bias) -> (n, channels, ...), and normalises the result.
+    ///
+    /// # Errors
+    /// When recorded moments are missing.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        statistics: &mut Statistics,
+        map: impl Fn(&Tensor, &Tensor, Option<&Tensor>) -> Tensor,
+    ) -> Result<Tensor> {
+        match statistics {
+            Statistics::Batch(recorded) => {
+                let y = map(x, &self.weight, None);
+                let moments = moments(&y);
+                self.update(&moments, y.numel() as i64 / y.size()[1]);
+                let (scale, shift) = self.affine(&moments.mean, &moments.variance);
+                recorded.push(moments);
+                let (scale, shift) = (by_channel(&scale, &y), by_channel(&shift, &y));
+                Ok(shift.addcmul(&y, &scale))
+            }
+            Statistics::Running => Ok(self.folded(x, &self.running_mean, &self.running_var, map)),
+            Statistics::Recorded(moments) => {
+                let Some(moments) = moments.next() else {
+                    let reason = "has fewer moments than the encoder has norms".into();
+                    return Err(Error::Config { field: "trace".into(), reason });
+                };
+                Ok(self.folded(x, &moments.mean, &moments.variance, map))
+            }
+        }
+    }
+
+    /// With moments known beforehand the norm is part of the map: one pass over the data less.
+    fn folded(
+        &self,
+        x: &Tensor,
+        mean: &Tensor,
+        variance: &Tensor,
+        map: impl Fn(&Tensor, &Tensor, Option<&Tensor>) -> Tensor,
+    ) -> Tensor {
+        let (scale, shift) = self.affine(mean, variance);
+        let axes = vec![1; self.weight.dim() - 1];
+        let weight = &self.weight * scale.view(&[&[-1], &axes[..]].concat()[..]);
+        map(x, &weight, Some(&shift))
+    }
+
+    /// The norm as y -> scale y + shift.
+    fn affine(&self, mean: &Tensor, variance: &Tensor) -> (Tensor, Tensor) {
+        let scale = &self.norm_weight * (variance + EPSILON).rsqrt();
+        let shift = &self.norm_bias - mean * &scale;
+        (scale, shift)
+    }
+
+    fn update(&self, moments: &Moments, values: i64) {
+        tch::no_grad(|| {
+            // As PyTorch: the running variance is the unbiased one.
+            let unbiased = values as f64 / (values - 1).max(1) as f64;
+            let mut mean = self.running_mean.shallow_clone();
+            let mut variance = self.running_var.shallow_clone();
+            let _ = mean.lerp_(&moments.mean, MOMENTUM);
+            let _ = variance.lerp_(&(&moments.variance * unbiased), MOMENTUM);
+        });
+    }
+}
+
+/// The moments of each channel of (n, channels, ...).
+///
+/// By sums of values and of squares: `var_mean` and its derivative take more than twice as long on a
+/// CPU. What is normalised here has a mean of the order of its deviation, so little cancels.
+fn moments(y: &Tensor) -> Moments {
+    let y = y.unsqueeze(-1).flatten(2, -1); // (n, channels, places)
+    let values = (y.size()[0] * y.size()[2]) as f64;
+    let total = |by_place: Tensor| by_place.sum_dim_intlist(0, false, None::<Kind>) / values;
+    let mean = total(y.sum_dim_intlist(-1, false, None::<Kind>));
+    let squares = total(y.norm_scalaropt_dim(2.0, [-1], false).square());
+    let variance = (squares - mean.square()).clamp_min(0.0);
+    Moments { mean, variance }
+}
+
+/// (channels) as an axis of (n, channels, ...).
+fn by_channel(values: &Tensor, y: &Tensor) -> Tensor {
+    let mut shape = vec![1; y.dim()];
+    shape[1] = -1;
+    values.view(&shape[..])
+}

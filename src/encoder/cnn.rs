@@ -1,0 +1,91 @@
+//! A small convolutional network: 3x3 convolutions of stride 2, then a linear map to `d_model`.
+
+use super::batch_norm::{Normalised, Statistics};
+use crate::error::{Error, Result};
+use crate::params::Path;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// The settings of the image encoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CnnConfig {
+    /// Channels of the images: 1 for grey, 3 for colour.
+    pub in_channels: i64,
+    /// Height and width of the images in pixels.
+    pub image_size: i64,
+    /// Channels after each convolution, each of which halves height and width.
+    pub channels: Vec<i64>,
+}
+
+impl Default for CnnConfig {
+    fn default() -> Self {
+        Self { in_channels: 1, image_size: 32, channels: vec![32, 64, 128] }
+    }
+}
+
+/// The image encoder with its tensors bound.
+pub struct Cnn {
+    in_channels: i64,
+    image_size: i64,
+    convolutions: Vec<Normalised>,
+    projection: Normalised,
+}
+
+impl Cnn {
+    /// Binds the encoder's tensors.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a tensor does not fit.
+    pub fn new(path: &Path, config: &CnnConfig, d_model: i64) -> Result<Self> {
+        let refuse =
+            |field: &str, reason: String| Err(Error::Config { field: format!("encoder.{field}"), reason });
+        if config.in_channels < 1 || config.image_size < 1 {
+            let (field, size) = if config.in_channels < 1 {
+                ("in_channels", config.in_channels)
+            } else {
+                ("image_size", config.image_size)
+            };
+            return refuse(field, format!("must be at least 1, got {size}"));
+        }
+        if config.channels.is_empty() || config.channels.iter().any(|&channels| channels < 1) {
+            let got = &config.channels;
+            return refuse("channels", format!("must be a list of positive sizes, got {got:?}"));
+        }
+        let (mut before, mut side) = (config.in_channels, config.image_size);
+        let mut convolutions = Vec::new();
+        for (index, &channels) in config.channels.iter().enumerate() {
+            let path = path.sub("layers").sub(index);
+            convolutions.push(Normalised::new(&path, "conv", &[channels, before, 3, 3])?);
+            (before, side) = (channels, (side + 1) / 2);
+        }
+        let shape = [d_model, before * side * side];
+        Ok(Self {
+            in_channels: config.in_channels,
+            image_size: config.image_size,
+            convolutions,
+            projection: Normalised::new(&path.sub("projection"), "linear", &shape)?,
+        })
+    }
+
+    /// (channels, height, width)
+    pub fn input_shape(&self) -> Vec<i64> {
+        vec![self.in_channels, self.image_size, self.image_size]
+    }
+
+    /// Encodes images, (n, channels, height, width), as (n, d_model).
+    ///
+    /// # Errors
+    /// When recorded moments are missing.
+    pub fn forward(&self, images: &Tensor, statistics: &mut Statistics) -> Result<Tensor> {
+        let mut x = images.shallow_clone();
+        for convolution in &self.convolutions {
+            let map = |x: &Tensor, weight: &Tensor, bias: Option<&Tensor>| {
+                x.conv2d(weight, bias, [2, 2], [1, 1], [1, 1], 1)
+            };
+            x = convolution.forward(&x, statistics, map)?.relu();
+        }
+        let map = |x: &Tensor, weight: &Tensor, bias: Option<&Tensor>| x.linear(weight, bias);
+        self.projection.forward(&x.flatten(1, -1), statistics, map)
+    }
+}

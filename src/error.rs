@@ -1,0 +1,46 @@
+//! What can go wrong, as one enum with fields; the Python face maps each kind to an exception.
+
+/// A result whose error is [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything the engine can refuse or fail at.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An argument has a shape the operation cannot take.
+    #[error("{op}: argument `{argument}` must have shape {expected}, got {got:?}")]
+    Shape { op: &'static str, argument: String, expected: String, got: Vec<i64> },
+
+    /// An argument has an element type the operation cannot take.
+    #[error("{op}: argument `{argument}` must have dtype {expected}, got {got}")]
+    Dtype { op: &'static str, argument: String, expected: String, got: String },
+
+    /// Arguments of one call lie on different devices, or on one without a kernel.
+    #[error("{op}: argument `{argument}` must be on device {expected}, got {got}")]
+    Device { op: &'static str, argument: String, expected: String, got: String },
+
+    /// An argument has the right form and a value that makes no sense.
+    #[error("{op}: argument `{argument}` must be {expected}, got {got}")]
+    Value { op: &'static str, argument: String, expected: String, got: String },
+
+    /// A configuration field is out of its range, or contradicts another.
+    #[error("configuration: `{field}` {reason}")]
+    Config { field: String, reason: String },
+
+    /// A parameter or buffer that the model's schema declares was not given.
+    #[error("parameters: `{name}` is missing")]
+    MissingParameter { name: String },
+
+    /// The kernel behind an operation failed.
+    #[error("{op}: {reason}")]
+    Kernel { op: &'static str, reason: String },
+
+    /// libtorch raised an error.
+    #[error("torch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+/// What a caught panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}

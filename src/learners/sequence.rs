@@ -1,0 +1,272 @@
+//! MambaCL: a sequence model as a continual learner (arXiv:2310.11952, arXiv:2412.00776).
+//!
+//! A stream is read as the tokens x_1, y_1, x_2, y_2, …; a query is a token x that continues the
+//! state, and its answer is read there. With a state-space mixer the state has a fixed size.
+
+use super::state::{Labels, State};
+use super::validate;
+use crate::backbone::Backbone;
+use crate::encoder::{Encoder, EncoderConfig, Moments, Statistics};
+use crate::error::{Error, Result};
+use crate::mixers::{Association, Keys, MixerConfig, Queries};
+use crate::params::{Path, Schema};
+use crate::selectivity::SelectivityConfig;
+use crate::target::{Target, TargetConfig};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// The settings of a sequence learner.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SequenceConfig {
+    /// Numbers in a token.
+    pub d_model: i64,
+    /// Blocks of the backbone.
+    pub n_layer: i64,
+    /// From inputs to tokens.
+    pub encoder: EncoderConfig,
+    /// Targets as tokens and answers.
+    pub target: TargetConfig,
+    /// The layer that mixes along the stream.
+    pub mixer: MixerConfig,
+    /// The regulariser of meta-training; none when absent.
+    #[serde(default)]
+    pub selectivity: Option<SelectivityConfig>,
+}
+
+impl SequenceConfig {
+    /// The parameters and buffers of the model.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn schema(&self) -> Result<Schema> {
+        self.check()?;
+        Schema::of(|path| SequenceLearner::new(path, self))
+    }
+
+    /// Binds a learner to lent tensors, in the schema's order.
+    ///
+    /// # Errors
+    /// When tensors are missing or do not fit.
+    pub fn bind(&self, schema: &Schema, tensors: &[Tensor]) -> Result<SequenceLearner> {
+        schema.bind(tensors, |path| SequenceLearner::new(path, self))
+    }
+
+    fn check(&self) -> Result<()> {
+        for (field, size) in [("d_model", self.d_model), ("n_layer", self.n_layer)] {
+            if size < 1 {
+                let reason = format!("must be at least 1, got {size}");
+                return Err(Error::Config { field: field.into(), reason });
+            }
+        }
+        self.selectivity.as_ref().map_or(Ok(()), |selectivity| selectivity.check(self.n_layer))
+    }
+
+    /// The association that the regulariser wants of each layer.
+    fn associations(&self) -> Vec<Option<Association>> {
+        match &self.selectivity {
+            Some(selectivity) => selectivity.associations(self.n_layer),
+            None => self.no_associations(),
+        }
+    }
+
+    fn no_associations(&self) -> Vec<Option<Association>> {
+        vec![None; self.n_layer as usize]
+    }
+}
+
+/// What reading a stream in training leaves for its queries and the regulariser. It grows with the
+/// stream and is no part of the state.
+pub struct Trace {
+    /// The moments of the encoder's norms, which queries are normalised with.
+    pub moments: Vec<Moments>,
+    /// What the tokens are found by, for each layer that the regulariser looks at.
+    pub keys: Vec<Option<Keys>>,
+}
+
+/// Answers to queries.
+pub struct Prediction {
+    /// Logits by label, (batch, Q, vocab), or vectors, (batch, Q, dim).
+    pub output: Tensor,
+    /// What the queries look for, for each layer that the regulariser looks at; in training.
+    pub queries: Vec<Option<Queries>>,
+}
+
+/// A sequence learner with its tensors bound.
+pub struct SequenceLearner {
+    config: SequenceConfig,
+    encoder: Encoder,
+    target: Target,
+    backbone: Backbone,
+}
+
+impl SequenceLearner {
+    /// Binds all tensors.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a tensor does not fit.
+    pub fn new(path: &Path, config: &SequenceConfig) -> Result<Self> {
+        Ok(Self {
+            config: config.clone(),
+            encoder: Encoder::new(&path.sub("encoder"), &config.encoder, config.d_model)?,
+            target: Target::new(path, &config.target, config.d_model)?,
+            backbone: Backbone::new(&path.sub("backbone"), &config.mixer, config.d_model, config.n_layer)?,
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &SequenceConfig {
+        &self.config
+    }
+
+    /// The names of a layer's state tensors, in order.
+    pub fn state_names(&self) -> &'static [&'static str] {
+        self.backbone.state_names()
+    }
+
+    /// The state before any example. A classifier takes a codebook, int64 (batch, vocab), which also
+    /// says the batch; another learner the batch alone.
+    ///
+    /// # Errors
+    /// When a classifier has no codebook, or it is not a permutation in each row.
+    pub fn initial_state(&self, batch: i64, codebook: Option<&Tensor>) -> Result<State> {
+        let op = "init_state";
+        if batch < 1 {
+            let (expected, got) = ("at least 1".into(), batch.to_string());
+            return Err(Error::Value { op, argument: "batch".into(), expected, got });
+        }
+        let labels = match (self.config.target.vocab(), codebook) {
+            (Some(vocab), Some(codebook)) => {
+                validate::codebook(op, codebook, vocab, self.target.options().1)?;
+                if codebook.size()[0] != batch {
+                    let expected = format!("(batch = {batch}, vocab = {vocab})");
+                    let got = codebook.size();
+                    return Err(Error::Shape { op, argument: "codebook".into(), expected, got });
+                }
+                Some(Labels::unseen(codebook.shallow_clone()))
+            }
+            (Some(vocab), None) => {
+                let expected = format!("a tensor of shape (batch, {vocab}) for a classifier");
+                let got = "None".into();
+                return Err(Error::Value { op, argument: "codebook".into(), expected, got });
+            }
+            (None, _) => None,
+        };
+        Ok(State { examples: 0, labels, layers: self.backbone.initial_states(batch) })
+    }
+
+    /// Reads examples in order: x (batch, n, input shape...), y labels int64 (batch, n) or vectors
+    /// (batch, n, dim). Reading at once, in pieces or one by one comes to the same.
+    ///
+    /// # Errors
+    /// When shapes, element types, devices or labels do not fit.
+    pub fn observe(&self, state: &State, x: &Tensor, y: &Tensor) -> Result<State> {
+        self.check_examples(state, x, y)?;
+        let inputs = self.encoder.encode(x, Statistics::Running)?;
+        Ok(self.read(state, &inputs, y, &self.config.no_associations())?.0)
+    }
+
+    /// As [`SequenceLearner::observe`], for training: the encoder normalises with the moments of
+    /// these examples and updates its running ones, and the trace goes to the queries.
+    ///
+    /// # Errors
+    /// As [`SequenceLearner::observe`].
+    pub fn observe_traced(&self, state: &State, x: &Tensor, y: &Tensor) -> Result<(State, Trace)> {
+        self.check_examples(state, x, y)?;
+        let mut moments = Vec::new();
+        let inputs = self.encoder.encode(x, Statistics::Batch(&mut moments))?;
+        let (state, keys) = self.read(state, &inputs, y, &self.config.associations())?;
+        Ok((state, Trace { moments, keys }))
+    }
+
+    /// Answers queries, x (batch, Q, input shape...), each alone, from a state that stays as it is.
+    /// With the trace of the stream, as training needs it.
+    ///
+    /// # Errors
+    /// When shapes, element types or devices do not fit; when the state has seen no example.
+    pub fn predict(&self, state: &State, x: &Tensor, trace: Option<&Trace>) -> Result<Prediction> {
+        let op = "predict";
+        if state.examples == 0 {
+            let argument = "state".into();
+            let expected = "a state that has observed examples".into();
+            return Err(Error::Value { op, argument, expected, got: "an initial state".into() });
+        }
+        let (shape, options) = (self.encoder.input_shape(), self.target.options());
+        validate::inputs(op, x, state.batch(), &shape, options)?;
+        let (statistics, associations) = match trace {
+            Some(trace) => (Statistics::recorded(&trace.moments), self.config.associations()),
+            None => (Statistics::Running, self.config.no_associations()),
+        };
+        let inputs = self.encoder.encode(x, statistics)?;
+        let (outputs, queries) = self.backbone.answer(&inputs, &state.layers, &associations)?;
+        let mut output = self.target.answer(&outputs);
+        if let Some(labels) = &state.labels {
+            // From logits of symbols to logits of labels.
+            let size = output.size();
+            let symbols = labels.codebook.unsqueeze(1).expand(&size[..], false);
+            output = output.gather(2, &symbols, false);
+        }
+        Ok(Prediction { output, queries })
+    }
+
+    fn check_examples(&self, state: &State, x: &Tensor, y: &Tensor) -> Result<()> {
+        let op = "observe";
+        let options = self.target.options();
+        let batch = state.batch();
+        validate::inputs(op, x, batch, &self.encoder.input_shape(), options)?;
+        self.check_targets(op, y, batch, x.size()[1])
+    }
+
+    /// Checks targets of `n` examples or queries of each stream.
+    ///
+    /// # Errors
+    /// When the shape, element type or device does not fit, or a label lies outside the vocabulary.
+    pub fn check_targets(&self, op: &'static str, y: &Tensor, batch: i64, n: i64) -> Result<()> {
+        let options = self.target.options();
+        match self.config.target.vocab() {
+            Some(vocab) => validate::labels(op, y, [batch, n], vocab, options.1),
+            None => validate::vectors(op, y, [batch, n, self.config.target.width()], options),
+        }
+    }
+
+    /// Reads encoded examples, (batch, n, d_model), with their targets.
+    fn read(
+        &self,
+        state: &State,
+        inputs: &Tensor,
+        y: &Tensor,
+        associations: &[Option<Association>],
+    ) -> Result<(State, Vec<Option<Keys>>)> {
+        let (labels, tokens) = match &state.labels {
+            Some(labels) => {
+                let symbols = labels.codebook.gather(1, y, false);
+                (Some(labels.with(y)), self.target.embed(&symbols))
+            }
+            None => (None, self.target.embed(y)),
+        };
+        // x_1, y_1, x_2, y_2, …: (batch, 2n, d_model)
+        let stream = Tensor::stack(&[inputs, &tokens], 2).flatten(1, 2);
+        let (layers, keys) = self.backbone.observe(stream, &state.layers, associations)?;
+        let examples = state.examples + y.size()[1];
+        Ok((State { examples, labels, layers }, keys))
+    }
+}
+
+impl Prediction {
+    /// The answer among the labels seen so far, int64 (batch, Q): the primary prediction of a
+    /// classifier.
+    pub fn argmax_seen(&self, seen: &Tensor) -> Tensor {
+        let unseen = seen.logical_not().unsqueeze(1);
+        self.output.masked_fill(&unseen, f64::NEG_INFINITY).argmax(-1, false)
+    }
+
+    /// The answer in the whole vocabulary, int64 (batch, Q).
+    pub fn argmax_vocabulary(&self) -> Tensor {
+        self.output.argmax(-1, false)
+    }
+}
+
+/// The share of answers that are right.
+pub fn accuracy(answers: &Tensor, labels: &Tensor) -> Tensor {
+    answers.eq_tensor(labels).to_kind(Kind::Float).mean(None::<Kind>)
+}

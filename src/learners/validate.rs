@@ -1,0 +1,124 @@
+//! Checks at the public edge of a learner. Numbers are read on the CPU only, where no device waits.
+
+use crate::error::{Error, Result};
+use crate::ops::kind_name;
+use tch::{Device, Kind, Tensor};
+
+/// Inputs of shape (batch, n, input shape...), with n of at least 1.
+pub(super) fn inputs(
+    op: &'static str,
+    x: &Tensor,
+    batch: i64,
+    input_shape: &[i64],
+    options: (Kind, Device),
+) -> Result<()> {
+    let got = x.size();
+    let fits = got.len() == 2 + input_shape.len() && got[0] == batch && got[2..] == *input_shape;
+    if !fits || got[1] < 1 {
+        let sizes: Vec<_> = input_shape.iter().map(i64::to_string).collect();
+        let expected = format!("(batch = {batch}, n >= 1, {})", sizes.join(", "));
+        return Err(Error::Shape { op, argument: "x".into(), expected, got });
+    }
+    like_model(op, "x", x, options)?;
+    finite(op, "x", x)
+}
+
+/// Labels int64 (batch, n), each in [0, vocab).
+pub(super) fn labels(
+    op: &'static str,
+    y: &Tensor,
+    shape: [i64; 2],
+    vocab: i64,
+    device: Device,
+) -> Result<()> {
+    if y.size() != shape {
+        let expected = format!("(batch, n) = ({}, {}), as `x`", shape[0], shape[1]);
+        return Err(Error::Shape { op, argument: "y".into(), expected, got: y.size() });
+    }
+    if y.kind() != Kind::Int64 {
+        let (expected, got) = ("int64".into(), kind_name(y.kind()).into());
+        return Err(Error::Dtype { op, argument: "y".into(), expected, got });
+    }
+    on_device(op, "y", y, device)?;
+    if y.device() == Device::Cpu {
+        let (low, high) = (y.min().int64_value(&[]), y.max().int64_value(&[]));
+        if low < 0 || high >= vocab {
+            let expected = format!("labels in [0, {vocab}), the vocabulary");
+            let got = format!("labels from {low} to {high}");
+            return Err(Error::Value { op, argument: "y".into(), expected, got });
+        }
+    }
+    Ok(())
+}
+
+/// Vectors (batch, n, dim).
+pub(super) fn vectors(op: &'static str, y: &Tensor, shape: [i64; 3], options: (Kind, Device)) -> Result<()> {
+    if y.size() != shape {
+        let [batch, n, dim] = shape;
+        let expected = format!("(batch, n, dim) = ({batch}, {n}, {dim})");
+        return Err(Error::Shape { op, argument: "y".into(), expected, got: y.size() });
+    }
+    like_model(op, "y", y, options)?;
+    finite(op, "y", y)
+}
+
+/// A codebook int64 (batch, vocab), each row a permutation.
+pub(super) fn codebook(op: &'static str, codebook: &Tensor, vocab: i64, device: Device) -> Result<()> {
+    let got = codebook.size();
+    if got.len() != 2 || got[1] != vocab || got[0] < 1 {
+        let expected = format!("(batch, vocab = {vocab})");
+        return Err(Error::Shape { op, argument: "codebook".into(), expected, got });
+    }
+    if codebook.kind() != Kind::Int64 {
+        let (expected, got) = ("int64".into(), kind_name(codebook.kind()).into());
+        return Err(Error::Dtype { op, argument: "codebook".into(), expected, got });
+    }
+    on_device(op, "codebook", codebook, device)?;
+    if device == Device::Cpu {
+        let symbols = Tensor::arange(vocab, (Kind::Int64, device)).expand_as(codebook);
+        if codebook.sort(1, false).0 != symbols {
+            return Err(Error::Value {
+                op,
+                argument: "codebook".into(),
+                expected: format!("a permutation of 0..{vocab} in each row"),
+                got: "rows with other or repeated symbols".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn like_model(
+    op: &'static str,
+    argument: &str,
+    tensor: &Tensor,
+    (kind, device): (Kind, Device),
+) -> Result<()> {
+    if tensor.kind() != kind {
+        let expected = format!("{}, as the model's parameters", kind_name(kind));
+        let got = kind_name(tensor.kind()).into();
+        return Err(Error::Dtype { op, argument: argument.into(), expected, got });
+    }
+    on_device(op, argument, tensor, device)
+}
+
+fn on_device(op: &'static str, argument: &str, tensor: &Tensor, device: Device) -> Result<()> {
+    if tensor.device() == device {
+        return Ok(());
+    }
+    let expected = format!("{device:?}, as the model's parameters");
+    let got = format!("{:?}", tensor.device());
+    Err(Error::Device { op, argument: argument.into(), expected, got })
+}
+
+fn finite(op: &'static str, argument: &str, tensor: &Tensor) -> Result<()> {
+    if tensor.device() == Device::Cpu && !bool::try_from(tensor.isfinite().all()).unwrap_or(false) {
+        return Err(Error::Value {
+            op,
+            argument: argument.into(),
+            expected: "finite numbers".into(),
+            got: "NaN or infinity".into(),
+        });
+    }
+    Ok(())
+}

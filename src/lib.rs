@@ -1,0 +1,33 @@
+//! Meta-learned continual learning with selective state-space models: the engine of mambacl.
+//!
+//! A continual learner is a state and two verbs, `observe` and `predict` (see [`learners`]).
+//! Meta-training unrolls an episode with them ([`meta`]) and differentiates through it. Imports point
+//! down this list:
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `python` | the doorway to Python, with the feature of that name |
+//! | [`meta`] | one episode of meta-training |
+//! | [`learners`] | observe and predict |
+//! | [`selectivity`], [`objective`] | the regulariser; the losses |
+//! | [`backbone`], [`encoder`], [`target`] | the parts of a sequence learner |
+//! | [`mixers`] | how the stream affects an answer: Mamba |
+//! | [`ops`] | functions of tensors with fused kernels |
+//! | [`params`], [`codebook`], [`episode`], [`error`] | the ground |
+
+pub mod backbone;
+pub mod codebook;
+pub mod encoder;
+pub mod episode;
+pub mod error;
+pub mod learners;
+pub mod meta;
+pub mod mixers;
+pub mod objective;
+pub mod ops;
+pub mod params;
+#[cfg(feature = "python")]
+mod python;
+mod random;
+pub mod selectivity;
+pub mod target;

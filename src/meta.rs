@@ -1,0 +1,103 @@
+//! One episode of meta-training: observe the stream, predict the queries, measure the loss.
+
+use crate::error::{Error, Result};
+use crate::learners::{SequenceLearner, accuracy};
+use tch::Tensor;
+
+/// A batch of episodes.
+pub struct Episode<'a> {
+    /// Inputs of the stream, (batch, T, input shape...).
+    pub train_x: &'a Tensor,
+    /// Targets of the stream: labels int64 (batch, T), or vectors (batch, T, dim).
+    pub train_y: &'a Tensor,
+    /// Inputs of the queries, (batch, Q, input shape...).
+    pub test_x: &'a Tensor,
+    /// Targets of the queries: labels int64 (batch, Q), or vectors (batch, Q, dim).
+    pub test_y: &'a Tensor,
+    /// The symbol of each label, int64 (batch, vocab); of a classifier.
+    pub codebook: Option<&'a Tensor>,
+    /// Task of each example, int64 (batch, T), where `train_y` does not say it.
+    pub train_task: Option<&'a Tensor>,
+    /// Task of each query, int64 (batch, Q), where `test_y` does not say it.
+    pub test_task: Option<&'a Tensor>,
+}
+
+/// What an episode gives.
+pub struct Outcome {
+    /// The objective and the weighted regulariser: what is differentiated.
+    pub loss: Tensor,
+    /// The mean loss over queries.
+    pub objective: Tensor,
+    /// The regulariser before its weight, when it is on.
+    pub penalty: Option<Tensor>,
+    /// Logits by label, (batch, Q, vocab), or vectors, (batch, Q, dim).
+    pub output: Tensor,
+    /// The share of queries answered right among the labels seen; of a classifier.
+    pub accuracy: Option<Tensor>,
+    /// The share answered right in the whole vocabulary; of a classifier.
+    pub vocabulary_accuracy: Option<Tensor>,
+}
+
+/// Runs episodes through a learner. In training (`step` given) the encoder uses and updates the
+/// statistics of the streams, and the regulariser is on; else nothing changes.
+///
+/// # Errors
+/// When the episode does not fit the learner.
+pub fn run(learner: &SequenceLearner, episode: &Episode, step: Option<i64>) -> Result<Outcome> {
+    let config = learner.config();
+    let batch = episode.train_x.size().first().copied().unwrap_or(0);
+    let initial = learner.initial_state(batch, episode.codebook)?;
+    let (state, prediction, penalty) = match step {
+        None => {
+            let state = learner.observe(&initial, episode.train_x, episode.train_y)?;
+            let prediction = learner.predict(&state, episode.test_x, None)?;
+            (state, prediction, None)
+        }
+        Some(step) => {
+            let (state, trace) = learner.observe_traced(&initial, episode.train_x, episode.train_y)?;
+            let prediction = learner.predict(&state, episode.test_x, Some(&trace))?;
+            let mut penalty = None;
+            if let Some(selectivity) = &config.selectivity {
+                let weight = selectivity.weight_at(step);
+                if weight > 0.0 {
+                    let pairs = trace.keys.iter().zip(&prediction.queries);
+                    let layers: Vec<_> =
+                        pairs.filter_map(|(k, q)| Some((k.as_ref()?, q.as_ref()?))).collect();
+                    let (stream, queries) = episode.tasks()?;
+                    penalty = Some((selectivity.penalty(&layers, stream, queries)?, weight));
+                }
+            }
+            (state, prediction, penalty)
+        }
+    };
+    let queries = prediction.output.size()[1];
+    learner.check_targets("episode", episode.test_y, batch, queries)?;
+    let objective = config.target.loss(&prediction.output, episode.test_y);
+    let loss = match &penalty {
+        Some((penalty, weight)) => &objective + penalty * *weight,
+        None => objective.shallow_clone(),
+    };
+    let seen = state.labels.as_ref().map(|labels| &labels.seen);
+    let right = |answers: Tensor| accuracy(&answers, episode.test_y);
+    Ok(Outcome {
+        loss,
+        objective,
+        penalty: penalty.map(|(penalty, _)| penalty),
+        accuracy: seen.map(|seen| right(prediction.argmax_seen(seen))),
+        vocabulary_accuracy: seen.map(|_| right(prediction.argmax_vocabulary())),
+        output: prediction.output,
+    })
+}
+
+impl Episode<'_> {
+    /// What makes an example and a query belong together: their tasks, or else their labels.
+    fn tasks(&self) -> Result<(&Tensor, &Tensor)> {
+        let stream = self.train_task.unwrap_or(self.train_y);
+        let queries = self.test_task.unwrap_or(self.test_y);
+        if stream.dim() != 2 || queries.dim() != 2 {
+            let reason = "needs tasks for vector targets: give `train_task` and `test_task`".into();
+            return Err(Error::Config { field: "selectivity".into(), reason });
+        }
+        Ok((stream, queries))
+    }
+}

@@ -1,0 +1,46 @@
+//! How strongly a query is associated with the tokens of a stream.
+//!
+//! For every mixer the association is a softmax over tokens of an inner product between what the
+//! query looks for and what a token is found by. What the two are is the mixer's affair.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// Which inner product stands for the association. The first is known of MambaCL; the others are this
+/// project's variants of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Association {
+    /// The content alone: for Mamba C_t · B_j.
+    Content,
+    /// The content, each token weighted by its step size: q_j ∝ mean(delta_j) exp(C_t · B_j).
+    Gated,
+    /// What is left of the token when the query comes: C_t (∏ Ā) B̄_j, averaged over channels
+    /// (the hidden attention of arXiv:2403.01590).
+    Decayed,
+}
+
+/// What the tokens of a stream are found by.
+pub struct Keys {
+    /// (batch, heads, tokens, features)
+    pub features: Tensor,
+    /// Added to the logits, (batch, heads, tokens).
+    pub log_weight: Option<Tensor>,
+}
+
+/// What queries look for.
+pub struct Queries {
+    /// (batch, heads, queries, features)
+    pub features: Tensor,
+}
+
+impl Queries {
+    /// The logits of the association, (batch, heads, queries, tokens).
+    pub fn logits(&self, keys: &Keys) -> Tensor {
+        let logits = self.features.matmul(&keys.features.transpose(-1, -2));
+        match &keys.log_weight {
+            Some(weight) => logits + weight.unsqueeze(-2),
+            None => logits,
+        }
+    }
+}

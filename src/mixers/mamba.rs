@@ -1,0 +1,268 @@
+//! Mamba (arXiv:2312.00752): a selective state-space model as a sequence mixer.
+//!
+//! | here | paper |
+//! | --- | --- |
+//! | `u` (d_inner) | x, the input of the SSM |
+//! | `delta` (d_inner) | Δ, the step size |
+//! | `a` (d_inner, d_state) | A |
+//! | `b`, `c` (d_state) | B, C, computed from the token: the selection |
+//! | `d` (d_inner) | D, the skip connection |
+
+use super::{Answered, Association, Keys, LayerState, Mixer, Observed, Queries};
+use crate::error::{Error, Result};
+use crate::ops::causal_conv1d::CausalConv1d;
+use crate::ops::selective_scan::SelectiveScan;
+use crate::params::{Init, Path};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// The settings of a Mamba layer, with mamba-ssm's names and defaults.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MambaConfig {
+    /// States of a channel.
+    pub d_state: i64,
+    /// Taps of the convolution.
+    pub d_conv: i64,
+    /// d_inner / d_model.
+    pub expand: i64,
+    /// Rank of delta's projection; d_model / 16, rounded up, when absent.
+    pub dt_rank: Option<i64>,
+    /// Smallest step size at the start.
+    pub dt_min: f64,
+    /// Largest step size at the start.
+    pub dt_max: f64,
+}
+
+impl Default for MambaConfig {
+    fn default() -> Self {
+        Self { d_state: 16, d_conv: 4, expand: 2, dt_rank: None, dt_min: 1e-3, dt_max: 1e-1 }
+    }
+}
+
+impl MambaConfig {
+    /// Channels of the convolution and the scan.
+    pub fn d_inner(&self, d_model: i64) -> i64 {
+        self.expand * d_model
+    }
+
+    /// Rank of delta's projection.
+    pub fn dt_rank(&self, d_model: i64) -> i64 {
+        self.dt_rank.unwrap_or((d_model + 15) / 16)
+    }
+
+    fn check(&self) -> Result<()> {
+        let rank = self.dt_rank.unwrap_or(1);
+        let sizes = [("d_state", self.d_state), ("d_conv", self.d_conv), ("expand", self.expand)];
+        for (field, size) in sizes.into_iter().chain([("dt_rank", rank)]) {
+            if size < 1 {
+                let reason = format!("must be at least 1, got {size}");
+                return Err(Error::Config { field: format!("mixer.{field}"), reason });
+            }
+        }
+        if !(self.dt_min > 0.0 && self.dt_min <= self.dt_max && self.dt_max.is_finite()) {
+            let reason = format!("must lie in (0, dt_max = {}], got {}", self.dt_max, self.dt_min);
+            return Err(Error::Config { field: "mixer.dt_min".into(), reason });
+        }
+        Ok(())
+    }
+}
+
+/// A Mamba layer. Tensor names are mamba-ssm's, so that its weights can be loaded.
+pub struct Mamba {
+    dt_rank: i64,
+    d_state: i64,
+    /// (2 d_inner, d_model)
+    in_proj: Tensor,
+    /// (d_inner, 1, d_conv)
+    conv1d_weight: Tensor,
+    /// (d_inner)
+    conv1d_bias: Tensor,
+    /// (dt_rank + 2 d_state, d_inner)
+    x_proj: Tensor,
+    /// (d_inner, dt_rank)
+    dt_proj_weight: Tensor,
+    /// (d_inner)
+    dt_proj_bias: Tensor,
+    /// (d_inner, d_state)
+    a_log: Tensor,
+    /// (d_inner)
+    d: Tensor,
+    /// (d_model, d_inner)
+    out_proj: Tensor,
+}
+
+/// What a pass over tokens leaves for those who ask.
+struct Pass {
+    output: Tensor,
+    state: LayerState,
+    /// (rows, length, d_inner), before the bias and softplus
+    raw_delta: Tensor,
+    /// (rows, length, d_state)
+    b: Tensor,
+    c: Tensor,
+}
+
+impl Mamba {
+    /// Binds a layer's tensors.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a tensor does not fit.
+    pub fn new(path: &Path, config: &MambaConfig, d_model: i64) -> Result<Self> {
+        config.check()?;
+        let MambaConfig { d_state, d_conv, dt_min, dt_max, .. } = *config;
+        let (d_inner, dt_rank) = (config.d_inner(d_model), config.dt_rank(d_model));
+        let (conv1d, dt_proj) = (path.sub("conv1d"), path.sub("dt_proj"));
+        let taps = Init::fan_in(d_conv);
+        let rank = Init::fan_in(dt_rank);
+        Ok(Self {
+            dt_rank,
+            d_state,
+            in_proj: path.sub("in_proj").parameter(
+                "weight",
+                &[2 * d_inner, d_model],
+                Init::fan_in(d_model),
+            )?,
+            conv1d_weight: conv1d.parameter("weight", &[d_inner, 1, d_conv], taps)?,
+            conv1d_bias: conv1d.undecayed("bias", &[d_inner], taps)?,
+            x_proj: path.sub("x_proj").parameter(
+                "weight",
+                &[dt_rank + 2 * d_state, d_inner],
+                Init::fan_in(d_inner),
+            )?,
+            dt_proj_weight: dt_proj.parameter("weight", &[d_inner, dt_rank], rank)?,
+            dt_proj_bias: dt_proj.undecayed(
+                "bias",
+                &[d_inner],
+                Init::InverseSoftplus { min: dt_min, max: dt_max },
+            )?,
+            a_log: path.undecayed("A_log", &[d_inner, d_state], Init::LogOfIndex)?,
+            d: path.undecayed("D", &[d_inner], Init::Constant(1.0))?,
+            out_proj: path.sub("out_proj").parameter("weight", &[d_model, d_inner], Init::fan_in(d_inner))?,
+        })
+    }
+
+    /// Continues a state over tokens, (rows, length, d_model), rows a multiple of the state's.
+    fn pass(&self, tokens: &Tensor, state: &LayerState, keep_state: bool) -> Result<Pass> {
+        let [window, ssm_state] = &state.0[..] else {
+            let reason = format!("needs 2 tensors, conv_window and ssm_state, got {}", state.0.len());
+            return Err(Error::Config { field: "state of a Mamba layer".into(), reason });
+        };
+        let projected = tokens.linear(&self.in_proj, None::<&Tensor>).chunk(2, -1);
+        let [x, z] = &projected[..] else { unreachable!("chunk(2) of an even size gives two") };
+        let taps = self.conv1d_weight.squeeze_dim(1);
+        let convolution = CausalConv1d {
+            bias: Some(&self.conv1d_bias),
+            silu: true,
+            initial_window: Some(window),
+            ..CausalConv1d::new(x, &taps)
+        };
+        let (u, window) = convolution.run(keep_state)?;
+        let sizes = [self.dt_rank, self.d_state, self.d_state];
+        let selected = u.linear(&self.x_proj, None::<&Tensor>).split_with_sizes(sizes, -1);
+        let [low_rank, b, c] = &selected[..] else { unreachable!("three sizes, three parts") };
+        let raw_delta = low_rank.linear(&self.dt_proj_weight, None::<&Tensor>);
+        let a = self.a();
+        let scan = SelectiveScan {
+            d: Some(&self.d),
+            z: Some(z),
+            delta_bias: Some(&self.dt_proj_bias),
+            delta_softplus: true,
+            initial_state: Some(ssm_state),
+            ..SelectiveScan::new(&u, &raw_delta, &a, b, c)
+        };
+        let (y, ssm_state) = scan.run(keep_state)?;
+        Ok(Pass {
+            output: y.linear(&self.out_proj, None::<&Tensor>),
+            state: LayerState(vec![window, ssm_state]),
+            raw_delta,
+            b: b.shallow_clone(),
+            c: c.shallow_clone(),
+        })
+    }
+
+    /// A = -exp(A_log): negative, so that states decay.
+    fn a(&self) -> Tensor {
+        self.a_log.exp().neg()
+    }
+
+    fn delta(&self, pass: &Pass) -> Tensor {
+        (&pass.raw_delta + &self.dt_proj_bias).softplus()
+    }
+
+    fn keys(&self, pass: &Pass, association: Association) -> Keys {
+        let plain = |log_weight| Keys { features: pass.b.unsqueeze(1), log_weight };
+        match association {
+            Association::Content => plain(None),
+            Association::Gated => {
+                let step = self.delta(pass).mean_dim(-1, false, None::<Kind>); // (batch, tokens)
+                plain(Some(step.log().unsqueeze(1)))
+            }
+            Association::Decayed => {
+                // What the state after the stream holds of token j, as features (d_inner, d_state):
+                // exp(A (delta_{j+1} + ... + delta_T)) delta_j B_j. Every exponent is negative.
+                let delta = self.delta(pass); // (batch, tokens, d_inner)
+                let sum = delta.cumsum(1, None::<Kind>);
+                let later = sum.narrow(1, -1, 1) - &sum;
+                let kept = (later.unsqueeze(-1) * self.a()).exp();
+                let written = delta.unsqueeze(-1) * pass.b.unsqueeze(-2);
+                Keys { features: (kept * written).flatten(2, 3).unsqueeze(1), log_weight: None }
+            }
+        }
+    }
+
+    /// Queries of `batch` streams, grouped by stream.
+    fn queries(&self, pass: &Pass, association: Association, batch: i64) -> Queries {
+        let features = match association {
+            Association::Content | Association::Gated => pass.c.squeeze_dim(1),
+            Association::Decayed => {
+                // C_t exp(A delta_t), averaged over channels.
+                let delta = self.delta(pass).squeeze_dim(1); // (rows, d_inner)
+                let decay = (delta.unsqueeze(-1) * self.a()).exp();
+                (decay * &pass.c / self.d.size()[0]).flatten(1, 2)
+            }
+        }; // (rows, features)
+        let width = features.size()[1];
+        Queries { features: features.view([batch, 1, -1, width]) }
+    }
+}
+
+impl Mixer for Mamba {
+    fn state_names(&self) -> &'static [&'static str] {
+        &["conv_window", "ssm_state"]
+    }
+
+    /// `conv_window` (batch, d_inner, d_conv - 1) and `ssm_state` (batch, d_inner, d_state), zeros.
+    fn initial_state(&self, batch: i64) -> LayerState {
+        let options = (self.a_log.kind(), self.a_log.device());
+        let (d_inner, d_state) = (self.d.size()[0], self.d_state);
+        let taps = self.conv1d_weight.size()[2];
+        LayerState(vec![
+            Tensor::zeros([batch, d_inner, taps - 1], options),
+            Tensor::zeros([batch, d_inner, d_state], options),
+        ])
+    }
+
+    fn observe(
+        &self,
+        tokens: &Tensor,
+        state: &LayerState,
+        association: Option<Association>,
+    ) -> Result<Observed> {
+        let pass = self.pass(tokens, state, true)?;
+        let keys = association.map(|association| self.keys(&pass, association));
+        Ok(Observed { output: pass.output, state: pass.state, keys })
+    }
+
+    fn answer(
+        &self,
+        tokens: &Tensor,
+        state: &LayerState,
+        association: Option<Association>,
+    ) -> Result<Answered> {
+        let pass = self.pass(tokens, state, false)?;
+        let batch = state.0[0].size()[0];
+        let queries = association.map(|association| self.queries(&pass, association, batch));
+        Ok(Answered { output: pass.output, queries })
+    }
+}

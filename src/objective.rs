@@ -1,0 +1,21 @@
+//! The losses of an episode's answers.
+
+use crate::target::TargetConfig;
+use tch::{Kind, Reduction, Tensor};
+
+impl TargetConfig {
+    /// The mean loss over all queries: cross-entropy over the vocabulary for classes, mean squared
+    /// error for vectors, 1 - cos for directions.
+    ///
+    /// `output` (batch, Q, width); `y` labels int64 (batch, Q), or vectors (batch, Q, dim).
+    pub fn loss(&self, output: &Tensor, y: &Tensor) -> Tensor {
+        match self {
+            Self::Class { .. } => output.flatten(0, 1).cross_entropy_for_logits(&y.flatten(0, 1)),
+            Self::Vector { .. } => output.mse_loss(y, Reduction::Mean),
+            Self::Angle { .. } => {
+                let cosine = Tensor::cosine_similarity(output, y, -1, 1e-8);
+                (-cosine + 1.0).mean(None::<Kind>)
+            }
+        }
+    }
+}

@@ -1,0 +1,364 @@
+// The border to libtorch's C++: the operators as the dispatcher knows them, their autograd rules, and
+// libtorch's threads. No arithmetic lives here: kernels are Rust functions that take and give tensors.
+//
+// The forward and the backward of an operator are both dispatcher operators, and the autograd rule
+// calls them through the dispatcher, so that torch.compile can trace either.
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+using MaybeTensor = std::optional<Tensor>;
+
+// Kernels in Rust. `inputs` are borrowed, null where absent; `outputs` receive owned tensors, null
+// where there is none. A status other than 0 means `mambacl_kernel_error` says why.
+extern "C" {
+int32_t mambacl_selective_scan_cpu(
+    const Tensor* const* inputs, bool delta_softplus, bool return_final_state, Tensor** outputs);
+int32_t mambacl_selective_scan_backward_cpu(
+    const Tensor* const* inputs, bool delta_softplus, Tensor** outputs);
+int32_t mambacl_causal_conv1d_cpu(
+    const Tensor* const* inputs, bool silu, bool return_final_window, Tensor** outputs);
+int32_t mambacl_causal_conv1d_backward_cpu(const Tensor* const* inputs, bool silu, Tensor** outputs);
+const char* mambacl_kernel_error();
+}
+
+namespace {
+
+const Tensor* pointer(const Tensor& tensor) { return &tensor; }
+const Tensor* pointer(const MaybeTensor& tensor) { return tensor ? &*tensor : nullptr; }
+
+// Takes ownership of what a kernel gave; an absent result becomes an empty tensor, since an operator
+// must return a tensor in each place.
+Tensor take(Tensor* given, const Tensor& like) {
+  if (given == nullptr) return at::empty({0}, like.options());
+  Tensor tensor = std::move(*given);
+  delete given;
+  return tensor;
+}
+
+void check(int32_t status) { TORCH_CHECK(status == 0, mambacl_kernel_error()); }
+
+Tensor present(const MaybeTensor& given, const Tensor& gradient) {
+  return given ? gradient : Tensor();
+}
+Tensor or_undefined(const MaybeTensor& tensor) { return tensor.value_or(Tensor()); }
+std::vector<Tensor> given(std::initializer_list<MaybeTensor> tensors) {
+  std::vector<Tensor> given;
+  for (const MaybeTensor& tensor : tensors) {
+    if (tensor) given.push_back(*tensor);
+  }
+  return given;
+}
+MaybeTensor or_absent(const Tensor& tensor) {
+  return tensor.defined() ? MaybeTensor(tensor) : std::nullopt;
+}
+
+template <class Signature>
+auto find(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+
+// A backward pass whose kernels read raw memory has no derivative. Without this rule a second
+// derivative would silently be zero.
+struct DifferentiableOnce : Function<DifferentiableOnce> {
+  template <class Run>
+  static variable_list forward(
+      AutogradContext* ctx, at::TensorList, const char* name, const Run& run) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    ctx->saved_data["name"] = std::string(name);
+    return run();
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list) {
+    const auto name = ctx->saved_data["name"].toStringRef();
+    TORCH_CHECK_NOT_IMPLEMENTED(
+        false, "mambacl::", name, " can be differentiated once only; mambacl.ops.reference.", name,
+        " computes the same and can be differentiated any number of times");
+  }
+};
+
+// --- selective_scan ---
+
+using ScanSignature = std::tuple<Tensor, Tensor>(
+    const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
+    const MaybeTensor& D, const MaybeTensor& z, const MaybeTensor& delta_bias, bool delta_softplus,
+    const MaybeTensor& initial_state, bool return_final_state, const MaybeTensor& lengths);
+using ScanBackwardSignature = std::vector<Tensor>(
+    const Tensor& dy, const MaybeTensor& dfinal_state, const Tensor& u, const Tensor& delta,
+    const Tensor& A, const Tensor& B, const Tensor& C, const MaybeTensor& D, const MaybeTensor& z,
+    const MaybeTensor& delta_bias, bool delta_softplus, const MaybeTensor& initial_state,
+    const MaybeTensor& lengths);
+
+std::tuple<Tensor, Tensor> scan_cpu(
+    const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
+    const MaybeTensor& D, const MaybeTensor& z, const MaybeTensor& delta_bias, bool delta_softplus,
+    const MaybeTensor& initial_state, bool return_final_state, const MaybeTensor& lengths) {
+  const std::array<const Tensor*, 10> inputs{
+      &u, &delta, &A, &B, &C, pointer(D), pointer(z), pointer(delta_bias), pointer(initial_state),
+      pointer(lengths)};
+  std::array<Tensor*, 2> outputs{};
+  check(mambacl_selective_scan_cpu(
+      inputs.data(), delta_softplus, return_final_state, outputs.data()));
+  return {take(outputs[0], u), take(outputs[1], u)};
+}
+
+std::vector<Tensor> scan_backward_cpu(
+    const Tensor& dy, const MaybeTensor& dfinal_state, const Tensor& u, const Tensor& delta,
+    const Tensor& A, const Tensor& B, const Tensor& C, const MaybeTensor& D, const MaybeTensor& z,
+    const MaybeTensor& delta_bias, bool delta_softplus, const MaybeTensor& initial_state,
+    const MaybeTensor& lengths) {
+  const std::array<const Tensor*, 12> inputs{
+      &u, &delta, &A, &B, &C, pointer(D), pointer(z), pointer(delta_bias), pointer(initial_state),
+      pointer(lengths), &dy, pointer(dfinal_state)};
+  std::array<Tensor*, 9> outputs{};
+  check(mambacl_selective_scan_backward_cpu(inputs.data(), delta_softplus, outputs.data()));
+  std::vector<Tensor> gradients;
+  for (Tensor* output : outputs) gradients.push_back(take(output, u));
+  return gradients;
+}
+
+struct Scan : Function<Scan> {
+  static variable_list forward(
+      AutogradContext* ctx, const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B,
+      const Tensor& C, const MaybeTensor& D, const MaybeTensor& z, const MaybeTensor& delta_bias,
+      bool delta_softplus, const MaybeTensor& initial_state, bool return_final_state,
+      const MaybeTensor& lengths) {
+    static const auto op = find<ScanSignature>("mambacl::selective_scan");
+    at::AutoDispatchBelowADInplaceOrView below;
+    auto [y, final_state] = op.call(
+        u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, return_final_state,
+        lengths);
+    ctx->save_for_backward(
+        {u, delta, A, B, C, or_undefined(D), or_undefined(z), or_undefined(delta_bias),
+         or_undefined(initial_state), or_undefined(lengths)});
+    ctx->saved_data["delta_softplus"] = delta_softplus;
+    ctx->saved_data["return_final_state"] = return_final_state;
+    if (!return_final_state) ctx->mark_non_differentiable({final_state});
+    return {y, final_state};
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    static const auto op = find<ScanBackwardSignature>("mambacl::selective_scan_backward");
+    const auto saved = ctx->get_saved_variables();
+    const bool final_state = ctx->saved_data["return_final_state"].toBool();
+    const auto D = or_absent(saved[5]), z = or_absent(saved[6]), delta_bias = or_absent(saved[7]),
+               initial_state = or_absent(saved[8]), lengths = or_absent(saved[9]);
+    const auto g = op.call(
+        gradients[0], final_state ? MaybeTensor(gradients[1]) : std::nullopt, saved[0], saved[1],
+        saved[2], saved[3], saved[4], D, z, delta_bias, ctx->saved_data["delta_softplus"].toBool(),
+        initial_state, lengths);
+    const Tensor none;
+    return {
+        g[0], g[1], g[2], g[3], g[4], present(D, g[5]), present(z, g[6]), present(delta_bias, g[7]),
+        none, present(initial_state, g[8]), none, none};
+  }
+};
+
+std::tuple<Tensor, Tensor> scan_autograd(
+    const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
+    const MaybeTensor& D, const MaybeTensor& z, const MaybeTensor& delta_bias, bool delta_softplus,
+    const MaybeTensor& initial_state, bool return_final_state, const MaybeTensor& lengths) {
+  const auto results = Scan::apply(
+      u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, return_final_state,
+      lengths);
+  return {results[0], results[1]};
+}
+
+std::vector<Tensor> scan_backward_autograd(
+    const Tensor& dy, const MaybeTensor& dfinal_state, const Tensor& u, const Tensor& delta,
+    const Tensor& A, const Tensor& B, const Tensor& C, const MaybeTensor& D, const MaybeTensor& z,
+    const MaybeTensor& delta_bias, bool delta_softplus, const MaybeTensor& initial_state,
+    const MaybeTensor& lengths) {
+  static const auto op = find<ScanBackwardSignature>("mambacl::selective_scan_backward");
+  const auto inputs =
+      given({dy, dfinal_state, u, delta, A, B, C, D, z, delta_bias, initial_state});
+  return DifferentiableOnce::apply(at::TensorList(inputs), "selective_scan", [&] {
+    return op.call(
+        dy, dfinal_state, u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state,
+        lengths);
+  });
+}
+
+// --- causal_conv1d ---
+
+using ConvSignature = std::tuple<Tensor, Tensor>(
+    const Tensor& x, const Tensor& weight, const MaybeTensor& bias, bool silu,
+    const MaybeTensor& initial_window, bool return_final_window, const MaybeTensor& lengths);
+using ConvBackwardSignature = std::vector<Tensor>(
+    const Tensor& dy, const MaybeTensor& dfinal_window, const Tensor& x, const Tensor& weight,
+    const MaybeTensor& bias, bool silu, const MaybeTensor& initial_window,
+    const MaybeTensor& lengths);
+
+std::tuple<Tensor, Tensor> conv_cpu(
+    const Tensor& x, const Tensor& weight, const MaybeTensor& bias, bool silu,
+    const MaybeTensor& initial_window, bool return_final_window, const MaybeTensor& lengths) {
+  const std::array<const Tensor*, 5> inputs{
+      &x, &weight, pointer(bias), pointer(initial_window), pointer(lengths)};
+  std::array<Tensor*, 2> outputs{};
+  check(mambacl_causal_conv1d_cpu(inputs.data(), silu, return_final_window, outputs.data()));
+  return {take(outputs[0], x), take(outputs[1], x)};
+}
+
+std::vector<Tensor> conv_backward_cpu(
+    const Tensor& dy, const MaybeTensor& dfinal_window, const Tensor& x, const Tensor& weight,
+    const MaybeTensor& bias, bool silu, const MaybeTensor& initial_window,
+    const MaybeTensor& lengths) {
+  const std::array<const Tensor*, 7> inputs{
+      &x, &weight, pointer(bias), pointer(initial_window), pointer(lengths), &dy,
+      pointer(dfinal_window)};
+  std::array<Tensor*, 4> outputs{};
+  check(mambacl_causal_conv1d_backward_cpu(inputs.data(), silu, outputs.data()));
+  std::vector<Tensor> gradients;
+  for (Tensor* output : outputs) gradients.push_back(take(output, x));
+  return gradients;
+}
+
+struct Conv : Function<Conv> {
+  static variable_list forward(
+      AutogradContext* ctx, const Tensor& x, const Tensor& weight, const MaybeTensor& bias,
+      bool silu, const MaybeTensor& initial_window, bool return_final_window,
+      const MaybeTensor& lengths) {
+    static const auto op = find<ConvSignature>("mambacl::causal_conv1d");
+    at::AutoDispatchBelowADInplaceOrView below;
+    auto [y, final_window] =
+        op.call(x, weight, bias, silu, initial_window, return_final_window, lengths);
+    ctx->save_for_backward(
+        {x, weight, or_undefined(bias), or_undefined(initial_window), or_undefined(lengths)});
+    ctx->saved_data["silu"] = silu;
+    ctx->saved_data["return_final_window"] = return_final_window;
+    if (!return_final_window) ctx->mark_non_differentiable({final_window});
+    return {y, final_window};
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    static const auto op = find<ConvBackwardSignature>("mambacl::causal_conv1d_backward");
+    const auto saved = ctx->get_saved_variables();
+    const bool final_window = ctx->saved_data["return_final_window"].toBool();
+    const auto bias = or_absent(saved[2]), initial_window = or_absent(saved[3]),
+               lengths = or_absent(saved[4]);
+    const auto g = op.call(
+        gradients[0], final_window ? MaybeTensor(gradients[1]) : std::nullopt, saved[0], saved[1],
+        bias, ctx->saved_data["silu"].toBool(), initial_window, lengths);
+    const Tensor none;
+    return {g[0], g[1], present(bias, g[2]), none, present(initial_window, g[3]), none, none};
+  }
+};
+
+std::tuple<Tensor, Tensor> conv_autograd(
+    const Tensor& x, const Tensor& weight, const MaybeTensor& bias, bool silu,
+    const MaybeTensor& initial_window, bool return_final_window, const MaybeTensor& lengths) {
+  const auto results =
+      Conv::apply(x, weight, bias, silu, initial_window, return_final_window, lengths);
+  return {results[0], results[1]};
+}
+
+std::vector<Tensor> conv_backward_autograd(
+    const Tensor& dy, const MaybeTensor& dfinal_window, const Tensor& x, const Tensor& weight,
+    const MaybeTensor& bias, bool silu, const MaybeTensor& initial_window,
+    const MaybeTensor& lengths) {
+  static const auto op = find<ConvBackwardSignature>("mambacl::causal_conv1d_backward");
+  const auto inputs = given({dy, dfinal_window, x, weight, bias, initial_window});
+  return DifferentiableOnce::apply(at::TensorList(inputs), "causal_conv1d", [&] {
+    return op.call(dy, dfinal_window, x, weight, bias, silu, initial_window, lengths);
+  });
+}
+
+}  // namespace
+
+TORCH_LIBRARY(mambacl, m) {
+  m.def(
+      "selective_scan(Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, "
+      "Tensor? delta_bias, bool delta_softplus, Tensor? initial_state, bool return_final_state, "
+      "Tensor? lengths) -> (Tensor, Tensor)");
+  m.def(
+      "selective_scan_backward(Tensor dy, Tensor? dfinal_state, Tensor u, Tensor delta, Tensor A, "
+      "Tensor B, Tensor C, Tensor? D, Tensor? z, Tensor? delta_bias, bool delta_softplus, "
+      "Tensor? initial_state, Tensor? lengths) -> Tensor[]");
+  m.def(
+      "causal_conv1d(Tensor x, Tensor weight, Tensor? bias, bool silu, Tensor? initial_window, "
+      "bool return_final_window, Tensor? lengths) -> (Tensor, Tensor)");
+  m.def(
+      "causal_conv1d_backward(Tensor dy, Tensor? dfinal_window, Tensor x, Tensor weight, "
+      "Tensor? bias, bool silu, Tensor? initial_window, Tensor? lengths) -> Tensor[]");
+}
+
+TORCH_LIBRARY_IMPL(mambacl, CPU, m) {
+  m.impl("selective_scan", scan_cpu);
+  m.impl("selective_scan_backward", scan_backward_cpu);
+  m.impl("causal_conv1d", conv_cpu);
+  m.impl("causal_conv1d_backward", conv_backward_cpu);
+}
+
+TORCH_LIBRARY_IMPL(mambacl, Autograd, m) {
+  m.impl("selective_scan", scan_autograd);
+  m.impl("selective_scan_backward", scan_backward_autograd);
+  m.impl("causal_conv1d", conv_autograd);
+  m.impl("causal_conv1d_backward", conv_backward_autograd);
+}
+
+// --- called from Rust ---
+
+namespace {
+
+thread_local std::string call_error;
+
+MaybeTensor maybe(const Tensor* tensor) { return tensor ? MaybeTensor(*tensor) : std::nullopt; }
+
+template <class Call>
+int32_t give(Tensor** outputs, const Call& call) noexcept {
+  try {
+    auto [first, second] = call();
+    outputs[0] = new Tensor(std::move(first));
+    outputs[1] = new Tensor(std::move(second));
+    return 0;
+  } catch (const c10::Error& error) {
+    call_error = error.what_without_backtrace();
+  } catch (const std::exception& error) {
+    call_error = error.what();
+  }
+  return 1;
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* mambacl_call_error() { return call_error.c_str(); }
+
+int32_t mambacl_selective_scan(
+    const Tensor* const* in, bool delta_softplus, bool return_final_state, Tensor** outputs) {
+  return give(outputs, [&] {
+    static const auto op = find<ScanSignature>("mambacl::selective_scan");
+    return op.call(
+        *in[0], *in[1], *in[2], *in[3], *in[4], maybe(in[5]), maybe(in[6]), maybe(in[7]),
+        delta_softplus, maybe(in[8]), return_final_state, maybe(in[9]));
+  });
+}
+
+int32_t mambacl_causal_conv1d(
+    const Tensor* const* in, bool silu, bool return_final_window, Tensor** outputs) {
+  return give(outputs, [&] {
+    static const auto op = find<ConvSignature>("mambacl::causal_conv1d");
+    return op.call(
+        *in[0], *in[1], maybe(in[2]), silu, maybe(in[3]), return_final_window, maybe(in[4]));
+  });
+}
+
+void mambacl_parallel_for(int64_t tasks, void (*body)(const void*, int64_t), const void* context) {
+  at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t index = begin; index < end; ++index) body(context, index);
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,59 @@
+//! Tensors as the kernels see them: pointers and strides.
+
+use super::rows::Rows;
+use crate::error::{Error, Result};
+use tch::Tensor;
+
+/// The first element of a tensor.
+pub(crate) fn pointer<T>(tensor: &Tensor) -> *const T {
+    tensor.data_ptr().cast_const().cast()
+}
+
+/// The first element of a tensor that a kernel writes.
+pub(crate) fn pointer_mut<T>(tensor: &Tensor) -> *mut T {
+    tensor.data_ptr().cast()
+}
+
+/// The first element, null when there is no tensor.
+pub(crate) fn pointer_or_null<T>(tensor: Option<&Tensor>) -> *const T {
+    tensor.map_or(std::ptr::null(), pointer)
+}
+
+/// The first element of a tensor that a kernel writes, null when there is no tensor.
+pub(crate) fn pointer_mut_or_null<T>(tensor: Option<&Tensor>) -> *mut T {
+    tensor.map_or(std::ptr::null_mut(), pointer_mut)
+}
+
+/// A (batch, length, channels) tensor whose channels lie side by side: itself where they do.
+pub(crate) fn channels_last(tensor: &Tensor) -> Tensor {
+    let stride = tensor.stride();
+    if tensor.size()[2] <= 1 || stride[2] == 1 { tensor.shallow_clone() } else { tensor.contiguous() }
+}
+
+/// The rows of a tensor that [`channels_last`] gave.
+pub(crate) fn rows<T>(tensor: &Tensor) -> Rows<T> {
+    let stride = tensor.stride();
+    Rows { start: pointer(tensor), batch_stride: stride[0] as usize, time_stride: stride[1] as usize }
+}
+
+/// Lengths on the CPU, contiguous, after a check that each lies in [0, length].
+pub(crate) fn checked_lengths(
+    op: &'static str,
+    lengths: Option<&Tensor>,
+    length: i64,
+) -> Result<Option<Tensor>> {
+    let Some(lengths) = lengths else { return Ok(None) };
+    let lengths = lengths.contiguous();
+    if lengths.numel() > 0 {
+        let (low, high) = (lengths.min().int64_value(&[]), lengths.max().int64_value(&[]));
+        if low < 0 || high > length {
+            return Err(Error::Value {
+                op,
+                argument: "lengths".into(),
+                expected: format!("between 0 and the sequence length {length}"),
+                got: format!("values from {low} to {high}"),
+            });
+        }
+    }
+    Ok(Some(lengths))
+}

@@ -1,0 +1,24 @@
+//! Functions of tensors that libtorch lacks.
+//!
+//! Each operation has a room with the same furniture: `mod.rs` checks arguments and is the one way
+//! in, `reference.rs` is the equation in plain tensor operations (the oracle of the tests), `cpu.rs`
+//! takes tensors apart for `kernel.rs`, which knows pointers only. `autograd.cpp` registers the
+//! operations with libtorch, so that Rust and Python share them and their gradients.
+
+pub mod causal_conv1d;
+mod check;
+mod foreign;
+mod layout;
+mod parallel;
+mod rows;
+pub mod selective_scan;
+mod simd;
+mod tile;
+
+pub(crate) use check::kind_name;
+pub use simd::Level;
+
+/// The SIMD level that the CPU kernels of this process run at.
+pub fn simd_level() -> Level {
+    Level::detect()
+}

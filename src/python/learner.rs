@@ -1,0 +1,237 @@
+//! The sequence learner through the doorway: its settings live here, its tensors come with each call.
+
+use super::errors::detached;
+use super::tensor::PyTensor;
+use crate::encoder::Moments;
+use crate::error::{Error, Result};
+use crate::learners::{SequenceConfig, SequenceLearner, State, Trace};
+use crate::meta::{self, Episode};
+use crate::mixers::Keys;
+use crate::params::{Role, Schema};
+use pyo3::prelude::*;
+use tch::Tensor;
+
+/// The settings and the schema of a sequence learner.
+#[pyclass(frozen)]
+pub struct Learner {
+    config: SequenceConfig,
+    schema: Schema,
+}
+
+/// A state: the number of examples and the tensors.
+type PyState = (i64, Vec<PyTensor>);
+/// A trace: mean and variance of each norm; features and log weights of each layer that has keys.
+type PyTrace = (Vec<(PyTensor, PyTensor)>, Vec<Option<(PyTensor, Option<PyTensor>)>>);
+/// Loss, objective, penalty, output, accuracy and whole-vocabulary accuracy.
+type PyOutcome = (PyTensor, PyTensor, Option<PyTensor>, PyTensor, Option<PyTensor>, Option<PyTensor>);
+
+/// The tensors of an episode, in the order of `mambacl.Episode`.
+#[derive(FromPyObject)]
+pub struct EpisodeTensors(
+    PyTensor,
+    PyTensor,
+    PyTensor,
+    PyTensor,
+    Option<PyTensor>,
+    Option<PyTensor>,
+    Option<PyTensor>,
+);
+
+fn plain(tensors: Vec<PyTensor>) -> Vec<Tensor> {
+    tensors.into_iter().map(|tensor| tensor.0).collect()
+}
+
+fn to_python(state: &State) -> PyState {
+    let tensors = state.tensors().into_iter().map(|tensor| PyTensor(tensor.shallow_clone()));
+    (state.examples, tensors.collect())
+}
+
+fn trace_to_python(trace: Trace) -> PyTrace {
+    let moments = trace.moments.into_iter();
+    let keys = trace
+        .keys
+        .into_iter()
+        .map(|keys| keys.map(|keys| (PyTensor(keys.features), keys.log_weight.map(PyTensor))));
+    (moments.map(|m| (PyTensor(m.mean), PyTensor(m.variance))).collect(), keys.collect())
+}
+
+fn trace_from_python((moments, keys): PyTrace) -> Trace {
+    let moments = moments.into_iter().map(|(mean, variance)| Moments { mean: mean.0, variance: variance.0 });
+    let keys = keys.into_iter().map(|keys| {
+        keys.map(|(features, weight)| Keys {
+            features: features.0,
+            log_weight: weight.map(|weight| weight.0),
+        })
+    });
+    Trace { moments: moments.collect(), keys: keys.collect() }
+}
+
+impl Learner {
+    fn bind(&self, tensors: &[Tensor]) -> Result<SequenceLearner> {
+        self.config.bind(&self.schema, tensors)
+    }
+
+    fn state(&self, (examples, tensors): PyState) -> Result<State> {
+        let classifier = self.config.target.vocab().is_some();
+        State::from_tensors(examples, plain(tensors), classifier, self.config.n_layer as usize)
+    }
+}
+
+#[pymethods]
+impl Learner {
+    /// Reads the settings from JSON.
+    #[new]
+    fn new(config: &str) -> PyResult<Self> {
+        let config: SequenceConfig = serde_json::from_str(config)
+            .map_err(|error| Error::Config { field: "model".into(), reason: error.to_string() })?;
+        let schema = config.schema()?;
+        Ok(Self { config, schema })
+    }
+
+    /// Name, shape and role ("decayed", "undecayed" or "buffer") of each tensor, in order.
+    fn schema(&self) -> Vec<(String, Vec<i64>, &'static str)> {
+        let role = |role| match role {
+            Role::Decayed => "decayed",
+            Role::Undecayed => "undecayed",
+            Role::Buffer => "buffer",
+        };
+        let specs = self.schema.specs().iter();
+        specs.map(|spec| (spec.name.clone(), spec.shape.clone(), role(spec.role))).collect()
+    }
+
+    /// First values of all tensors.
+    fn initial(&self, seed: u64) -> Vec<PyTensor> {
+        self.schema.initial(seed).into_iter().map(PyTensor).collect()
+    }
+
+    /// The names of a layer's state tensors, in order.
+    fn state_names(&self, tensors: Vec<PyTensor>) -> PyResult<Vec<&'static str>> {
+        Ok(self.bind(&plain(tensors))?.state_names().to_vec())
+    }
+
+    #[pyo3(signature = (tensors, batch, codebook))]
+    fn initial_state(
+        &self,
+        py: Python<'_>,
+        tensors: Vec<PyTensor>,
+        batch: i64,
+        codebook: Option<PyTensor>,
+    ) -> PyResult<PyState> {
+        detached(py, move || {
+            let learner = self.bind(&plain(tensors))?;
+            let codebook = codebook.as_ref().map(|codebook| &codebook.0);
+            Ok(to_python(&learner.initial_state(batch, codebook)?))
+        })
+    }
+
+    fn observe(
+        &self,
+        py: Python<'_>,
+        tensors: Vec<PyTensor>,
+        state: PyState,
+        x: PyTensor,
+        y: PyTensor,
+    ) -> PyResult<PyState> {
+        detached(py, move || {
+            let learner = self.bind(&plain(tensors))?;
+            Ok(to_python(&learner.observe(&self.state(state)?, &x.0, &y.0)?))
+        })
+    }
+
+    fn observe_traced(
+        &self,
+        py: Python<'_>,
+        tensors: Vec<PyTensor>,
+        state: PyState,
+        x: PyTensor,
+        y: PyTensor,
+    ) -> PyResult<(PyState, PyTrace)> {
+        detached(py, move || {
+            let learner = self.bind(&plain(tensors))?;
+            let (state, trace) = learner.observe_traced(&self.state(state)?, &x.0, &y.0)?;
+            Ok((to_python(&state), trace_to_python(trace)))
+        })
+    }
+
+    #[pyo3(signature = (tensors, state, x, trace))]
+    fn predict(
+        &self,
+        py: Python<'_>,
+        tensors: Vec<PyTensor>,
+        state: PyState,
+        x: PyTensor,
+        trace: Option<PyTrace>,
+    ) -> PyResult<PyTensor> {
+        detached(py, move || {
+            let learner = self.bind(&plain(tensors))?;
+            let trace = trace.map(trace_from_python);
+            let prediction = learner.predict(&self.state(state)?, &x.0, trace.as_ref())?;
+            Ok(PyTensor(prediction.output))
+        })
+    }
+
+    /// The association of queries with the tokens of a traced stream, (batch, heads, Q, tokens), for
+    /// each layer that has keys.
+    fn associate(
+        &self,
+        py: Python<'_>,
+        tensors: Vec<PyTensor>,
+        state: PyState,
+        x: PyTensor,
+        trace: PyTrace,
+    ) -> PyResult<Vec<Option<PyTensor>>> {
+        detached(py, move || {
+            let learner = self.bind(&plain(tensors))?;
+            let trace = trace_from_python(trace);
+            let prediction = learner.predict(&self.state(state)?, &x.0, Some(&trace))?;
+            let layers = prediction.queries.iter().zip(&trace.keys);
+            let softmax = |logits: Tensor| PyTensor(logits.softmax(-1, None::<tch::Kind>));
+            Ok(layers
+                .map(|(queries, keys)| Some(softmax(queries.as_ref()?.logits(keys.as_ref()?))))
+                .collect())
+        })
+    }
+
+    /// The objective of answers.
+    fn loss(&self, py: Python<'_>, output: PyTensor, y: PyTensor) -> PyResult<PyTensor> {
+        detached(py, move || Ok(PyTensor(self.config.target.loss(&output.0, &y.0))))
+    }
+
+    #[pyo3(signature = (tensors, episode, step))]
+    fn run(
+        &self,
+        py: Python<'_>,
+        tensors: Vec<PyTensor>,
+        episode: EpisodeTensors,
+        step: Option<i64>,
+    ) -> PyResult<PyOutcome> {
+        detached(py, move || {
+            let learner = self.bind(&plain(tensors))?;
+            let optional = |tensor| Option::as_ref(tensor).map(|tensor: &PyTensor| &tensor.0);
+            let episode = Episode {
+                train_x: &episode.0.0,
+                train_y: &episode.1.0,
+                test_x: &episode.2.0,
+                test_y: &episode.3.0,
+                codebook: optional(&episode.4),
+                train_task: optional(&episode.5),
+                test_task: optional(&episode.6),
+            };
+            let outcome = meta::run(&learner, &episode, step)?;
+            Ok((
+                PyTensor(outcome.loss),
+                PyTensor(outcome.objective),
+                outcome.penalty.map(PyTensor),
+                PyTensor(outcome.output),
+                outcome.accuracy.map(PyTensor),
+                outcome.vocabulary_accuracy.map(PyTensor),
+            ))
+        })
+    }
+}
+
+/// Codebooks of `batch` streams, int64 (batch, vocab).
+#[pyfunction]
+pub fn draw_codebook(vocab: i64, seed: u64, batch: i64) -> PyTensor {
+    PyTensor(crate::codebook::draw(vocab, seed, batch))
+}

@@ -1,0 +1,125 @@
+//! Targets: what an example is labelled with, as tokens in and as answers out.
+
+use crate::error::{Error, Result};
+use crate::params::{Init, Path};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// The kinds of target by name, with their settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TargetConfig {
+    /// A class, shown to the learner as one of `vocab` symbols.
+    Class {
+        /// Symbols; a stream may have as many classes.
+        vocab: i64,
+    },
+    /// A vector; the loss is the mean squared error.
+    Vector {
+        /// Numbers in a target.
+        dim: i64,
+    },
+    /// A direction given as a vector, an angle as (cos, sin); the loss is 1 - cos.
+    Angle {
+        /// Numbers in a target.
+        dim: i64,
+    },
+}
+
+impl TargetConfig {
+    /// Numbers in an answer: logits of the symbols, or the vector itself.
+    pub fn width(&self) -> i64 {
+        match *self {
+            Self::Class { vocab } => vocab,
+            Self::Vector { dim } | Self::Angle { dim } => dim,
+        }
+    }
+
+    /// The vocabulary of a classifier.
+    pub fn vocab(&self) -> Option<i64> {
+        match *self {
+            Self::Class { vocab } => Some(vocab),
+            Self::Vector { .. } | Self::Angle { .. } => None,
+        }
+    }
+}
+
+/// How a target becomes a token, with the tensors bound.
+enum Embedding {
+    /// (vocab, d_model)
+    Symbols(Tensor),
+    /// A hidden layer with ReLU, and a linear one: (d_model, dim), (d_model), (d_model, d_model),
+    /// (d_model).
+    Mlp([Tensor; 4]),
+}
+
+/// The token of a target and the head that answers, with their tensors bound.
+pub struct Target {
+    embedding: Embedding,
+    /// (width, d_model)
+    head_weight: Tensor,
+    /// (width)
+    head_bias: Tensor,
+}
+
+impl Target {
+    /// Binds the tensors.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a tensor does not fit.
+    pub fn new(path: &Path, config: &TargetConfig, d_model: i64) -> Result<Self> {
+        let width = config.width();
+        if width < 1 {
+            let field = if config.vocab().is_some() { "target.vocab" } else { "target.dim" };
+            let reason = format!("must be at least 1, got {width}");
+            return Err(Error::Config { field: field.into(), reason });
+        }
+        let token = path.sub("target_embedding");
+        let embedding = match config {
+            // Unit variance, as the encoder's normalised output has.
+            TargetConfig::Class { vocab } => Embedding::Symbols(token.parameter(
+                "weight",
+                &[*vocab, d_model],
+                Init::Normal { std: 1.0 },
+            )?),
+            TargetConfig::Vector { dim } | TargetConfig::Angle { dim } => {
+                let (hidden, output) = (token.sub("hidden"), token.sub("output"));
+                let (first, second) = (Init::fan_in(*dim), Init::fan_in(d_model));
+                Embedding::Mlp([
+                    hidden.parameter("weight", &[d_model, *dim], first)?,
+                    hidden.undecayed("bias", &[d_model], first)?,
+                    output.parameter("weight", &[d_model, d_model], second)?,
+                    output.undecayed("bias", &[d_model], second)?,
+                ])
+            }
+        };
+        let head = path.sub("head");
+        Ok(Self {
+            embedding,
+            head_weight: head.parameter("weight", &[width, d_model], Init::fan_in(d_model))?,
+            head_bias: head.undecayed("bias", &[width], Init::fan_in(d_model))?,
+        })
+    }
+
+    /// The tokens of targets: symbols (batch, n) int64, or vectors (batch, n, dim); as
+    /// (batch, n, d_model).
+    pub fn embed(&self, targets: &Tensor) -> Tensor {
+        match &self.embedding {
+            Embedding::Symbols(weight) => Tensor::embedding(weight, targets, -1, false, false),
+            Embedding::Mlp([hidden_weight, hidden_bias, output_weight, output_bias]) => targets
+                .linear(hidden_weight, Some(hidden_bias))
+                .relu()
+                .linear(output_weight, Some(output_bias)),
+        }
+    }
+
+    /// The head's answers, (batch, n, width), to the backbone's outputs, (batch, n, d_model).
+    pub fn answer(&self, outputs: &Tensor) -> Tensor {
+        outputs.linear(&self.head_weight, Some(&self.head_bias))
+    }
+
+    /// The element type and device of the model.
+    pub fn options(&self) -> (tch::Kind, tch::Device) {
+        (self.head_weight.kind(), self.head_weight.device())
+    }
+}
