@@ -25,10 +25,13 @@ Settings = Mapping[str, Any] | None
 
 def _point_to_torch() -> None:
     # Found through its metadata: importing torch takes seconds and is not needed.
-    root = pathlib.Path(str(distribution("torch").locate_file("torch")))
-    os.environ.pop("LIBTORCH_USE_PYTORCH", None)
-    os.environ["LIBTORCH"] = str(root)
+    torch = pathlib.Path(str(distribution("torch").locate_file("torch")))
+    given = pathlib.Path(os.environ.get("LIBTORCH", ""))
+    # The same place by another name stays as it is: cargo would rebuild for a change of text.
+    if not (given.is_dir() and given.samefile(torch)):
+        os.environ["LIBTORCH"] = str(torch)
     os.environ["LIBTORCH_CXX11_ABI"] = "1"
+    os.environ.pop("LIBTORCH_USE_PYTORCH", None)
 
 
 def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:

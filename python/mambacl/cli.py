@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 import tyro
 
-from mambacl import __version__, _core, demo
+from mambacl import __version__, _core, compare, demo
 from mambacl.errors import MambaclError
 
 
@@ -19,17 +19,24 @@ class Info:
     """Print versions, the SIMD level of the CPU kernels, and threads."""
 
 
-Command = Annotated[demo.Demo, tyro.conf.subcommand("demo")] | Annotated[Info, tyro.conf.subcommand("info")]
+Command = (
+    Annotated[demo.Demo, tyro.conf.subcommand("demo")]
+    | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Info, tyro.conf.subcommand("info")]
+)
 
 
 def main() -> None:
     """Runs the command line; an error of mambacl is one line, and a status of 1."""
     command = tyro.cli(Command, prog="mambacl", description="Meta-learned continual learning.")
     try:
-        if isinstance(command, Info):
-            print(info())
-        else:
-            demo.run(command)
+        match command:
+            case demo.Demo():
+                demo.run(command)
+            case compare.Compare():
+                print(compare.run(command))
+            case Info():
+                print(info())
     except (MambaclError, OSError) as error:
         sys.exit(f"mambacl: {error}")
     except KeyboardInterrupt:

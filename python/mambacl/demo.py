@@ -39,7 +39,7 @@ class Demo:
         weight: Of the selectivity regulariser; 0 for none.
         lr: Learning rate.
         test_episodes: Episodes of the test.
-        out: Folder for results.json, model.safetensors and the figures.
+        out: Folder for results.json and the figures.
     """
 
     seed: int = 0
@@ -80,7 +80,7 @@ class DemoResult:
 
 
 def run(demo: Demo) -> DemoResult:
-    """Trains, tests, prints a table, and writes results, model and figures to `demo.out`.
+    """Trains, tests, prints a table, and writes results and figures to `demo.out`.
 
     Args:
         demo: The settings.

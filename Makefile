@@ -1,0 +1,67 @@
+# Every command of the house. `make` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUST := $(shell find src examples tests/rust -name '*.rs' -o -name '*.cpp' 2>/dev/null)
+BUILT := $(VENV)/.built
+TOOLS := $(VENV)/.tools
+
+# The torch that cargo links against; the same text as in .cargo/config.toml, or cargo would rebuild.
+export LIBTORCH := $(CURDIR)/$(VENV)/libtorch
+
+.PHONY: help setup demo test test-rust test-python format lint types check clean
+
+help: ## List the commands.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(TOOLS) ## Make .venv with torch and all tools, and build the extension.
+
+demo: $(BUILT) ## Meta-train a small MambaCL and test it on unseen characters (about 6 minutes).
+	$(BIN)/mambacl demo
+
+test: test-rust test-python ## Run all tests.
+
+test-rust: $(TOOLS)
+	cargo test --release
+
+test-python: $(TOOLS)
+	$(BIN)/python -m pytest
+
+format: $(TOOLS) ## Format the sources.
+	cargo fmt
+	$(BIN)/ruff check --fix --quiet python tests scripts build_backend
+	$(BIN)/ruff format --quiet python tests scripts build_backend
+
+lint: $(TOOLS) ## Check format and lints.
+	cargo fmt --check
+	cargo clippy --release --all-targets -- -D warnings
+	cargo clippy --release --features python -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --quiet
+	$(BIN)/ruff check python tests scripts build_backend
+	$(BIN)/ruff format --check python tests scripts build_backend
+
+types: $(TOOLS) ## Check types, and the stub against the extension.
+	$(BIN)/pyright
+	$(BIN)/python -m mypy.stubtest mambacl._core
+
+check: lint types test ## All that CI runs.
+
+clean: ## Remove what was built; .venv stays.
+	cargo clean
+	rm -f python/mambacl/_core*.so $(BUILT) $(TOOLS)
+
+# torch first, so that the build below uses it and not one of its own.
+$(VENV)/libtorch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "torch==2.13.0" "maturin>=1.9.4,<2"
+	ln -sfn $$($(BIN)/python -c 'import importlib.metadata as m; print(m.distribution("torch").locate_file("torch"))') $@
+
+$(BUILT): $(VENV)/libtorch $(RUST) Cargo.toml Cargo.lock build.rs pyproject.toml
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	touch $@
+
+$(TOOLS): $(BUILT)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[test,lint]'
+	touch $@

@@ -1,0 +1,17 @@
+"""Settings that tests ask for."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def nan_in_fresh_memory() -> Iterator[None]:
+    """Fresh tensors hold NaN instead of whatever lay there: a result that nobody wrote shows."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(before)
