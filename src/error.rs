@@ -4,7 +4,11 @@
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Everything the engine can refuse or fail at.
+///
+/// `op` is the operation that refuses, `argument` the name of its argument, `expected` what that must
+/// be and `got` what it is; `field` is a setting, `name` a tensor, and `reason` completes the sentence.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are the same throughout: see the enum's text")]
 pub enum Error {
     /// An argument has a shape the operation cannot take.
     #[error("{op}: argument `{argument}` must have shape {expected}, got {got:?}")]

@@ -15,6 +15,8 @@
 //! | [`ops`] | functions of tensors with fused kernels |
 //! | [`params`], [`codebook`], [`episode`], [`error`] | the ground |
 
+#![warn(missing_docs)]
+
 pub mod backbone;
 pub mod codebook;
 pub mod encoder;

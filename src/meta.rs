@@ -45,6 +45,7 @@ pub struct Outcome {
 /// When the episode does not fit the learner.
 pub fn run(learner: &SequenceLearner, episode: &Episode, step: Option<i64>) -> Result<Outcome> {
     let config = learner.config();
+    log::trace!("episodes of {:?} examples and {:?} queries", episode.train_x.size(), episode.test_x.size());
     let batch = episode.train_x.size().first().copied().unwrap_or(0);
     let initial = learner.initial_state(batch, episode.codebook)?;
     let (state, prediction, penalty) = match step {

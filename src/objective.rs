@@ -10,7 +10,14 @@ impl TargetConfig {
     /// `output` (batch, Q, width); `y` labels int64 (batch, Q), or vectors (batch, Q, dim).
     pub fn loss(&self, output: &Tensor, y: &Tensor) -> Tensor {
         match self {
-            Self::Class { .. } => output.flatten(0, 1).cross_entropy_for_logits(&y.flatten(0, 1)),
+            // Not tch's `cross_entropy_for_logits`, which computes in float32 whatever the type.
+            Self::Class { .. } => output.flatten(0, 1).cross_entropy_loss(
+                &y.flatten(0, 1),
+                None::<&Tensor>,
+                Reduction::Mean,
+                -100,
+                0.0,
+            ),
             Self::Vector { .. } => output.mse_loss(y, Reduction::Mean),
             Self::Angle { .. } => {
                 let cosine = Tensor::cosine_similarity(output, y, -1, 1e-8);

@@ -20,6 +20,19 @@ _ScanTensors: TypeAlias = tuple[
 ]
 _ConvTensors: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 
+__all__ = [
+    "Learner",
+    "__version__",
+    "check_causal_conv1d",
+    "check_selective_scan",
+    "draw_codebook",
+    "plan_episode",
+    "reference_causal_conv1d",
+    "reference_selective_scan",
+    "simd_level",
+    "uniforms",
+]
+
 __version__: str
 
 @final

@@ -94,7 +94,7 @@ def run(compare: Compare) -> str:
         }
         ax = plots.learning_curves(curves)
         compare.plot.parent.mkdir(parents=True, exist_ok=True)
-        ax.figure.savefig(compare.plot, dpi=150)
+        plots.save(ax, compare.plot)
     tables = [_table(name, members) for name, members in zip(names, groups.values(), strict=True)]
     return "\n\n".join(tables)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -159,18 +160,29 @@ class LearnerConfig:
         """The settings as the engine reads them.
 
         Raises:
-            ConfigError: If a setting is of a type that JSON lacks.
+            ConfigError: If a setting is of a type that JSON lacks, or not finite.
         """
-        try:
-            return json.dumps(_tagged(self))
-        except TypeError as error:
-            raise ConfigError(f"configuration: {error}") from error
+        return json.dumps(_tagged(self, ""))
 
 
-def _tagged(value: Any) -> Any:
-    """A dataclass as a dictionary, with its `kind` beside its fields."""
-    if not dataclasses.is_dataclass(value):
-        return value
-    fields = {field.name: _tagged(getattr(value, field.name)) for field in dataclasses.fields(value)}
+def _tagged(value: Any, name: str) -> Any:
+    """A dataclass as a dictionary, with its `kind` beside its fields; `name` is its own, for messages."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return _checked(value, name)
+    fields = {
+        field.name: _tagged(getattr(value, field.name), f"{name}.{field.name}".lstrip("."))
+        for field in dataclasses.fields(value)
+    }
     kind = getattr(value, "kind", None)
     return fields if kind is None else {"kind": kind, **fields}
+
+
+def _checked(value: Any, name: str) -> Any:
+    """A value that JSON can say; all else about it is the engine's to check."""
+    for part in value if isinstance(value, tuple | list) else (value,):
+        if not isinstance(part, int | float | str | None):
+            got = type(part).__name__
+            raise ConfigError(f"configuration: `{name}` must be a number, a name or several, got {got}")
+        if isinstance(part, float) and not math.isfinite(part):
+            raise ConfigError(f"configuration: `{name}` must be finite, got {part}")
+    return value

@@ -34,6 +34,7 @@ class Demo:
     Attributes:
         seed: Of the first parameters, the codebooks and the episodes.
         steps: Updates; 2000 take about 4 minutes on 2 cores.
+        batch_size: Episodes of an update.
         tasks: Characters of an episode.
         train_shots: Images read of each.
         weight: Of the selectivity regulariser; 0 for none.
@@ -44,10 +45,11 @@ class Demo:
 
     seed: int = 0
     steps: int = 2000
+    batch_size: int = 16
     tasks: int = 5
     train_shots: int = 5
     weight: float = 0.5
-    lr: float = 1e-3
+    lr: float = 2e-3
     test_episodes: int = 600
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
 
@@ -92,18 +94,21 @@ def run(demo: Demo) -> DemoResult:
         ConfigError: If a setting is out of its range.
         OSError: If the folder cannot be written.
     """
+    if demo.test_episodes < 2:
+        raise ConfigError(f"demo: `test_episodes` must be at least 2, got {demo.test_episodes}")
     demo.out.mkdir(parents=True, exist_ok=True)  # before the work: a folder that cannot be is told at once
     began = time.perf_counter()
     learner = demo.learner()
     parameters = sum(parameter.numel() for parameter in learner.parameters())
     print(
         f"MambaCL: {parameters:,} parameters, a state of {learner.init_state().nbytes:,} bytes. "
-        f"{demo.tasks} tasks x {demo.train_shots} shots, {demo.steps} steps on {torch.get_num_threads()} threads."
+        f"{demo.tasks} tasks x {demo.train_shots} shots, {demo.steps} steps "
+        f"on {torch.get_num_threads()} threads."
     )
     history = meta_train(
         learner,
         demo.source("train", test_shots=2),
-        TrainConfig(steps=demo.steps, lr=demo.lr),
+        TrainConfig(steps=demo.steps, batch_size=demo.batch_size, lr=demo.lr),
         validation=demo.source("validation", test_shots=5),
     )
     trained = time.perf_counter()
@@ -147,9 +152,9 @@ def _write(demo: Demo, learner: Learner, history: History, scores: dict[str, Sco
     (demo.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 
     ax = plots.learning_curves({"MambaCL": [history]})
-    ax.figure.savefig(demo.out / "learning_curve.png", dpi=150)
+    plots.save(ax, demo.out / "learning_curve.png")
     ax = plots.accuracy_bars(scores, chance=1 / demo.tasks)
-    ax.figure.savefig(demo.out / "accuracy.png", dpi=150)
+    plots.save(ax, demo.out / "accuracy.png")
 
     learner.eval()
     episode = demo.source("validation", test_shots=5).episode(0)
@@ -162,4 +167,4 @@ def _write(demo: Demo, learner: Learner, history: History, scores: dict[str, Sco
     ax = plots.episode_images(
         episode.train_x[0], episode.test_x[0], episode.test_y[0], answers[0], tasks=demo.tasks
     )
-    ax.figure.savefig(demo.out / "episode.png", dpi=150)
+    plots.save(ax, demo.out / "episode.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from mambacl import _core
 from mambacl.config import ClassTarget, LearnerConfig
 from mambacl.episodes import Episode
-from mambacl.errors import InvalidValueError
+from mambacl.errors import InvalidValueError, ShapeError
+from mambacl.ops.checks import check_devices, check_types
 from mambacl.state import LAYER_STATES, Keys, LearnerState, Trace
 
 
@@ -44,10 +46,11 @@ class Learner(nn.Module):
 
     Args:
         config: The settings.
-        seed: Of the first values of the parameters.
+        seed: Of the first values of the parameters, 0 to 2^64 - 1.
 
     Raises:
         ConfigError: If a setting is out of its range.
+        InvalidValueError: If the seed is out of its range.
 
     Example:
         >>> import torch, mambacl
@@ -62,7 +65,8 @@ class Learner(nn.Module):
 
     def __init__(self, config: LearnerConfig | None = None, *, seed: int = 0) -> None:
         super().__init__()
-        self.config = config or LearnerConfig()
+        _check_seed("Learner", seed)
+        self.config = LearnerConfig() if config is None else config
         self._engine = _core.Learner(self.config.to_json())
         self._places: list[tuple[nn.Module, str]] = []
         self._undecayed: set[str] = set()
@@ -115,11 +119,17 @@ class Learner(nn.Module):
             A state of as many streams.
 
         Raises:
-            ShapeError, DtypeError, InvalidValueError: If the codebook or the batch size do not fit.
+            ShapeError, DtypeError, DeviceError, InvalidValueError: If the codebook or the batch size do not
+                fit, or the seed is out of its range.
         """
+        op = "init_state"
+        self._check(op, {}, {"codebook": codebook})
+        _check_seed(op, seed)
+        if batch_size < 1:
+            raise InvalidValueError(f"{op}: argument `batch_size` must be at least 1, got {batch_size}")
         if isinstance(self.config.target, ClassTarget) and codebook is None:
             codebook = _core.draw_codebook(self.config.target.vocab, seed, batch_size).to(self.device)
-        if codebook is not None:
+        if codebook is not None and codebook.dim() > 0:
             batch_size = len(codebook)
         return self._state(self._engine.initial_state(self._tensors(), batch_size, codebook))
 
@@ -138,6 +148,7 @@ class Learner(nn.Module):
             ShapeError, DtypeError, DeviceError: If an argument does not fit the learner or the state.
             InvalidValueError: If x or y hold NaN, or a label lies outside the vocabulary.
         """
+        self._check_stream("observe", state, {"x": x, "y": y})
         return self._state(self._engine.observe(self._tensors(), _plain(state), x, y))
 
     def observe_traced(self, state: LearnerState, x: Tensor, y: Tensor) -> tuple[LearnerState, Trace]:
@@ -155,6 +166,7 @@ class Learner(nn.Module):
         Raises:
             ShapeError, DtypeError, DeviceError, InvalidValueError: As `observe`.
         """
+        self._check_stream("observe", state, {"x": x, "y": y})
         after, (moments, keys) = self._engine.observe_traced(self._tensors(), _plain(state), x, y)
         trace = Trace(tuple(moments), tuple(None if key is None else Keys(*key) for key in keys))
         return self._state(after), trace
@@ -180,8 +192,11 @@ class Learner(nn.Module):
         """
         if chunk_size is not None and chunk_size < 1:
             raise InvalidValueError(f"predict: argument `chunk_size` must be at least 1, got {chunk_size}")
-        tensors, plain, plain_trace = self._tensors(), _plain(state), _plain_trace(trace)
-        chunks = [x] if chunk_size is None else x.split(chunk_size, dim=1)
+        self._check_stream("predict", state, {"x": x})
+        tensors, plain = self._tensors(), _plain(state)
+        plain_trace = None if trace is None else _plain_trace(trace)
+        whole = chunk_size is None or x.dim() < 2  # the engine refuses inputs without queries
+        chunks: Sequence[Tensor] = [x] if whole else x.split(chunk_size, dim=1)
         outputs = [self._engine.predict(tensors, plain, chunk, plain_trace) for chunk in chunks]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
@@ -200,8 +215,9 @@ class Learner(nn.Module):
         Raises:
             ShapeError, DtypeError, DeviceError, InvalidValueError: As `predict`.
         """
-        plain_trace = _plain_trace(trace)
-        return self._engine.associate(self._tensors(), _plain(state), x, plain_trace)
+        self._check_stream("associate", state, {"x": x})
+        _check_is("associate", "trace", trace, Trace)
+        return self._engine.associate(self._tensors(), _plain(state), x, _plain_trace(trace))
 
     def forward(self, episode: Episode, step: int = 0) -> EpisodeOutput:
         """Lives through a batch of episodes: observe, predict, measure.
@@ -219,7 +235,13 @@ class Learner(nn.Module):
         Raises:
             ShapeError, DtypeError, DeviceError, InvalidValueError: If the episodes do not fit.
         """
+        _check_is("Learner", "episode", episode, Episode)
         codebook = episode.codebook if isinstance(self.config.target, ClassTarget) else None
+        self._check(
+            "Learner",
+            {name: getattr(episode, name) for name in ("train_x", "train_y", "test_x", "test_y")},
+            {"codebook": codebook, "train_task": episode.train_task, "test_task": episode.test_task},
+        )
         tensors = (
             episode.train_x,
             episode.train_y,
@@ -242,14 +264,37 @@ class Learner(nn.Module):
             A number.
 
         Raises:
-            TorchError: If shapes do not fit.
+            ShapeError, DeviceError: If the shape or device of `y` does not fit.
+            TorchError: If the dtype or a label does not fit.
         """
+        self._check("loss", {"output": output, "y": y})
+        expected = output.shape[:2] if isinstance(self.config.target, ClassTarget) else output.shape
+        if output.dim() != 3 or y.shape != expected:  # torch would broadcast some of these
+            raise ShapeError(
+                f"loss: argument `y` must have shape {list(expected)}, as `output` {list(output.shape)}, "
+                f"got {list(y.shape)}"
+            )
         return self._engine.loss(output, y)
 
     @property
     def device(self) -> torch.device:
         """Where the parameters lie."""
         return next(self.parameters()).device
+
+    def _check(
+        self,
+        op: str,
+        required: Mapping[str, Tensor],
+        optional: Mapping[str, Tensor | None] | None = None,
+    ) -> None:
+        """Checks what the engine cannot name as Python does: types and devices."""
+        optional = optional or {}
+        check_types(op, required, optional)
+        check_devices(op, {"parameters": next(self.parameters()), **required, **optional}, None)
+
+    def _check_stream(self, op: str, state: LearnerState, required: Mapping[str, Tensor]) -> None:
+        _check_is(op, "state", state, LearnerState)
+        self._check(op, {"state": state.tensors()[-1], **required})
 
     def _tensors(self) -> list[Tensor]:
         """Parameters and buffers in the engine's order, looked up at each call: `functional_call`,
@@ -274,12 +319,23 @@ class Learner(nn.Module):
         self._engine = _core.Learner(self.config.to_json())
 
 
+def _check_is(op: str, name: str, argument: object, expected: type) -> None:
+    if not isinstance(argument, expected):
+        got = type(argument).__name__
+        raise TypeError(f"{op}: argument `{name}` must be of type {expected.__name__}, got {got}")
+
+
+def _check_seed(op: str, seed: int) -> None:
+    if not 0 <= seed < 2**64:
+        raise InvalidValueError(f"{op}: argument `seed` must be from 0 to 2^64 - 1, got {seed}")
+
+
 def _plain(state: LearnerState) -> tuple[int, list[Tensor]]:
     return state.examples, state.tensors()
 
 
-def _plain_trace(trace: Trace | None) -> Any:
-    if trace is None:
-        return None
+def _plain_trace(
+    trace: Trace,
+) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor | None] | None]]:
     keys = [None if key is None else (key.features, key.log_weight) for key in trace.keys]
     return list(trace.moments), keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -133,6 +134,18 @@ def association_map(association: Tensor, ax: Axes | None = None, *, boundaries: 
     ax.set(xlabel="tokens of the stream: x, y, x, y, …", ylabel="queries, task after task")
     ax.figure.colorbar(image, ax=ax, label="association")
     return ax
+
+
+def save(ax: Axes, path: Path) -> None:
+    """Writes the whole figure of `ax` to a file, and closes it.
+
+    Args:
+        ax: Of the figure.
+        path: Of a png, pdf or svg.
+    """
+    figure = ax.figure.figure  # of a subfigure the whole
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
 
 
 def _axes(ax: Axes | None) -> Axes:

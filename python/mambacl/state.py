@@ -1,22 +1,21 @@
-"""What a learner remembers of its streams: dataclasses of tensors, fixed in size."""
+"""What a learner remembers of its streams: typed collections of tensors, fixed in size."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class MambaState:
-    """The memory of a Mamba layer.
+class MambaState(NamedTuple):
+    """All that a Mamba layer keeps of the tokens it has read.
 
     Attributes:
-        conv_window: The last d_conv - 1 inputs of the convolution, (batch, d_inner, d_conv - 1).
-        ssm_state: The state h of the recurrence, (batch, d_inner, d_state).
+        conv_window: The last d_conv - 1 inputs of the convolution, (groups, d_inner, d_conv - 1).
+        ssm_state: The state h of the recurrence, (groups, d_inner, d_state).
     """
 
     conv_window: Tensor
@@ -64,7 +63,7 @@ class LearnerState:
     def tensors(self) -> list[Tensor]:
         """All tensors: codebook and seen labels, if any, then layer by layer."""
         labels = [tensor for tensor in (self.codebook, self.seen) if tensor is not None]
-        return labels + [getattr(layer, f.name) for layer in self.layers for f in dataclasses.fields(layer)]
+        return labels + [tensor for layer in self.layers for tensor in layer]
 
     def to(self, device: torch.device | str) -> LearnerState:
         """The same state on another device."""
@@ -79,16 +78,11 @@ class LearnerState:
         return self._map(torch.clone)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> LearnerState:
-        def layer(state: LayerState) -> LayerState:
-            return dataclasses.replace(
-                state, **{f.name: function(getattr(state, f.name)) for f in dataclasses.fields(state)}
-            )
-
         return LearnerState(
             self.examples,
             None if self.codebook is None else function(self.codebook),
             None if self.seen is None else function(self.seen),
-            tuple(layer(state) for state in self.layers),
+            tuple(type(layer)(*map(function, layer)) for layer in self.layers),
         )
 
 

@@ -41,7 +41,10 @@ impl SequenceConfig {
     /// When a setting is out of range.
     pub fn schema(&self) -> Result<Schema> {
         self.check()?;
-        Schema::of(|path| SequenceLearner::new(path, self))
+        let schema = Schema::of(|path| SequenceLearner::new(path, self))?;
+        let numbers: i64 = schema.specs().iter().map(|spec| spec.shape.iter().product::<i64>()).sum();
+        log::debug!("a sequence learner of {} tensors, {numbers} numbers", schema.specs().len());
+        Ok(schema)
     }
 
     /// Binds a learner to lent tensors, in the schema's order.

@@ -53,7 +53,7 @@ impl State {
             return Err(Error::Config { field: "state".into(), reason });
         }
         let mut tensors = tensors.into_iter();
-        let mut next = || tensors.next().unwrap_or_else(Tensor::new);
+        let mut next = || tensors.next().unwrap_or_default();
         let labels = classifier.then(|| Labels { codebook: next(), seen: next() });
         let layers =
             (0..n_layer).map(|_| LayerState((0..rest / n_layer).map(|_| next()).collect())).collect();

@@ -1,7 +1,7 @@
 //! Checks at the public edge of a learner. Numbers are read on the CPU only, where no device waits.
 
 use crate::error::{Error, Result};
-use crate::ops::kind_name;
+use crate::ops::{dtype_name, kind_name};
 use tch::{Device, Kind, Tensor};
 
 /// Inputs of shape (batch, n, input shape...), with n of at least 1.
@@ -35,8 +35,8 @@ pub(super) fn labels(
         let expected = format!("(batch, n) = ({}, {}), as `x`", shape[0], shape[1]);
         return Err(Error::Shape { op, argument: "y".into(), expected, got: y.size() });
     }
-    if y.kind() != Kind::Int64 {
-        let (expected, got) = ("int64".into(), kind_name(y.kind()).into());
+    if !matches!(y.f_kind(), Ok(Kind::Int64)) {
+        let (expected, got) = ("int64".into(), dtype_name(y).into());
         return Err(Error::Dtype { op, argument: "y".into(), expected, got });
     }
     on_device(op, "y", y, device)?;
@@ -69,8 +69,8 @@ pub(super) fn codebook(op: &'static str, codebook: &Tensor, vocab: i64, device: 
         let expected = format!("(batch, vocab = {vocab})");
         return Err(Error::Shape { op, argument: "codebook".into(), expected, got });
     }
-    if codebook.kind() != Kind::Int64 {
-        let (expected, got) = ("int64".into(), kind_name(codebook.kind()).into());
+    if !matches!(codebook.f_kind(), Ok(Kind::Int64)) {
+        let (expected, got) = ("int64".into(), dtype_name(codebook).into());
         return Err(Error::Dtype { op, argument: "codebook".into(), expected, got });
     }
     on_device(op, "codebook", codebook, device)?;
@@ -94,9 +94,9 @@ fn like_model(
     tensor: &Tensor,
     (kind, device): (Kind, Device),
 ) -> Result<()> {
-    if tensor.kind() != kind {
+    if tensor.f_kind().ok() != Some(kind) {
         let expected = format!("{}, as the model's parameters", kind_name(kind));
-        let got = kind_name(tensor.kind()).into();
+        let got = dtype_name(tensor).into();
         return Err(Error::Dtype { op, argument: argument.into(), expected, got });
     }
     on_device(op, argument, tensor, device)

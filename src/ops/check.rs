@@ -136,7 +136,7 @@ pub(crate) fn two_axes(op: &'static str, argument: &str, tensor: &Tensor, names:
 
 /// A tensor's element type by torch's name for it. tch does not know all types, and its `kind` panics
 /// at those: what users give is asked for its type with `f_kind`.
-fn dtype_name(tensor: &Tensor) -> &'static str {
+pub(crate) fn dtype_name(tensor: &Tensor) -> &'static str {
     tensor.f_kind().map_or("an unusual dtype", kind_name)
 }
 

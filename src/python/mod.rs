@@ -18,6 +18,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.py().import("torch")?;
     // A second initialisation in one process finds the logger set: that is fine.
     let _ = pyo3_log::try_init();
+    // A panic becomes a TorchError (errors.rs): the default hook would print it as well. The hook is
+    // that of this library alone.
+    std::panic::set_hook(Box::new(|panic| log::debug!("{panic}")));
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(ops::check_selective_scan, module)?)?;
     module.add_function(wrap_pyfunction!(ops::reference_selective_scan, module)?)?;

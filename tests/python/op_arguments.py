@@ -108,7 +108,9 @@ def with_gradients(
         padded_dy: What the gradient of y holds where `lengths` says padding, if not random numbers.
     """
     leaves = {
-        name: tensor.detach().requires_grad_() for name, tensor in arguments.items() if tensor.is_floating_point()
+        name: tensor.detach().requires_grad_()
+        for name, tensor in arguments.items()
+        if tensor.is_floating_point()
     }
     y, state = op(**{**arguments, **leaves})
     generator = torch.Generator().manual_seed(1)

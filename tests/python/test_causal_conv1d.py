@@ -5,6 +5,11 @@ from functools import partial
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
+from torch.nn import functional as F
+
+from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
+from mambacl.ops import causal_conv1d, reference
 from op_arguments import (
     CONV_OPTIONS,
     assert_near,
@@ -14,11 +19,6 @@ from op_arguments import (
     widened,
     with_gradients,
 )
-from torch._subclasses import FakeTensorMode
-from torch.nn import functional as F
-
-from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
-from mambacl.ops import causal_conv1d, reference
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 

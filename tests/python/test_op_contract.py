@@ -6,11 +6,18 @@ from typing import Any
 
 import pytest
 import torch
-from op_arguments import CONV_OPTIONS, SCAN_OPTIONS, assert_same_bits, conv_arguments, scan_arguments, with_gradients
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from mambacl.ops import causal_conv1d, reference, selective_scan
+from op_arguments import (
+    CONV_OPTIONS,
+    SCAN_OPTIONS,
+    assert_same_bits,
+    conv_arguments,
+    scan_arguments,
+    with_gradients,
+)
 
 ALL_CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
 
@@ -98,7 +105,9 @@ def test_gradcheck(op: Op, slow: Op, make: Op, padded: bool):
     names = list(arguments)
     lengths = torch.tensor([4, 0, 1, 3]) if padded else None
     leaves = tuple(arguments[name].requires_grad_() for name in names)
-    assert torch.autograd.gradcheck(lambda *a: op(**dict(zip(names, a, strict=True)), lengths=lengths), leaves)
+    assert torch.autograd.gradcheck(
+        lambda *a: op(**dict(zip(names, a, strict=True)), lengths=lengths), leaves
+    )
 
 
 @OPS
@@ -125,6 +134,15 @@ def test_only_the_gradients_asked_for_are_given(op: Op, slow: Op, make: Op):
     assert not state.requires_grad
 
 
+def test_a_state_not_asked_for_is_empty_and_without_history():
+    *tensors, state, lengths = scan_call((), torch.float32, requires_grad=True)
+    y, nothing = torch.ops.mambacl.selective_scan(*tensors, True, state, False, lengths)
+    assert (y.requires_grad, nothing.requires_grad, nothing.shape) == (True, False, (0,))
+    *tensors, window, lengths = conv_call((), torch.float32, requires_grad=True)
+    y, nothing = torch.ops.mambacl.causal_conv1d(*tensors, True, window, False, lengths)
+    assert (y.requires_grad, nothing.requires_grad, nothing.shape) == (True, False, (0,))
+
+
 @OPS
 def test_a_second_derivative_is_refused(op: Op, slow: Op, make: Op):
     for name in make(4):
@@ -145,6 +163,7 @@ def test_the_reference_has_second_derivatives(op: Op, slow: Op, make: Op):
 
 
 @OPS
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own
 def test_forward_mode_is_refused(op: Op, slow: Op, make: Op):
     arguments = make(4)
     for name, tensor in arguments.items():

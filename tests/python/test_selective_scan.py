@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
+
+from mambacl import _core
+from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
+from mambacl.ops import reference, selective_scan
 from op_arguments import (
     SCAN_OPTIONS,
     assert_near,
@@ -18,11 +23,6 @@ from op_arguments import (
     widened,
     with_gradients,
 )
-from torch._subclasses import FakeTensorMode
-
-from mambacl import _core
-from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
-from mambacl.ops import reference, selective_scan
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 
@@ -143,7 +143,9 @@ def test_gradients_flow_through_the_states_between_pieces():
     def in_pieces(**arguments: torch.Tensor):
         state, ys = arguments.pop("initial_state"), []
         for start, end in ((0, 2), (2, 3), (3, 9)):
-            part = {n: t[:, start:end] if n in ("u", "delta", "B", "C", "z") else t for n, t in arguments.items()}
+            part = {
+                n: t[:, start:end] if n in ("u", "delta", "B", "C", "z") else t for n, t in arguments.items()
+            }
             y, state = FUSED(**part, initial_state=state)
             ys.append(y)
         return torch.cat(ys, 1), state
@@ -189,7 +191,11 @@ def test_takes_views_of_any_layout():
 
 def test_takes_expanded_inputs_and_gradients():
     arguments = scan_arguments(7, 19, 8)
-    expanded = {**arguments, "u": torch.tensor(0.5).expand(6, 7, 19), "B": arguments["B"][:1].expand(6, -1, -1)}
+    expanded = {
+        **arguments,
+        "u": torch.tensor(0.5).expand(6, 7, 19),
+        "B": arguments["B"][:1].expand(6, -1, -1),
+    }
     solid = {name: tensor.contiguous() for name, tensor in expanded.items()}
     assert_same_bits(with_gradients(FUSED, expanded), with_gradients(FUSED, solid))
     gradients = []
@@ -333,7 +339,9 @@ class TestRefuses:
 def test_refuses_a_length_out_of_range(op, length: int):
     arguments = scan_arguments(options=SCAN_OPTIONS)
     arguments["lengths"][3] = length
-    with pytest.raises(InvalidValueError, match=rf"`lengths` must be between 0 and the sequence length 5.*{length}"):
+    with pytest.raises(
+        InvalidValueError, match=rf"`lengths` must be between 0 and the sequence length 5.*{length}"
+    ):
         op(**arguments)
 
 

@@ -1,5 +1,5 @@
 """Layers for networks of one's own."""
 
-from mambacl.nn.mamba import Mamba, MambaState
+from mambacl.nn.mamba import Mamba
 
-__all__ = ["Mamba", "MambaState"]
+__all__ = ["Mamba"]

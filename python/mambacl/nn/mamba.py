@@ -6,7 +6,7 @@ Weights of mamba-ssm and of transformers' `MambaMixer` can be loaded by name.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +14,7 @@ from torch.nn import functional as F
 
 from mambacl.errors import ConfigError, ShapeError
 from mambacl.ops import causal_conv1d, selective_scan
-
-
-class MambaState(NamedTuple):
-    """All that a Mamba layer keeps of the tokens it has read.
-
-    Attributes:
-        conv_window: The last d_conv - 1 inputs of the convolution, (groups, d_inner, d_conv - 1).
-        ssm_state: State of the scan, (groups, d_inner, d_state).
-    """
-
-    conv_window: Tensor
-    ssm_state: Tensor
+from mambacl.state import MambaState
 
 
 class Mamba(nn.Module):
@@ -191,7 +180,8 @@ class Mamba(nn.Module):
             state: What was read before, of `groups` sequences where batch = groups x g: sequence i
                 continues state i // g. Nothing when absent. Left as it was.
             return_state: Whether to return the state after the last token too.
-            lengths: Real length of each sequence, (batch) int64; what lies beyond changes nothing.
+            lengths: Real length of each sequence, (batch) int64. Finite padding beyond changes nothing
+                (in_proj's gradient would carry NaN along).
 
         Returns:
             Tokens, (batch, length, d_model); with `return_state` the pair of them and the state of `batch`

@@ -52,7 +52,8 @@ def check_devices(op: str, arguments: Mapping[str, Tensor | None], supported: tu
     for name, tensor in arguments.items():
         if tensor is not None and tensor.device != device:
             raise DeviceError(
-                f"{op}: argument `{name}` must be on device {device}, as `{leading_name}`, got {tensor.device}"
+                f"{op}: argument `{name}` must be on device {device}, as `{leading_name}`, "
+                f"got {tensor.device}"
             )
 
 

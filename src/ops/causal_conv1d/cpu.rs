@@ -63,7 +63,11 @@ impl Prepared {
     }
 }
 
-fn forward<T: RunForward>(prepared: &Prepared, return_final_window: bool) -> (Tensor, Option<Tensor>) {
+fn forward<T: RunForward>(
+    prepared: &Prepared,
+    return_final_window: bool,
+    level: Level,
+) -> (Tensor, Option<Tensor>) {
     let Sizes { batch, length, d_inner, d_conv, groups } = prepared.sizes;
     let y = prepared.empty(&[batch, length, d_inner]);
     // Channels lie last in memory; the transpose below shows the documented shape.
@@ -73,7 +77,6 @@ fn forward<T: RunForward>(prepared: &Prepared, return_final_window: bool) -> (Te
         y: pointer_mut(&y),
         final_window: pointer_mut_or_null(final_window.as_ref()),
     };
-    let level = Level::detect();
     // SAFETY: every pointer is to a tensor that `prepared` or this function holds, of the sizes
     // checked; each task writes the sequences of its own group.
     parallel_for(groups as usize, &|group| unsafe { T::run(level, &task, group) });
@@ -85,6 +88,7 @@ fn backward<T: RunBackward>(
     prepared: &Prepared,
     dy: &Tensor,
     dfinal_window: Option<&Tensor>,
+    level: Level,
 ) -> [Option<Tensor>; 4] {
     let Sizes { batch, length, d_inner, d_conv, groups } = prepared.sizes;
     let kind = prepared.x.kind();
@@ -104,7 +108,6 @@ fn backward<T: RunBackward>(
         dbias: pointer_mut_or_null(dbias.as_ref()),
         dinitial_window: pointer_mut_or_null(dinitial_window.as_ref()),
     };
-    let level = Level::detect();
     // SAFETY: as in `forward`.
     parallel_for(groups as usize, &|group| unsafe { T::run(level, &task, group) });
     let over_groups = |tensor: &Tensor| tensor.sum_dim_intlist(0, false, None::<Kind>);
@@ -143,9 +146,10 @@ unsafe extern "C" fn mambacl_causal_conv1d_cpu(
         let inputs = unsafe { Borrowed::<5>::new(inputs) };
         let convolution = arguments(&inputs.tensors(), silu)?;
         let prepared = Prepared::new(&convolution)?;
+        let level = Level::detect();
         let (y, final_window) = match prepared.x.kind() {
-            Kind::Double => forward::<f64>(&prepared, return_final_window),
-            _ => forward::<f32>(&prepared, return_final_window),
+            Kind::Double => forward::<f64>(&prepared, return_final_window, level),
+            _ => forward::<f32>(&prepared, return_final_window, level),
         };
         Ok([Some(y.to_kind(convolution.x.kind())), final_window])
     };
@@ -169,9 +173,10 @@ unsafe extern "C" fn mambacl_causal_conv1d_backward_cpu(
         let prepared = Prepared::new(&convolution)?;
         let missing = Error::Kernel { op: OP, reason: "the gradient of y is missing".into() };
         let dy = tensors[5].ok_or(missing)?;
+        let level = Level::detect();
         let [dx, dweight, dbias, dinitial_window] = match prepared.x.kind() {
-            Kind::Double => backward::<f64>(&prepared, dy, tensors[6]),
-            _ => backward::<f32>(&prepared, dy, tensors[6]),
+            Kind::Double => backward::<f64>(&prepared, dy, tensors[6], level),
+            _ => backward::<f32>(&prepared, dy, tensors[6], level),
         };
         // Each gradient has the type of what it is the gradient of.
         let like = |gradient: Option<Tensor>, input: Option<&Tensor>| Some(gradient?.to_kind(input?.kind()));
@@ -184,4 +189,49 @@ unsafe extern "C" fn mambacl_causal_conv1d_backward_cpu(
     };
     // SAFETY: C++ has room for four results.
     unsafe { kernel(outputs, run) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::causal_conv1d::reference::causal_conv1d;
+    use crate::params::Init;
+
+    /// Standard normal numbers, as leaves of a graph.
+    fn normal(name: &str, shape: &[i64]) -> Tensor {
+        Init::Normal { std: 1.0 }.draw(0, name, shape).set_requires_grad(true)
+    }
+
+    /// A process uses one level; here each that the processor has is compared with the reference, at
+    /// channels off the width of every level.
+    #[test]
+    fn every_level_agrees_with_the_reference() {
+        let (x, weight) = (normal("x", &[4, 70, 37]), normal("weight", &[37, 4]));
+        let (bias, window) = (normal("bias", &[37]), normal("window", &[2, 37, 3]));
+        let convolution = CausalConv1d {
+            bias: Some(&bias),
+            silu: true,
+            initial_window: Some(&window),
+            ..CausalConv1d::new(&x, &weight)
+        };
+        let (y, final_window) = causal_conv1d(&convolution, true).unwrap();
+        let (dy, dfinal) = (normal("dy", &y.size()).detach(), normal("df", &final_window.size()).detach());
+        ((&y * &dy).sum(Kind::Float) + (&final_window * &dfinal).sum(Kind::Float)).backward();
+        let leaves = [&x, &weight, &bias, &window];
+        let want: Vec<_> = leaves.iter().map(|leaf| leaf.grad()).chain([y, final_window]).collect();
+
+        tch::no_grad(|| {
+            let prepared = Prepared::new(&convolution).unwrap();
+            for level in Level::available() {
+                let (y, final_window) = forward::<f32>(&prepared, true, level);
+                let gradients = backward::<f32>(&prepared, &dy, Some(&dfinal), level);
+                let got = gradients.into_iter().chain([Some(y), final_window]);
+                for (place, (got, want)) in got.zip(&want).enumerate() {
+                    let scale = want.abs().max().double_value(&[]);
+                    let distance = (got.unwrap() - want).abs().max().double_value(&[]);
+                    assert!(distance <= 2e-6 * scale, "{level:?}, result {place}: {distance} of {scale}");
+                }
+            }
+        });
+    }
 }

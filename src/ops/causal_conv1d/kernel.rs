@@ -183,7 +183,7 @@ unsafe fn backward<S: Simd>(task: &Backward<S::Scalar>, group: usize) {
             }
             for sequence in group * convolution.per_group..(group + 1) * convolution.per_group {
                 let length = convolution.real_length(sequence);
-                for time in 0..length {
+                for (time, dsum) in dsum.iter_mut().enumerate().take(length) {
                     let mut dy = tile.load::<S>(task.dy.at(sequence, time));
                     if convolution.silu {
                         let sum = convolution.before_activation(tile, &taps, bias, group, sequence, time);
@@ -192,7 +192,7 @@ unsafe fn backward<S: Simd>(task: &Backward<S::Scalar>, group: usize) {
                         let rest = S::splat(1.0).sub(sigmoid);
                         dy = dy.mul(sum.mul(sigmoid).mul_add(rest, sigmoid));
                     }
-                    dsum[time] = dy;
+                    *dsum = dy;
                     dbias = dbias.add(dy);
                     for (k, dtap) in dtaps.iter_mut().enumerate() {
                         let input = convolution.extended::<S>(tile, group, sequence, time + k);

@@ -275,8 +275,8 @@ unsafe fn forward<S: Simd>(task: &Forward<S::Scalar>, index: usize) {
                 tile.store(S::zero(), y.add(time * d_inner));
             }
             if !task.final_state.is_null() {
-                for n in 0..d_state {
-                    tile.store(h[n], task.final_state.add((sequence * d_state + n) * d_inner));
+                for (n, h) in h.iter().enumerate() {
+                    tile.store(*h, task.final_state.add((sequence * d_state + n) * d_inner));
                 }
             }
         }
@@ -458,10 +458,10 @@ unsafe fn backward_tile<S: Simd>(
                 }
             }
 
-            for n in 0..d_state {
-                dh[n] = S::zero();
+            for (n, dh) in dh.iter_mut().enumerate() {
+                *dh = S::zero();
                 if !task.dfinal_state.is_null() {
-                    dh[n] = tile.load(task.dfinal_state.add((sequence * d_state + n) * d_inner));
+                    *dh = tile.load(task.dfinal_state.add((sequence * d_state + n) * d_inner));
                 }
             }
             let row = sequence * scan.length;

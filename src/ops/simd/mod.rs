@@ -10,6 +10,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
+#[cfg(test)]
+mod tests;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::F32x8;
@@ -162,6 +164,13 @@ impl Level {
         Self::Portable
     }
 
+    /// Every level that this processor has.
+    #[cfg(test)]
+    pub(crate) fn available() -> Vec<Self> {
+        let levels = [Self::Avx512, Self::Avx2, Self::Portable];
+        levels.into_iter().skip_while(|level| *level != Self::best()).collect()
+    }
+
     /// The name that `MAMBACL_SIMD` takes.
     pub fn name(self) -> &'static str {
         match self {
@@ -257,9 +266,11 @@ pub(crate) fn lanes<T: Real>(level: Level) -> usize {
 /// Minimax fits (Remez) made for this crate: the largest relative error before rounding stands at
 /// each.
 pub(crate) mod polynomial {
+    use std::f32::consts::LN_2;
+
     /// 2^f = 1 + f (c0 + f (c1 + ...)) on [-1/2, 1/2]; 2.0e-9.
     pub const EXP2: [f32; 6] =
-        [0.693_147_2, 0.240_226_48, 0.055_503_324, 0.009_618_437, 0.001_339_887_5, 0.000_153_533_62];
+        [LN_2, 0.240_226_48, 0.055_503_324, 0.009_618_437, 0.001_339_887_5, 0.000_153_533_62];
     /// atanh(t) / t = 1 + s (c0 + s (c1 + ...)) with s = t^2 in [0, 1/9]; 4.5e-9.
     pub const ATANH: [f32; 4] = [0.333_332_1, 0.200_107_63, 0.140_009_02, 0.140_059_98];
     /// ln 2 in two parts, the first with trailing zeros, so that k * LN2_HIGH is exact.

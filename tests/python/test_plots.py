@@ -1,0 +1,132 @@
+"""Figures: what is drawn, told by the artists on the axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from mambacl import History, Scores, plots
+from mambacl.train import StepRecord
+
+mpl.use("agg")
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def history(*accuracies: float) -> History:
+    return History([StepRecord(i + 1, 1.0, None, a, 0.0) for i, a in enumerate(accuracies)], [])
+
+
+def texts(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def legend(ax: Axes) -> list[str]:
+    drawn = ax.get_legend()
+    assert drawn is not None
+    return [text.get_text() for text in drawn.get_texts()]
+
+
+def data(line: Line2D) -> list[list[float]]:
+    return [np.asarray(part, float).tolist() for part in line.get_data()]
+
+
+def test_learning_curves_show_the_mean_and_the_range():
+    runs = {"on": [history(0.0, 0.5, 1.0), history(0.5, 1.0, 1.0)], "off": [history(0.1, 0.1, 0.3)]}
+    ax = plots.learning_curves(runs, window=1)
+    on, off = ax.lines
+    assert data(on) == [[1, 2, 3], [0.25, 0.75, 1.0]]
+    assert data(off) == [[1, 2, 3], [0.1, 0.1, 0.3]]
+    assert on.get_linestyle() != off.get_linestyle()
+    (band,) = ax.collections  # none for a single seed
+    (path,) = band.get_paths()
+    assert {(1.0, 0.0), (1.0, 0.5), (2.0, 0.5), (2.0, 1.0)} <= {tuple(v) for v in path.vertices.tolist()}
+    assert legend(ax) == ["on", "off"]
+    assert "mean of 1 steps" in ax.get_ylabel()
+    assert ax.get_ylim() == (0, 1)
+
+
+def test_many_runs_share_four_line_styles():
+    ax = plots.learning_curves({str(i): [history(0.5, 0.5)] for i in range(6)}, window=1)
+    styles = [line.get_linestyle() for line in ax.lines]
+    assert len(styles) == 6
+    assert len(set(styles[:4])) == 4
+    assert styles[4:] == styles[:2]
+
+
+def test_a_run_shorter_than_the_window_is_an_empty_curve():
+    ax = plots.learning_curves({"short": [history(0.5, 0.5)]}, window=50)
+    assert data(ax.lines[0]) == [[], []]
+
+
+def test_accuracy_bars_show_means_and_intervals():
+    scores = {
+        "learner": Scores(torch.tensor([1.0, 0.8, 0.9], dtype=torch.float64)),
+        "yardstick": Scores(torch.tensor([0.5, 0.5], dtype=torch.float64)),
+    }
+    ax = plots.accuracy_bars(scores, chance=0.2)
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.9, 0.5])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["learner", "yardstick"]
+    assert texts(ax) == ["0.900", "0.500"]
+    assert legend(ax) == ["chance"]
+    chance = next(line for line in ax.lines if line.get_label() == "chance")
+    assert data(chance)[0] == [0.2, 0.2]
+    (errors,) = ax.collections
+    (low, high), _ = (segment[:, 0] for segment in errors.get_segments())
+    assert (high - low) / 2 == pytest.approx(scores["learner"].interval)
+    assert ax.yaxis_inverted()
+    assert plots.accuracy_bars(scores).get_legend() is None
+
+
+def test_episode_images_show_every_image_and_answer():
+    tasks, shots, queries, side = 2, 3, 2, 4
+    train_x = torch.arange(6.0).view(6, 1, 1, 1).expand(-1, 1, side, side)
+    test_x = 10 + torch.arange(4.0).view(4, 1, 1, 1).expand(-1, 1, side, side)
+    test_y, answers = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 0])
+    ax = plots.episode_images(train_x, test_x, test_y, answers, tasks=tasks)
+    canvas = -np.ma.filled(ax.images[0].get_array(), np.nan)
+    rows = [canvas[1], canvas[1 + side + side // 2]]
+    for row, want in zip(rows, ([0, 1, 2, 10, 11], [3, 4, 5, 12, 13]), strict=True):
+        shown = row[~np.isnan(row)]
+        assert len(shown) == (shots + queries) * side
+        assert shown[::side].tolist() == want
+    assert texts(ax) == ["0", "x 1", "0", "1", "x 0", "1"]
+
+
+def test_association_map_shows_the_association_and_boundaries():
+    association = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]])
+    ax = plots.association_map(association, boundaries=[2])
+    np.testing.assert_allclose(ax.images[0].get_array(), association.numpy())
+    assert [data(line)[0] for line in ax.lines] == [[1.5, 1.5]]
+    assert [axes.get_ylabel() for axes in ax.figure.axes[1:]] == ["association"]
+
+
+def test_axes_given_are_drawn_on():
+    _, axes = plt.subplots(1, 2)
+    assert plots.learning_curves({"a": [history(0.5)]}, axes[0], window=1) is axes[0]
+    assert plots.association_map(torch.ones(2, 2) / 2, axes[1]) is axes[1]
+    assert len(plt.get_fignums()) == 1
+    plots.accuracy_bars({"a": Scores(torch.ones(3))})
+    assert len(plt.get_fignums()) == 2
+
+
+def test_save_writes_the_whole_figure_and_closes_it(tmp_path: Path):
+    figure = plt.figure(figsize=(4, 2))
+    left, right = figure.subfigures(1, 2)
+    right.subplots()
+    ax = plots.association_map(torch.eye(3), left.subplots())
+    plots.save(ax, tmp_path / "figure.png")
+    assert plt.imread(tmp_path / "figure.png").shape[:2] == (300, 600)
+    assert plt.get_fignums() == []

@@ -1,0 +1,12 @@
+//! The engine's tests: one binary with a module for each part of the engine.
+
+mod agreement;
+mod causal_conv1d;
+mod draw;
+mod errors;
+mod learner;
+mod models;
+mod objective;
+mod params;
+mod selective_scan;
+mod selectivity;
