@@ -34,7 +34,9 @@ def _point_to_torch() -> None:
     os.environ.pop("LIBTORCH_USE_PYTORCH", None)
 
 
-def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
+def build_wheel(
+    wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None
+) -> str:
     _point_to_torch()
     return maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
 

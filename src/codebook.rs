@@ -3,21 +3,28 @@
 //! Drawn for each stream independently of what the classes are, so that a learner cannot know a
 //! class by its symbol, only by what it read.
 
+use crate::error::{Result, check_size};
 use crate::random::{generator, permutation};
 use tch::Tensor;
 
 /// Codebooks of `batch` streams, int64 (batch, vocab): label l of stream i is shown as the symbol
 /// `codebook[i, l]`. Stream i depends on (seed, i) alone.
 ///
+/// # Errors
+/// When the vocabulary or the batch is below 1 or beyond 2^20.
+///
 /// ```
-/// let codebook = mambacl::codebook::draw(64, 0, 2);
+/// let codebook = mambacl::codebook::draw(64, 0, 2)?;
 /// assert_eq!(codebook.size(), [2, 64]);
-/// assert_eq!(mambacl::codebook::draw(64, 0, 1), codebook.narrow(0, 0, 1));
+/// assert_eq!(mambacl::codebook::draw(64, 0, 1)?, codebook.narrow(0, 0, 1));
+/// # Ok::<(), mambacl::error::Error>(())
 /// ```
-pub fn draw(vocab: i64, seed: u64, batch: i64) -> Tensor {
+pub fn draw(vocab: i64, seed: u64, batch: i64) -> Result<Tensor> {
+    check_size("vocab", vocab)?;
+    check_size("batch", batch)?;
     let symbols: Vec<i64> = (0..batch as u64)
         .flat_map(|index| permutation(&mut generator(seed, "codebook", index, 0), vocab as usize))
         .map(|symbol| symbol as i64)
         .collect();
-    Tensor::from_slice(&symbols).view([batch, vocab])
+    Ok(Tensor::from_slice(&symbols).view([batch, vocab]))
 }

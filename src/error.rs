@@ -43,8 +43,23 @@ pub enum Error {
     Torch(#[from] tch::TchError),
 }
 
+/// Checks that a setting is a size a model can have. The bound keeps products of sizes in range; a model
+/// too large for memory is refused when its tensors are counted.
+pub(crate) fn check_size(field: &str, size: i64) -> Result<()> {
+    const LARGEST: i64 = 1 << 20;
+    if (1..=LARGEST).contains(&size) {
+        return Ok(());
+    }
+    let bound = if size < 1 { "at least 1".into() } else { format!("at most {LARGEST}") };
+    Err(Error::Config { field: field.into(), reason: format!("must be {bound}, got {size}") })
+}
+
 /// What a caught panic said.
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    // tch unwraps what libtorch says: its message is the first line of the quoted error, and C++ frames
+    // are the others.
+    let said = text.split_once("Torch(\"").map_or(text, |(_, said)| said);
+    said.split("\\n").next().unwrap_or(said)
 }

@@ -48,6 +48,8 @@ pub fn run(learner: &SequenceLearner, episode: &Episode, step: Option<i64>) -> R
     log::trace!("episodes of {:?} examples and {:?} queries", episode.train_x.size(), episode.test_x.size());
     let batch = episode.train_x.size().first().copied().unwrap_or(0);
     let initial = learner.initial_state(batch, episode.codebook)?;
+    // Before anything is read: reading in training moves the running statistics.
+    episode.check(learner, batch)?;
     let (state, prediction, penalty) = match step {
         None => {
             let state = learner.observe(&initial, episode.train_x, episode.train_y)?;
@@ -71,8 +73,6 @@ pub fn run(learner: &SequenceLearner, episode: &Episode, step: Option<i64>) -> R
             (state, prediction, penalty)
         }
     };
-    let queries = prediction.output.size()[1];
-    learner.check_targets("episode", episode.test_y, batch, queries)?;
     let objective = config.target.loss(&prediction.output, episode.test_y);
     let loss = match &penalty {
         Some((penalty, weight)) => &objective + penalty * *weight,
@@ -91,6 +91,20 @@ pub fn run(learner: &SequenceLearner, episode: &Episode, step: Option<i64>) -> R
 }
 
 impl Episode<'_> {
+    /// Checks all but the stream, which `observe` checks.
+    fn check(&self, learner: &SequenceLearner, batch: i64) -> Result<()> {
+        learner.check_queries(self.test_x, batch)?;
+        let queries = self.test_x.size()[1];
+        learner.check_targets("episode", self.test_y, batch, queries)?;
+        let examples = self.train_x.size().get(1).copied().unwrap_or(0);
+        for (name, task, n) in
+            [("train_task", self.train_task, examples), ("test_task", self.test_task, queries)]
+        {
+            task.map_or(Ok(()), |task| learner.check_tasks(name, task, batch, n))?;
+        }
+        Ok(())
+    }
+
     /// What makes an example and a query belong together: their tasks, or else their labels.
     fn tasks(&self) -> Result<(&Tensor, &Tensor)> {
         let stream = self.train_task.unwrap_or(self.train_y);

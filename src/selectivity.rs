@@ -97,6 +97,10 @@ impl SelectivityConfig {
             let reason = format!("must be a number of at least 0, got {}", self.weight);
             return Err(Error::Config { field: "selectivity.weight".into(), reason });
         }
+        if let Some(end) = self.end_step.filter(|&end| end < 0) {
+            let reason = format!("must be at least 0, got {end}");
+            return Err(Error::Config { field: "selectivity.end_step".into(), reason });
+        }
         if let Layers::List(list) = &self.layers {
             let outside = list.iter().any(|&layer| layer as i64 >= n_layer);
             if outside || list.is_empty() {

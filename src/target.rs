@@ -1,6 +1,6 @@
 //! Targets: what an example is labelled with, as tokens in and as answers out.
 
-use crate::error::{Error, Result};
+use crate::error::{Result, check_size};
 use crate::params::{Init, Path};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -69,11 +69,7 @@ impl Target {
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &TargetConfig, d_model: i64) -> Result<Self> {
         let width = config.width();
-        if width < 1 {
-            let field = if config.vocab().is_some() { "target.vocab" } else { "target.dim" };
-            let reason = format!("must be at least 1, got {width}");
-            return Err(Error::Config { field: field.into(), reason });
-        }
+        check_size(if config.vocab().is_some() { "target.vocab" } else { "target.dim" }, width)?;
         let token = path.sub("target_embedding");
         let embedding = match config {
             // Unit variance, as the encoder's normalised output has.

@@ -1,7 +1,7 @@
 //! A small convolutional network: 3x3 convolutions of stride 2, then a linear map to `d_model`.
 
 use super::batch_norm::{Normalised, Statistics};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_size};
 use crate::params::Path;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -38,19 +38,14 @@ impl Cnn {
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &CnnConfig, d_model: i64) -> Result<Self> {
-        let refuse =
-            |field: &str, reason: String| Err(Error::Config { field: format!("encoder.{field}"), reason });
-        if config.in_channels < 1 || config.image_size < 1 {
-            let (field, size) = if config.in_channels < 1 {
-                ("in_channels", config.in_channels)
-            } else {
-                ("image_size", config.image_size)
-            };
-            return refuse(field, format!("must be at least 1, got {size}"));
+        check_size("encoder.in_channels", config.in_channels)?;
+        check_size("encoder.image_size", config.image_size)?;
+        for &channels in &config.channels {
+            check_size("encoder.channels", channels)?;
         }
-        if config.channels.is_empty() || config.channels.iter().any(|&channels| channels < 1) {
-            let got = &config.channels;
-            return refuse("channels", format!("must be a list of positive sizes, got {got:?}"));
+        if config.channels.is_empty() {
+            let reason = "must be a list of sizes, got none".into();
+            return Err(Error::Config { field: "encoder.channels".into(), reason });
         }
         let (mut before, mut side) = (config.in_channels, config.image_size);
         let mut convolutions = Vec::new();

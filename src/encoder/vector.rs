@@ -3,7 +3,7 @@
 //! Inputs that share a large constant part would make all associations alike.
 
 use super::batch_norm::{Normalised, Statistics};
-use crate::error::{Error, Result};
+use crate::error::{Result, check_size};
 use crate::params::Path;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -32,10 +32,9 @@ impl Vector {
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &VectorConfig, d_model: i64) -> Result<Self> {
         let sizes: Vec<i64> = [config.dim].into_iter().chain(config.hidden.iter().copied()).collect();
-        if sizes.iter().any(|&size| size < 1) {
-            let field = if config.dim < 1 { "encoder.dim" } else { "encoder.hidden" };
-            let reason = format!("must be positive, got {sizes:?}");
-            return Err(Error::Config { field: field.into(), reason });
+        check_size("encoder.dim", config.dim)?;
+        for &width in &config.hidden {
+            check_size("encoder.hidden", width)?;
         }
         let layer = |(index, &before): (usize, &i64)| {
             let width = sizes.get(index + 1).copied().unwrap_or(d_model);

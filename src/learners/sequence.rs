@@ -7,7 +7,7 @@ use super::state::{Labels, State};
 use super::validate;
 use crate::backbone::Backbone;
 use crate::encoder::{Encoder, EncoderConfig, Moments, Statistics};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_size};
 use crate::mixers::{Association, Keys, MixerConfig, Queries};
 use crate::params::{Path, Schema};
 use crate::selectivity::SelectivityConfig;
@@ -57,10 +57,7 @@ impl SequenceConfig {
 
     fn check(&self) -> Result<()> {
         for (field, size) in [("d_model", self.d_model), ("n_layer", self.n_layer)] {
-            if size < 1 {
-                let reason = format!("must be at least 1, got {size}");
-                return Err(Error::Config { field: field.into(), reason });
-            }
+            check_size(field, size)?;
         }
         self.selectivity.as_ref().map_or(Ok(()), |selectivity| selectivity.check(self.n_layer))
     }
@@ -140,7 +137,7 @@ impl SequenceLearner {
         }
         let labels = match (self.config.target.vocab(), codebook) {
             (Some(vocab), Some(codebook)) => {
-                validate::codebook(op, codebook, vocab, self.target.options().1)?;
+                validate::codebook(op, "codebook", codebook, vocab, self.target.options().1)?;
                 if codebook.size()[0] != batch {
                     let expected = format!("(batch = {batch}, vocab = {vocab})");
                     let got = codebook.size();
@@ -194,8 +191,8 @@ impl SequenceLearner {
             let expected = "a state that has observed examples".into();
             return Err(Error::Value { op, argument, expected, got: "an initial state".into() });
         }
-        let (shape, options) = (self.encoder.input_shape(), self.target.options());
-        validate::inputs(op, x, state.batch(), &shape, options)?;
+        self.check_state(op, state)?;
+        self.check_queries(x, state.batch())?;
         let (statistics, associations) = match trace {
             Some(trace) => (Statistics::recorded(&trace.moments), self.config.associations()),
             None => (Statistics::Running, self.config.no_associations()),
@@ -214,10 +211,59 @@ impl SequenceLearner {
 
     fn check_examples(&self, state: &State, x: &Tensor, y: &Tensor) -> Result<()> {
         let op = "observe";
-        let options = self.target.options();
+        self.check_state(op, state)?;
         let batch = state.batch();
-        validate::inputs(op, x, batch, &self.encoder.input_shape(), options)?;
+        validate::inputs(op, x, batch, &self.encoder.input_shape(), self.target.options())?;
         self.check_targets(op, y, batch, x.size()[1])
+    }
+
+    /// Checks that a state is one of this learner's.
+    fn check_state(&self, op: &'static str, state: &State) -> Result<()> {
+        let names = self.state_names();
+        let initial = self.backbone.initial_states(1);
+        let complete = state.layers.iter().all(|layer| layer.0.len() == names.len());
+        if state.layers.len() != initial.len() || !complete {
+            let reason = format!("must hold {} layers of {names:?}", initial.len());
+            return Err(Error::Config { field: "state".into(), reason });
+        }
+        let device = self.target.options().1;
+        match (self.config.target.vocab(), &state.labels) {
+            (Some(vocab), Some(Labels { codebook, seen })) => {
+                validate::codebook(op, "state.codebook", codebook, vocab, device)?;
+                let like = Tensor::zeros([1, vocab], (Kind::Bool, device));
+                validate::of_state(op, "state.seen", seen, &like, codebook.size()[0])?;
+            }
+            (None, None) => {}
+            (vocab, _) => {
+                let kind = if vocab.is_some() { "labels" } else { "no labels" };
+                let reason = format!("must hold {kind}, as the learner's target");
+                return Err(Error::Config { field: "state".into(), reason });
+            }
+        }
+        let batch = state.batch();
+        for (index, (layer, like)) in state.layers.iter().zip(&initial).enumerate() {
+            for ((name, tensor), like) in names.iter().zip(&layer.0).zip(&like.0) {
+                let argument = format!("state.layers[{index}].{name}");
+                validate::of_state(op, &argument, tensor, like, batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks queries of `batch` streams.
+    ///
+    /// # Errors
+    /// When the shape, element type or device does not fit, or an input is not finite.
+    pub fn check_queries(&self, x: &Tensor, batch: i64) -> Result<()> {
+        validate::inputs("predict", x, batch, &self.encoder.input_shape(), self.target.options())
+    }
+
+    /// Checks the tasks of `n` examples or queries of each stream.
+    ///
+    /// # Errors
+    /// When the shape or element type does not fit.
+    pub fn check_tasks(&self, argument: &str, task: &Tensor, batch: i64, n: i64) -> Result<()> {
+        validate::tasks("episode", argument, task, [batch, n])
     }
 
     /// Checks targets of `n` examples or queries of each stream.

@@ -40,7 +40,7 @@ pub(super) fn labels(
         return Err(Error::Dtype { op, argument: "y".into(), expected, got });
     }
     on_device(op, "y", y, device)?;
-    if y.device() == Device::Cpu {
+    if y.device() == Device::Cpu && y.numel() > 0 {
         let (low, high) = (y.min().int64_value(&[]), y.max().int64_value(&[]));
         if low < 0 || high >= vocab {
             let expected = format!("labels in [0, {vocab}), the vocabulary");
@@ -63,27 +63,62 @@ pub(super) fn vectors(op: &'static str, y: &Tensor, shape: [i64; 3], options: (K
 }
 
 /// A codebook int64 (batch, vocab), each row a permutation.
-pub(super) fn codebook(op: &'static str, codebook: &Tensor, vocab: i64, device: Device) -> Result<()> {
+pub(super) fn codebook(
+    op: &'static str,
+    argument: &str,
+    codebook: &Tensor,
+    vocab: i64,
+    device: Device,
+) -> Result<()> {
     let got = codebook.size();
     if got.len() != 2 || got[1] != vocab || got[0] < 1 {
         let expected = format!("(batch, vocab = {vocab})");
-        return Err(Error::Shape { op, argument: "codebook".into(), expected, got });
+        return Err(Error::Shape { op, argument: argument.into(), expected, got });
     }
     if !matches!(codebook.f_kind(), Ok(Kind::Int64)) {
         let (expected, got) = ("int64".into(), dtype_name(codebook).into());
-        return Err(Error::Dtype { op, argument: "codebook".into(), expected, got });
+        return Err(Error::Dtype { op, argument: argument.into(), expected, got });
     }
-    on_device(op, "codebook", codebook, device)?;
+    on_device(op, argument, codebook, device)?;
     if device == Device::Cpu {
         let symbols = Tensor::arange(vocab, (Kind::Int64, device)).expand_as(codebook);
         if codebook.sort(1, false).0 != symbols {
             return Err(Error::Value {
                 op,
-                argument: "codebook".into(),
+                argument: argument.into(),
                 expected: format!("a permutation of 0..{vocab} in each row"),
                 got: "rows with other or repeated symbols".into(),
             });
         }
+    }
+    Ok(())
+}
+
+/// A tensor of a state, which must be as `like`, an initial one, but for the batch.
+pub(super) fn of_state(
+    op: &'static str,
+    argument: &str,
+    tensor: &Tensor,
+    like: &Tensor,
+    batch: i64,
+) -> Result<()> {
+    let expected = [&[batch], &like.size()[1..]].concat();
+    if tensor.size() != expected {
+        let (expected, got) = (format!("{expected:?}, as the learner's"), tensor.size());
+        return Err(Error::Shape { op, argument: argument.into(), expected, got });
+    }
+    like_model(op, argument, tensor, (like.kind(), like.device()))
+}
+
+/// Tasks int64 (batch, n).
+pub(super) fn tasks(op: &'static str, argument: &str, task: &Tensor, shape: [i64; 2]) -> Result<()> {
+    if task.size() != shape {
+        let expected = format!("(batch, n) = ({}, {})", shape[0], shape[1]);
+        return Err(Error::Shape { op, argument: argument.into(), expected, got: task.size() });
+    }
+    if !matches!(task.f_kind(), Ok(Kind::Int64)) {
+        let (expected, got) = ("int64".into(), dtype_name(task).into());
+        return Err(Error::Dtype { op, argument: argument.into(), expected, got });
     }
     Ok(())
 }

@@ -9,7 +9,7 @@
 //! | `d` (d_inner) | D, the skip connection |
 
 use super::{Answered, Association, Keys, LayerState, Mixer, Observed, Queries};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_size};
 use crate::ops::causal_conv1d::CausalConv1d;
 use crate::ops::selective_scan::SelectiveScan;
 use crate::params::{Init, Path};
@@ -55,10 +55,7 @@ impl MambaConfig {
         let rank = self.dt_rank.unwrap_or(1);
         let sizes = [("d_state", self.d_state), ("d_conv", self.d_conv), ("expand", self.expand)];
         for (field, size) in sizes.into_iter().chain([("dt_rank", rank)]) {
-            if size < 1 {
-                let reason = format!("must be at least 1, got {size}");
-                return Err(Error::Config { field: format!("mixer.{field}"), reason });
-            }
+            check_size(&format!("mixer.{field}"), size)?;
         }
         if !(self.dt_min > 0.0 && self.dt_min <= self.dt_max && self.dt_max.is_finite()) {
             let reason = format!("must lie in (0, dt_max = {}], got {}", self.dt_max, self.dt_min);

@@ -14,6 +14,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use tch::{Tensor, nn};
 
+/// Numbers in the largest model: 16 GiB of float32. More is a slip in the settings.
+const LARGEST_MODEL: i64 = 1 << 32;
+
 /// What a tensor of the schema is to an optimiser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -49,11 +52,22 @@ impl Schema {
     /// The schema that a constructor declares; what it builds is thrown away.
     ///
     /// # Errors
-    /// Whatever the constructor refuses.
+    /// Whatever the constructor refuses; a model that no memory holds.
     pub fn of<Built>(construct: impl FnOnce(&Path) -> Result<Built>) -> Result<Self> {
         let declared = RefCell::new(Vec::new());
         construct(&Path { source: &Source::Declare(&declared), prefix: String::new() })?;
         let specs: Vec<TensorSpec> = declared.into_inner();
+        let mut numbers: i64 = 0;
+        for spec in &specs {
+            let count = spec.shape.iter().try_fold(1i64, |count, &size| count.checked_mul(size));
+            match count.and_then(|count| numbers.checked_add(count)) {
+                Some(sum) if sum <= LARGEST_MODEL => numbers = sum,
+                _ => {
+                    let reason = format!("makes a model of more than {LARGEST_MODEL} numbers");
+                    return Err(Error::Config { field: spec.name.clone(), reason });
+                }
+            }
+        }
         let places = specs.iter().enumerate().map(|(place, spec)| (spec.name.clone(), place));
         Ok(Self { places: places.collect(), specs })
     }

@@ -82,8 +82,11 @@ impl Learner {
     /// Reads the settings from JSON.
     #[new]
     fn new(config: &str) -> PyResult<Self> {
-        let config: SequenceConfig = serde_json::from_str(config)
-            .map_err(|error| Error::Config { field: "model".into(), reason: error.to_string() })?;
+        let mut json = serde_json::Deserializer::from_str(config);
+        let config: SequenceConfig = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let (field, reason) = (error.path().to_string(), error.inner().to_string());
+            Error::Config { field, reason }
+        })?;
         let schema = config.schema()?;
         Ok(Self { config, schema })
     }
@@ -100,8 +103,8 @@ impl Learner {
     }
 
     /// First values of all tensors.
-    fn initial(&self, seed: u64) -> Vec<PyTensor> {
-        self.schema.initial(seed).into_iter().map(PyTensor).collect()
+    fn initial(&self, py: Python<'_>, seed: u64) -> PyResult<Vec<PyTensor>> {
+        detached(py, || Ok(self.schema.initial(seed).into_iter().map(PyTensor).collect()))
     }
 
     /// The names of a layer's state tensors, in order.
@@ -232,6 +235,6 @@ impl Learner {
 
 /// Codebooks of `batch` streams, int64 (batch, vocab).
 #[pyfunction]
-pub fn draw_codebook(vocab: i64, seed: u64, batch: i64) -> PyTensor {
-    PyTensor(crate::codebook::draw(vocab, seed, batch))
+pub fn draw_codebook(py: Python<'_>, vocab: i64, seed: u64, batch: i64) -> PyResult<PyTensor> {
+    detached(py, || Ok(PyTensor(crate::codebook::draw(vocab, seed, batch)?)))
 }

@@ -89,11 +89,6 @@ def refuses(error: type[Exception], message: str, call: Callable[[], Any]) -> No
     assert len(str(caught.value)) < 300  # a sentence, and no trace of C++
 
 
-def unchecked(what: str) -> pytest.MarkDecorator:
-    """What the engine should refuse and does not, or not in its own words."""
-    return pytest.mark.xfail(strict=True, reason=f"the engine does not check {what}")
-
-
 def streams(learner: Learner, batch: int = 2) -> LearnerState:
     """A state that has seen examples."""
     return dataclasses.replace(learner.init_state(batch), examples=4)
@@ -225,7 +220,6 @@ def test_a_state_of_another_depth():
     refuses(ConfigError, "`state", lambda: LEARNER.predict(state, X))
 
 
-@unchecked("the tensors of a state")
 @pytest.mark.parametrize(
     ("make", "error"),
     [
@@ -291,7 +285,6 @@ def test_bad_episodes(mode: bool, changes: dict[str, Any], error: type[Exception
     refuses(error, message, lambda: learner(dataclasses.replace(EPISODE, **changes)))
 
 
-@unchecked("answers before it needs them")
 def test_queries_and_answers_of_other_lengths():
     episode = dataclasses.replace(EPISODE, test_y=Y[:, :3])
     message = "argument `y` must have shape (batch, n) = (2, 4), as `x`, got [2, 3]"
@@ -299,7 +292,6 @@ def test_queries_and_answers_of_other_lengths():
     refuses(ShapeError, message, lambda: small_learner().train()(episode))
 
 
-@unchecked("tasks")
 @pytest.mark.parametrize(
     ("task", "error"),
     [
@@ -377,7 +369,6 @@ def test_bad_settings(changes: dict[str, Any], field: str):
     refuses(ConfigError, f"configuration: `{field}` must ", lambda: Learner(small_config(**changes)))
 
 
-@unchecked("types by the name of the setting")
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

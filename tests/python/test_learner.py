@@ -18,6 +18,7 @@ from mambacl import (
     Keys,
     Learner,
     LearnerState,
+    MambaState,
     Selectivity,
     VectorTarget,
 )
@@ -54,10 +55,7 @@ def rows(state: LearnerState, index: int) -> LearnerState:
     def row(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else tensor[index : index + 1]
 
-    layers = tuple(
-        dataclasses.replace(layer, conv_window=row(layer.conv_window), ssm_state=row(layer.ssm_state))
-        for layer in state.layers
-    )
+    layers = tuple(MambaState(row(layer.conv_window), row(layer.ssm_state)) for layer in state.layers)
     return LearnerState(state.examples, row(state.codebook), row(state.seen), layers)
 
 
