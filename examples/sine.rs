@@ -1,7 +1,7 @@
 //! Meta-trains a continual learner on sine regression, in Rust alone.
 //!
 //! ```text
-//! cargo run --release --example sine            # one or two minutes on one core
+//! cargo run --release --example sine            # about a minute on a free core
 //! cargo run --release --example sine -- 200     # fewer steps
 //! ```
 //!
@@ -145,7 +145,7 @@ fn learning_rate(step: i64, steps: i64) -> f64 {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
-    // The matrices are small: a second thread gains little, and much is lost where cores are busy.
+    // The matrices are small: where cores are busy, threads would wait for each other at every one.
     tch::set_num_threads(1);
     let steps = std::env::args().nth(1).map_or(Ok(STEPS), |steps| steps.parse())?;
     let [initial_seed, train_seed, fresh_seed] = SEEDS;

@@ -170,7 +170,7 @@ fn logits_belong_to_labels_whatever_the_codebook() {
 #[test]
 fn seen_are_the_labels_of_all_pieces_of_a_stream() {
     let model = Model::new(&classifier(), Kind::Float);
-    let codebook = codebook::draw(VOCAB, 0, 2);
+    let codebook = codebook::draw(VOCAB, 0, 2).expect("sizes in range");
     let mut state = model.learner.initial_state(2, Some(&codebook)).unwrap();
     for labels in [[[4_i64, 4], [0, 1]], [[2, 4], [1, 5]]] {
         let x = Draw::new(0).normal(&[2, 2, INPUT]).to_kind(Kind::Float);
@@ -279,7 +279,7 @@ fn separated(classes: i64, batch: i64, seed: u64) -> Streams {
         train_y,
         test_x: (centres + draw.normal(&[batch, classes, INPUT]) * 0.1).to_kind(Kind::Float),
         test_y: y,
-        codebook: Some(codebook::draw(VOCAB, seed, batch)),
+        codebook: Some(codebook::draw(VOCAB, seed, batch).expect("sizes in range")),
     }
 }
 
@@ -391,7 +391,7 @@ fn predict_before_observe_is_refused() {
 #[test]
 fn a_bad_codebook_is_refused_by_name() {
     let learner = Model::new(&classifier(), Kind::Float).learner;
-    let good = codebook::draw(VOCAB, 0, 2);
+    let good = codebook::draw(VOCAB, 0, 2).expect("sizes in range");
     let refuse = |batch, codebook: Option<&Tensor>| {
         let (kind, argument, _) = refusal(learner.initial_state(batch, codebook));
         (kind, argument)

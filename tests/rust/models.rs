@@ -98,7 +98,10 @@ impl Streams {
             }
         };
         let (train_y, test_y) = (targets(examples), targets(queries));
-        let codebook = config.target.vocab().map(|vocab| mambacl::codebook::draw(vocab, seed, batch));
+        let codebook = config
+            .target
+            .vocab()
+            .map(|vocab| mambacl::codebook::draw(vocab, seed, batch).expect("sizes in range"));
         Self { train_x, train_y, test_x, test_y, codebook }
     }
 
