@@ -3,12 +3,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-RUST := $(shell find src examples tests/rust -name '*.rs' -o -name '*.cpp' 2>/dev/null)
+ENGINE := $(shell find src -name '*.rs' -o -name '*.cpp')
 BUILT := $(VENV)/.built
 TOOLS := $(VENV)/.tools
 
 # The torch that cargo links against; the same text as in .cargo/config.toml, or cargo would rebuild.
 export LIBTORCH := $(CURDIR)/$(VENV)/libtorch
+
+# maturin is called by name.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# Two builds at once would overwrite each other's library.
+.NOTPARALLEL:
 
 .PHONY: help setup demo test test-rust test-python format lint types check clean
 
@@ -58,7 +64,7 @@ $(VENV)/libtorch:
 	$(BIN)/python -m pip install --quiet "torch==2.13.0" "maturin>=1.9.4,<2"
 	ln -sfn $$($(BIN)/python -c 'import importlib.metadata as m; print(m.distribution("torch").locate_file("torch"))') $@
 
-$(BUILT): $(VENV)/libtorch $(RUST) Cargo.toml Cargo.lock build.rs pyproject.toml
+$(BUILT): $(VENV)/libtorch $(ENGINE) Cargo.toml Cargo.lock build.rs pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
 	touch $@
 
