@@ -105,8 +105,9 @@ class History:
     validations: list[ValidationRecord]
 
     def accuracy(self, window: int = 50) -> list[tuple[int, float]]:
-        """(step, training accuracy averaged over the last `window` steps), once a window is full."""
-        values = [record.accuracy or 0.0 for record in self.steps]
+        """(step, training accuracy averaged over the last `window` steps), once a window is full; nothing
+        for vector targets."""
+        values = [record.accuracy for record in self.steps if record.accuracy is not None]
         return [(i, sum(values[i - window : i]) / window) for i in range(window, len(values) + 1)]
 
     def steps_to(self, accuracy: float, window: int = 50) -> int | None:
@@ -137,7 +138,8 @@ def meta_train(
         The history of measurements.
 
     Raises:
-        NonFiniteError: If the loss is NaN or infinite; the parameters are those before that step.
+        NonFiniteError: If the loss is NaN or infinite; the parameters are those before that step, the
+            encoder's running statistics include it.
     """
     optimiser = torch.optim.AdamW(learner.parameter_groups(config.weight_decay), lr=config.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, config.rate)
