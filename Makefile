@@ -23,7 +23,7 @@ help: ## List the commands.
 
 setup: $(TOOLS) ## Make .venv with torch and all tools, and build the extension.
 
-demo: $(BUILT) ## Meta-train a small MambaCL and test it on unseen characters (about 6 minutes).
+demo: $(BUILT) ## Meta-train a small MambaCL and test it on unseen characters (3 minutes once built).
 	$(BIN)/mambacl demo
 
 test: test-rust test-python ## Run all tests.

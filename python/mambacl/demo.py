@@ -33,7 +33,7 @@ class Demo:
 
     Attributes:
         seed: Of the first parameters, the codebooks and the episodes.
-        steps: Updates; 2000 take about 4 minutes on 2 cores.
+        steps: Updates; 2000 take about 3 minutes on 2 cores.
         batch_size: Episodes of an update.
         tasks: Characters of an episode.
         train_shots: Images read of each.
