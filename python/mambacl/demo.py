@@ -15,6 +15,7 @@ import tyro
 from mambacl import plots
 from mambacl.config import ClassTarget, LearnerConfig, Selectivity
 from mambacl.data import hanzi21
+from mambacl.data.splits import Split
 from mambacl.episodes import EpisodeSource, EpisodeSpec
 from mambacl.errors import ConfigError
 from mambacl.evaluate import Scores, evaluate, evaluate_predictor
@@ -67,7 +68,7 @@ class Demo:
             raise ConfigError(f"demo: `tasks` must be at most the vocabulary, {vocab}, got {self.tasks}")
         return Learner(config, seed=self.seed)
 
-    def source(self, split: hanzi21.Split, test_shots: int) -> EpisodeSource:
+    def source(self, split: Split, test_shots: int) -> EpisodeSource:
         """Episodes of a split."""
         spec = EpisodeSpec(self.tasks, self.train_shots, test_shots)
         return EpisodeSource(hanzi21.load(split), spec, self.seed, split)
