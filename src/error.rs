@@ -43,8 +43,8 @@ pub enum Error {
     Torch(#[from] tch::TchError),
 }
 
-/// Checks that a setting is a size a model can have. The bound keeps products of sizes in range; a model
-/// too large for memory is refused when its tensors are counted.
+/// Checks that a setting is a size a model can have. A model too large for memory is refused when its
+/// tensors are counted.
 pub(crate) fn check_size(field: &str, size: i64) -> Result<()> {
     const LARGEST: i64 = 1 << 20;
     if (1..=LARGEST).contains(&size) {

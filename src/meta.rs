@@ -50,6 +50,8 @@ pub fn run(learner: &SequenceLearner, episode: &Episode, step: Option<i64>) -> R
     let initial = learner.initial_state(batch, episode.codebook)?;
     // Before anything is read: reading in training moves the running statistics.
     episode.check(learner, batch)?;
+    let regulariser = step.and(config.selectivity.as_ref()).filter(|s| s.weight_at(step.unwrap_or(0)) > 0.0);
+    let tasks = regulariser.map(|_| episode.tasks()).transpose()?;
     let (state, prediction, penalty) = match step {
         None => {
             let state = learner.observe(&initial, episode.train_x, episode.train_y)?;
@@ -60,15 +62,11 @@ pub fn run(learner: &SequenceLearner, episode: &Episode, step: Option<i64>) -> R
             let (state, trace) = learner.observe_traced(&initial, episode.train_x, episode.train_y)?;
             let prediction = learner.predict(&state, episode.test_x, Some(&trace))?;
             let mut penalty = None;
-            if let Some(selectivity) = &config.selectivity {
+            if let (Some(selectivity), Some((stream, queries))) = (regulariser, tasks) {
+                let pairs = trace.keys.iter().zip(&prediction.queries);
+                let layers: Vec<_> = pairs.filter_map(|(k, q)| Some((k.as_ref()?, q.as_ref()?))).collect();
                 let weight = selectivity.weight_at(step);
-                if weight > 0.0 {
-                    let pairs = trace.keys.iter().zip(&prediction.queries);
-                    let layers: Vec<_> =
-                        pairs.filter_map(|(k, q)| Some((k.as_ref()?, q.as_ref()?))).collect();
-                    let (stream, queries) = episode.tasks()?;
-                    penalty = Some((selectivity.penalty(&layers, stream, queries)?, weight));
-                }
+                penalty = Some((selectivity.penalty(&layers, stream, queries)?, weight));
             }
             (state, prediction, penalty)
         }
@@ -101,6 +99,19 @@ impl Episode<'_> {
             [("train_task", self.train_task, examples), ("test_task", self.test_task, queries)]
         {
             task.map_or(Ok(()), |task| learner.check_tasks(name, task, batch, n))?;
+        }
+        if self.train_task.is_some() != self.test_task.is_some() {
+            let (given, other) = if self.train_task.is_some() {
+                ("train_task", "test_task")
+            } else {
+                ("test_task", "train_task")
+            };
+            return Err(Error::Value {
+                op: "episode",
+                argument: other.into(),
+                expected: format!("given, as `{given}` is"),
+                got: "None".into(),
+            });
         }
         Ok(())
     }

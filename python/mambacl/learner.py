@@ -153,7 +153,8 @@ class Learner(nn.Module):
 
     def observe_traced(self, state: LearnerState, x: Tensor, y: Tensor) -> tuple[LearnerState, Trace]:
         """As `observe`, for meta-training: the encoder normalises with the statistics of these very
-        examples and updates its running ones.
+        examples, over all streams of the batch, and updates its running ones. Give it the whole stream: in
+        pieces, each would have statistics and a trace of its own.
 
         Args:
             state: Of the streams so far; it stays as it is.

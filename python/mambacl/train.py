@@ -138,7 +138,7 @@ def meta_train(
         The history of measurements.
 
     Raises:
-        NonFiniteError: If the loss is NaN or infinite; the parameters are those before that step, the
+        NonFiniteError: If the loss or its gradient is NaN or infinite; the parameters are those before that step, the
             encoder's running statistics include it.
     """
     optimiser = torch.optim.AdamW(learner.parameter_groups(config.weight_decay), lr=config.lr)
@@ -151,14 +151,12 @@ def meta_train(
             episode = source.batch(step * config.batch_size, config.batch_size).to(learner.device)
             output = learner(episode, step)
             if not math.isfinite(output.loss.item()):
-                first = step * config.batch_size
-                last = first + config.batch_size - 1
-                raise NonFiniteError(
-                    f"train: the loss is not finite at step {step}, episodes {first} to {last}"
-                )
+                raise NonFiniteError(f"train: the loss is not finite at {_where(step, config)}")
             optimiser.zero_grad()
             output.loss.backward()
-            torch.nn.utils.clip_grad_norm_(learner.parameters(), config.clip_norm)
+            norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), config.clip_norm)
+            if not math.isfinite(norm.item()):
+                raise NonFiniteError(f"train: the gradient is not finite at {_where(step, config)}")
             optimiser.step()
             schedule.step()
 
@@ -179,6 +177,11 @@ def meta_train(
             bar.update()
             bar.set_postfix_str(_status(history), refresh=False)
     return history
+
+
+def _where(step: int, config: TrainConfig) -> str:
+    first = step * config.batch_size
+    return f"step {step}, episodes {first} to {first + config.batch_size - 1}"
 
 
 def _status(history: History) -> str:

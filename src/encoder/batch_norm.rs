@@ -133,9 +133,15 @@ impl Normalised {
 
 /// The moments of each channel of (n, channels, ...).
 ///
-/// By sums of values and of squares: `var_mean` and its derivative take more than twice as long on a
-/// CPU. What is normalised here has a mean of the order of its deviation, so little cancels.
+/// Of images by sums of values and of squares: `var_mean` and its derivative take more than twice as
+/// long on a CPU, and little cancels, since pixels have a mean of the order of their deviation. Vectors
+/// may lie far from zero, so theirs are taken about the mean.
 fn moments(y: &Tensor) -> Moments {
+    if y.dim() == 2 {
+        let mean = y.mean_dim(0, false, None::<Kind>);
+        let variance = (y - &mean).square().mean_dim(0, false, None::<Kind>);
+        return Moments { mean, variance };
+    }
     let y = y.unsqueeze(-1).flatten(2, -1); // (n, channels, places)
     let values = (y.size()[0] * y.size()[2]) as f64;
     let total = |by_place: Tensor| by_place.sum_dim_intlist(0, false, None::<Kind>) / values;

@@ -12,6 +12,7 @@ use super::{Answered, Association, Keys, LayerState, Mixer, Observed, Queries};
 use crate::error::{Error, Result, check_size};
 use crate::ops::causal_conv1d::CausalConv1d;
 use crate::ops::selective_scan::SelectiveScan;
+use crate::ops::state_kind;
 use crate::params::{Init, Path};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -178,9 +179,9 @@ impl Mamba {
         })
     }
 
-    /// A = -exp(A_log): negative, so that states decay.
+    /// A = -exp(A_log): negative, so that states decay. In float32 at least, as the states.
     fn a(&self) -> Tensor {
-        self.a_log.exp().neg()
+        self.a_log.to_kind(state_kind(self.a_log.kind())).exp().neg()
     }
 
     fn delta(&self, pass: &Pass) -> Tensor {
@@ -231,7 +232,7 @@ impl Mixer for Mamba {
 
     /// `conv_window` (batch, d_inner, d_conv - 1) and `ssm_state` (batch, d_inner, d_state), zeros.
     fn initial_state(&self, batch: i64) -> LayerState {
-        let options = (self.a_log.kind(), self.a_log.device());
+        let options = (state_kind(self.a_log.kind()), self.a_log.device());
         let (d_inner, d_state) = (self.d.size()[0], self.d_state);
         let taps = self.conv1d_weight.size()[2];
         LayerState(vec![

@@ -15,7 +15,7 @@ pub mod selective_scan;
 mod simd;
 mod tile;
 
-pub(crate) use check::{dtype_name, kind_name};
+pub(crate) use check::{dtype_name, kind_name, state_kind};
 pub use simd::Level;
 
 /// The SIMD level that the CPU kernels of this process run at.

@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use tch::Tensor;
 
 use crate::episode::{self, EpisodePlan, EpisodeSpec};
+use crate::python::errors::detached;
 use crate::python::tensor::PyTensor;
 
 /// `(classes, train, test, codebook)` of episode `index`, four int64 tensors on the CPU; see
@@ -12,6 +13,7 @@ use crate::python::tensor::PyTensor;
 #[expect(clippy::too_many_arguments, reason = "one flat call per episode, named in Python")]
 #[pyo3(signature = (seed, split, index, examples_per_class, *, tasks, train_shots, test_shots, vocab))]
 pub fn plan_episode(
+    py: Python<'_>,
     seed: u64,
     split: &str,
     index: u64,
@@ -22,15 +24,16 @@ pub fn plan_episode(
     vocab: usize,
 ) -> PyResult<(PyTensor, PyTensor, PyTensor, PyTensor)> {
     let spec = EpisodeSpec { tasks, train_shots, test_shots, vocab };
-    let plan = EpisodePlan::draw(&spec, &examples_per_class, seed, split, index)?;
-    Ok((indices(&plan.classes), indices(&plan.train), indices(&plan.test), tensor(&plan.codebook)))
+    detached(py, || {
+        let plan = EpisodePlan::draw(&spec, &examples_per_class, seed, split, index)?;
+        Ok((indices(&plan.classes), indices(&plan.train), indices(&plan.test), tensor(&plan.codebook)))
+    })
 }
 
 /// `count` float32 numbers uniform in [0, 1) for the augmentation of episode `index`.
 #[pyfunction]
-#[must_use]
-pub fn uniforms(seed: u64, split: &str, index: u64, count: usize) -> PyTensor {
-    PyTensor(Tensor::from_slice(&episode::uniforms(seed, split, index, count)))
+pub fn uniforms(py: Python<'_>, seed: u64, split: &str, index: u64, count: usize) -> PyResult<PyTensor> {
+    detached(py, || Ok(PyTensor(Tensor::from_slice(&episode::uniforms(seed, split, index, count)))))
 }
 
 fn indices(values: &[usize]) -> PyTensor {

@@ -107,11 +107,6 @@ impl Learner {
         detached(py, || Ok(self.schema.initial(seed).into_iter().map(PyTensor).collect()))
     }
 
-    /// The names of a layer's state tensors, in order.
-    fn state_names(&self, tensors: Vec<PyTensor>) -> PyResult<Vec<&'static str>> {
-        Ok(self.bind(&plain(tensors))?.state_names().to_vec())
-    }
-
     #[pyo3(signature = (tensors, batch, codebook))]
     fn initial_state(
         &self,

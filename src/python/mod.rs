@@ -17,7 +17,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // The C++ objects behind tensors can be touched once torch has been imported, not before.
     module.py().import("torch")?;
     // A second initialisation in one process finds the logger set: that is fine.
-    let _ = pyo3_log::try_init();
+    // Levels are asked for each time: users set them after the import.
+    let _ = pyo3_log::Logger::new(module.py(), pyo3_log::Caching::Nothing)?.install();
     // A panic becomes a TorchError (errors.rs): the default hook would print it as well. The hook is
     // that of this library alone.
     std::panic::set_hook(Box::new(|panic| log::debug!("{panic}")));

@@ -308,7 +308,7 @@ def test_bad_tasks(name: str, task: torch.Tensor, error: type[Exception]):
 
 def test_a_regulariser_of_vectors_without_tasks():
     target = VectorTarget(3)
-    episode = dataclasses.replace(small_episode(target=target), train_task=None)
+    episode = dataclasses.replace(small_episode(target=target), train_task=None, test_task=None)
     message = "`selectivity` needs tasks for vector targets: give `train_task` and `test_task`"
     refuses(ConfigError, message, lambda: small_learner(target=target).train()(episode))
 

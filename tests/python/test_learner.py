@@ -23,6 +23,7 @@ from mambacl import (
     VectorTarget,
 )
 from mambacl.config import Target
+from mambacl.errors import InvalidValueError
 from small_learners import CONFIG, DIM, VOCAB, assert_same, small_episode, small_learner, tensors
 
 TARGETS = [CONFIG.target, VectorTarget(3), AngleTarget()]
@@ -457,3 +458,39 @@ def test_backward_runs_python_hooks():
     parameter.register_hook(lambda gradient: called.append(gradient.shape))
     learner(small_episode()).loss.backward()
     assert called == [parameter.shape]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_continues_its_own_state(dtype: torch.dtype):
+    learner = small_learner().eval().to(dtype)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 6, DIM, generator=generator)
+    y = torch.randint(VOCAB, (2, 6), generator=generator)
+    with torch.no_grad():
+        state = learner.observe(learner.init_state(2), x[:, :3].to(dtype), y[:, :3])
+        state = learner.observe(state, x[:, 3:].to(dtype), y[:, 3:])
+        assert {tensor.dtype for layer in state.layers for tensor in layer} == {torch.float32}
+        halved = learner.predict(state, x.to(dtype))
+        plain = small_learner().eval()
+        expected = plain.predict(plain.observe(plain.init_state(2), x, y), x)
+    assert halved.dtype == dtype
+    torch.testing.assert_close(halved.float(), expected, rtol=0.1, atol=0.1)
+
+
+def test_inputs_far_from_zero_are_normalised_as_well():
+    """In training an offset of the inputs changes nothing; sums of squares in float32 would lose it."""
+    learner = small_learner().train()
+    x = torch.randn(2, 8, DIM, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(8).expand(2, 8) % VOCAB
+    with torch.no_grad():
+        _, near = learner.observe_traced(learner.init_state(2), x, y)
+        _, far = learner.observe_traced(learner.init_state(2), x + 1000, y)
+    torch.testing.assert_close(far.moments[0][1], near.moments[0][1], rtol=2e-3, atol=1e-5)
+
+
+def test_one_kind_of_tasks_without_the_other_is_refused():
+    learner = small_learner().train()
+    episode = dataclasses.replace(small_episode(), test_task=None)
+    task = torch.zeros_like(episode.train_y)
+    with pytest.raises(InvalidValueError, match="`test_task` must be given, as `train_task` is"):
+        learner(dataclasses.replace(episode, train_task=task))

@@ -216,3 +216,14 @@ def test_a_progress_bar_on_request(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr() == ("", "")
     meta_train(gaussian_learner(), source, config)
     assert "accuracy" in capsys.readouterr().err
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_is_used():
+    learner = gaussian_learner()
+    parameter = next(learner.parameters())
+    parameter.register_hook(lambda gradient: gradient * torch.inf)
+    before = {name: value.clone() for name, value in learner.named_parameters()}
+    with pytest.raises(NonFiniteError, match="the gradient is not finite at step 0, episodes 0 to "):
+        train(learner)
+    for name, value in learner.named_parameters():
+        assert torch.equal(value, before[name])
