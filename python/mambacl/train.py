@@ -138,8 +138,8 @@ def meta_train(
         The history of measurements.
 
     Raises:
-        NonFiniteError: If the loss or its gradient is NaN or infinite; the parameters are those before that step, the
-            encoder's running statistics include it.
+        NonFiniteError: If the loss or its gradient is NaN or infinite; the parameters are those before that
+            step, while the encoder's running statistics include it.
     """
     optimiser = torch.optim.AdamW(learner.parameter_groups(config.weight_decay), lr=config.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, config.rate)
