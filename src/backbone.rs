@@ -19,6 +19,8 @@ impl RmsNorm {
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
+        // Under autocast x may be of half precision; the norm is taken in the weight's.
+        let x = x.to_kind(self.weight.kind());
         x.rms_norm(self.weight.size(), Some(&self.weight), EPSILON)
     }
 }

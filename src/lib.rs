@@ -13,7 +13,7 @@
 //! | [`backbone`], [`encoder`], [`target`] | the parts of a sequence learner |
 //! | [`mixers`] | how the stream affects an answer: Mamba |
 //! | [`ops`] | functions of tensors with fused kernels |
-//! | [`params`], [`codebook`], [`episode`], [`error`] | the ground |
+//! | [`params`], [`codebook`], [`episode`], [`settings`], [`error`] | the ground |
 
 #![warn(missing_docs)]
 
@@ -32,4 +32,5 @@ pub mod params;
 mod python;
 mod random;
 pub mod selectivity;
+pub mod settings;
 pub mod target;

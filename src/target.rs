@@ -12,6 +12,7 @@ pub enum TargetConfig {
     /// A class, shown to the learner as one of `vocab` symbols.
     Class {
         /// Symbols; a stream may have as many classes.
+        #[serde(default = "default_vocab")]
         vocab: i64,
     },
     /// A vector; the loss is the mean squared error.
@@ -22,8 +23,17 @@ pub enum TargetConfig {
     /// A direction given as a vector, an angle as (cos, sin); the loss is 1 - cos.
     Angle {
         /// Numbers in a target.
+        #[serde(default = "default_angle_dim")]
         dim: i64,
     },
+}
+
+fn default_vocab() -> i64 {
+    64
+}
+
+fn default_angle_dim() -> i64 {
+    2
 }
 
 impl TargetConfig {

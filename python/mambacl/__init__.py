@@ -22,7 +22,7 @@ from mambacl.episodes import Episode, EpisodeDataset, EpisodeSource, EpisodeSpec
 from mambacl.evaluate import Scores, evaluate, evaluate_predictor
 from mambacl.learner import EpisodeOutput, Learner
 from mambacl.state import Keys, LearnerState, MambaState, Trace
-from mambacl.train import History, TrainConfig, meta_train
+from mambacl.training import History, TrainConfig, meta_train
 
 __all__ = [
     "AngleTarget",

@@ -13,7 +13,7 @@ import tyro
 
 from mambacl import plots
 from mambacl.errors import DataError
-from mambacl.train import History, StepRecord, ValidationRecord
+from mambacl.training import History, StepRecord, ValidationRecord
 
 
 @dataclass(frozen=True)

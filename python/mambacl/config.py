@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
+from pydantic import Discriminator
+
+from mambacl import _core, settings
 from mambacl.errors import ConfigError
+from mambacl.settings import Settings
 
 
 @dataclass(frozen=True)
-class CnnEncoder:
+class CnnEncoder(Settings):
     """A small convolutional network for square images, trained with the learner.
 
     3x3 convolutions of stride 2 with batch normalisation and ReLU, then a linear map with batch
@@ -24,14 +29,14 @@ class CnnEncoder:
         channels: Channels after each convolution.
     """
 
-    kind: ClassVar[str] = "cnn"
     in_channels: int = 1
     image_size: int = 32
     channels: tuple[int, ...] = (32, 64, 128)
+    kind: Literal["cnn"] = field(default="cnn", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
-class VectorEncoder:
+class VectorEncoder(Settings):
     """Linear maps with batch normalisation for vectors, such as features of a frozen encoder.
 
     Attributes:
@@ -39,49 +44,49 @@ class VectorEncoder:
         hidden: Widths of hidden layers, each followed by ReLU.
     """
 
-    kind: ClassVar[str] = "vector"
     dim: int
     hidden: tuple[int, ...] = ()
+    kind: Literal["vector"] = field(default="vector", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
-class ClassTarget:
+class ClassTarget(Settings):
     """Targets are classes, shown to the learner as symbols that a codebook chooses for each stream.
 
     Attributes:
         vocab: Symbols; a stream may hold as many classes.
     """
 
-    kind: ClassVar[str] = "class"
     vocab: int = 64
+    kind: Literal["class"] = field(default="class", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
-class VectorTarget:
+class VectorTarget(Settings):
     """Targets are vectors; the loss is the mean squared error.
 
     Attributes:
         dim: Numbers in a target.
     """
 
-    kind: ClassVar[str] = "vector"
     dim: int
+    kind: Literal["vector"] = field(default="vector", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
-class AngleTarget:
+class AngleTarget(Settings):
     """Targets are directions, an angle given as (cos, sin); the loss is 1 - cos.
 
     Attributes:
         dim: Numbers in a target.
     """
 
-    kind: ClassVar[str] = "angle"
     dim: int = 2
+    kind: Literal["angle"] = field(default="angle", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
-class MambaMixer:
+class MambaMixer(Settings):
     """Mamba (arXiv:2312.00752), with mamba-ssm's names and defaults.
 
     Attributes:
@@ -93,17 +98,17 @@ class MambaMixer:
         dt_max: Largest step size at the start.
     """
 
-    kind: ClassVar[str] = "mamba"
     d_state: int = 16
     d_conv: int = 4
     expand: int = 2
     dt_rank: int | None = None
     dt_min: float = 1e-3
     dt_max: float = 1e-1
+    kind: Literal["mamba"] = field(default="mamba", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
-class Selectivity:
+class Selectivity(Settings):
     """The regulariser of meta-training: it guides what a query is associated with (arXiv:2412.00776).
 
     Attributes:
@@ -126,13 +131,13 @@ class Selectivity:
     end_step: int | None = None
 
 
-Encoder = CnnEncoder | VectorEncoder
-Target = ClassTarget | VectorTarget | AngleTarget
+Encoder = Annotated[CnnEncoder | VectorEncoder, Discriminator("kind")]
+Target = Annotated[ClassTarget | VectorTarget | AngleTarget, Discriminator("kind")]
 Mixer = MambaMixer
 
 
 @dataclass(frozen=True)
-class LearnerConfig:
+class LearnerConfig(Settings):
     """The settings of a sequence learner.
 
     Attributes:
@@ -141,7 +146,7 @@ class LearnerConfig:
         mixer: The layer that mixes along the stream.
         d_model: Numbers in a token.
         n_layer: Blocks of the backbone.
-        selectivity: The regulariser of meta-training; None for none.
+        selectivity: The regulariser of meta-training; None, or a weight of 0, for none.
 
     Example:
         >>> config = LearnerConfig(VectorEncoder(dim=64), d_model=128)
@@ -156,29 +161,43 @@ class LearnerConfig:
     n_layer: int = 2
     selectivity: Selectivity | None = Selectivity()
 
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> LearnerConfig:
+        """The settings of a table `[model]`, as the engine reads it.
+
+        Args:
+            table: Settings by name, such as TOML has; those left out keep their defaults.
+
+        Returns:
+            The settings.
+
+        Raises:
+            ConfigError: If a key is unknown (with the nearest that is known), or a value is of another type
+                or out of its range.
+
+        Example:
+            >>> LearnerConfig.from_table({"n_layer": 4, "encoder": {"kind": "vector", "dim": 8}}).encoder
+            VectorEncoder(dim=8, hidden=())
+        """
+        engine = _core.Learner(json.dumps(_checked(table, "")))
+        return settings.read(cls, json.loads(engine.config()), "model")
+
     def to_json(self) -> str:
         """The settings as the engine reads them.
 
         Raises:
             ConfigError: If a setting is of a type that JSON lacks, or not finite.
         """
-        return json.dumps(_tagged(self, ""))
-
-
-def _tagged(value: Any, name: str) -> Any:
-    """A dataclass as a dictionary, with its `kind` beside its fields; `name` is its own, for messages."""
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return _checked(value, name)
-    fields = {
-        field.name: _tagged(getattr(value, field.name), f"{name}.{field.name}".lstrip("."))
-        for field in dataclasses.fields(value)
-    }
-    kind = getattr(value, "kind", None)
-    return fields if kind is None else {"kind": kind, **fields}
+        return json.dumps(_checked(self, ""))
 
 
 def _checked(value: Any, name: str) -> Any:
-    """A value that JSON can say; all else about it is the engine's to check."""
+    """Settings as JSON can say them; `name` is the setting's own, for messages. All else is the engine's to
+    check."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _checked(part, f"{name}.{key}".lstrip(".")) for key, part in value.items()}
     for part in value if isinstance(value, tuple | list) else (value,):
         if not isinstance(part, int | float | str | None):
             got = type(part).__name__

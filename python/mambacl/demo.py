@@ -20,7 +20,7 @@ from mambacl.episodes import EpisodeSource, EpisodeSpec
 from mambacl.errors import ConfigError
 from mambacl.evaluate import Scores, evaluate, evaluate_predictor
 from mambacl.learner import Learner
-from mambacl.train import History, TrainConfig, meta_train
+from mambacl.training import History, TrainConfig, meta_train
 from mambacl.yardsticks import class_mean, nearest_neighbour
 
 

@@ -39,3 +39,11 @@ class KernelError(MambaclError, RuntimeError):
 
 class TorchError(MambaclError, RuntimeError):
     """libtorch raised an error."""
+
+
+class CheckpointError(MambaclError, RuntimeError):
+    """A checkpoint is damaged, incomplete, of another model or of a newer format, or cannot be written."""
+
+
+class RunError(MambaclError, RuntimeError):
+    """A run folder cannot be used so: it is taken, holds something else, or lacks something."""

@@ -237,7 +237,7 @@ class Learner(nn.Module):
             ShapeError, DtypeError, DeviceError, InvalidValueError: If the episodes do not fit.
         """
         _check_is("Learner", "episode", episode, Episode)
-        codebook = episode.codebook if isinstance(self.config.target, ClassTarget) else None
+        codebook = episode.codebook if self.is_classifier else None
         self._check(
             "Learner",
             {name: getattr(episode, name) for name in ("train_x", "train_y", "test_x", "test_y")},
@@ -269,13 +269,18 @@ class Learner(nn.Module):
             TorchError: If the dtype or a label does not fit.
         """
         self._check("loss", {"output": output, "y": y})
-        expected = output.shape[:2] if isinstance(self.config.target, ClassTarget) else output.shape
+        expected = output.shape[:2] if self.is_classifier else output.shape
         if output.dim() != 3 or y.shape != expected:  # torch would broadcast some of these
             raise ShapeError(
                 f"loss: argument `y` must have shape {list(expected)}, as `output` {list(output.shape)}, "
                 f"got {list(y.shape)}"
             )
         return self._engine.loss(output, y)
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether targets are classes."""
+        return isinstance(self.config.target, ClassTarget)
 
     @property
     def device(self) -> torch.device:
@@ -305,7 +310,7 @@ class Learner(nn.Module):
     def _state(self, state: tuple[int, list[Tensor]]) -> LearnerState:
         examples, tensors = state
         labels: tuple[Tensor | None, ...] = (None, None)
-        if isinstance(self.config.target, ClassTarget):
+        if self.is_classifier:
             labels, tensors = tuple(tensors[:2]), tensors[2:]
         layer_state = LAYER_STATES[self.config.mixer.kind]
         each = len(tensors) // self.config.n_layer

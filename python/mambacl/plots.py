@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from mambacl.evaluate import Scores
-from mambacl.train import History
+from mambacl.training import History
 
 LINES = ("-", "--", ":", "-.")
 """Line styles, so that curves stay apart without colour."""

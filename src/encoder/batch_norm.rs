@@ -5,6 +5,7 @@
 //! examples that are read; queries are normalised with them, in training and after it.
 
 use crate::error::{Error, Result};
+use crate::ops::state_kind;
 use crate::params::{Init, Path};
 use tch::{Kind, Tensor};
 
@@ -79,7 +80,9 @@ impl Normalised {
     ) -> Result<Tensor> {
         match statistics {
             Statistics::Batch(recorded) => {
+                // Under autocast y may be of half precision: moments are taken and kept in float32.
                 let y = map(x, &self.weight, None);
+                let y = y.to_kind(state_kind(y.kind()));
                 let moments = moments(&y);
                 self.update(&moments, y.numel() as i64 / y.size()[1]);
                 let (scale, shift) = self.affine(&moments.mean, &moments.variance);

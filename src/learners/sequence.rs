@@ -6,8 +6,9 @@
 use super::state::{Labels, State};
 use super::validate;
 use crate::backbone::Backbone;
-use crate::encoder::{Encoder, EncoderConfig, Moments, Statistics};
+use crate::encoder::{CnnConfig, Encoder, EncoderConfig, Moments, Statistics};
 use crate::error::{Error, Result, check_size};
+use crate::mixers::mamba::MambaConfig;
 use crate::mixers::{Association, Keys, MixerConfig, Queries};
 use crate::params::{Path, Schema};
 use crate::selectivity::SelectivityConfig;
@@ -17,7 +18,7 @@ use tch::{Kind, Tensor};
 
 /// The settings of a sequence learner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct SequenceConfig {
     /// Numbers in a token.
     pub d_model: i64,
@@ -29,9 +30,21 @@ pub struct SequenceConfig {
     pub target: TargetConfig,
     /// The layer that mixes along the stream.
     pub mixer: MixerConfig,
-    /// The regulariser of meta-training; none when absent.
-    #[serde(default)]
+    /// The regulariser of meta-training; `None` (JSON's null), or a weight of 0, for none.
     pub selectivity: Option<SelectivityConfig>,
+}
+
+impl Default for SequenceConfig {
+    fn default() -> Self {
+        Self {
+            d_model: 128,
+            n_layer: 2,
+            encoder: EncoderConfig::Cnn(CnnConfig::default()),
+            target: TargetConfig::Class { vocab: 64 },
+            mixer: MixerConfig::Mamba(MambaConfig::default()),
+            selectivity: Some(SelectivityConfig::default()),
+        }
+    }
 }
 
 impl SequenceConfig {
@@ -64,7 +77,7 @@ impl SequenceConfig {
 
     /// The association that the regulariser wants of each layer.
     fn associations(&self) -> Vec<Option<Association>> {
-        match &self.selectivity {
+        match self.selectivity.as_ref().filter(|selectivity| selectivity.weight > 0.0) {
             Some(selectivity) => selectivity.associations(self.n_layer),
             None => self.no_associations(),
         }

@@ -8,6 +8,7 @@ use crate::learners::{SequenceConfig, SequenceLearner, State, Trace};
 use crate::meta::{self, Episode};
 use crate::mixers::Keys;
 use crate::params::{Role, Schema};
+use crate::settings;
 use pyo3::prelude::*;
 use tch::Tensor;
 
@@ -82,13 +83,17 @@ impl Learner {
     /// Reads the settings from JSON.
     #[new]
     fn new(config: &str) -> PyResult<Self> {
-        let mut json = serde_json::Deserializer::from_str(config);
-        let config: SequenceConfig = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let (field, reason) = (error.path().to_string(), error.inner().to_string());
-            Error::Config { field, reason }
-        })?;
+        let config: SequenceConfig = settings::read(config)?;
         let schema = config.schema()?;
         Ok(Self { config, schema })
+    }
+
+    /// All settings as JSON, those that were left out included.
+    fn config(&self) -> PyResult<String> {
+        Ok(serde_json::to_string(&self.config).map_err(|error| {
+            let reason = error.to_string();
+            Error::Config { field: "model".into(), reason }
+        })?)
     }
 
     /// Name, shape and role ("decayed", "undecayed" or "buffer") of each tensor, in order.

@@ -1,0 +1,200 @@
+"""The folder of one run.
+
+```text
+run.json             the settings, all of them, and the versions that made it
+log.jsonl            a line for each step and each meta-validation
+checkpoints/step-N   the newest few, and the best
+best.json            which is the best on meta-validation, and its score
+tensorboard/         the same curves for TensorBoard
+evaluations/         what `mambacl evaluate` measured
+lock                 held by the process that trains
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+
+from mambacl.errors import RunError
+from mambacl.runs import checkpoint, durable
+from mambacl.runs.checkpoint import Checkpoint
+from mambacl.runs.log import RunLog
+
+FORMAT = 1
+"""The version of run.json; a newer one is refused."""
+
+
+class RunFolder:
+    """A run on disk. Use `create`, `open` or `resume`.
+
+    Attributes:
+        path: The folder.
+        settings: What the run is a run of: values that JSON has.
+        log: Its log.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self.settings = settings
+        self.log = RunLog(path / "log.jsonl")
+
+    @classmethod
+    def create(
+        cls, path: Path, settings: Mapping[str, Any], versions: Mapping[str, str] | None = None
+    ) -> RunFolder:
+        """Makes the folder of a new run.
+
+        Args:
+            path: Where; it must hold no run.
+            settings: Of the run, as JSON has them.
+            versions: Of the software, for the record.
+
+        Raises:
+            RunError: If there is a run already.
+            OSError: If the folder cannot be written.
+        """
+        if (path / "run.json").exists():
+            raise RunError(
+                f"run: `{path}` holds a run already; resume it (--resume), or choose another folder (--run-dir)"
+            )
+        (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        content = {"format": FORMAT, "settings": dict(settings), "versions": dict(versions or {})}
+        durable.write(path / "run.json", (json.dumps(content, indent=1) + "\n").encode())
+        return cls(path, content["settings"])
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Opens the folder of a run.
+
+        Raises:
+            RunError: If it holds no run, or one of a newer format.
+        """
+        file = path / "run.json"
+        try:
+            content = json.loads(file.read_bytes())
+            newer, settings = content["format"] > FORMAT, content["settings"]
+        except FileNotFoundError:
+            raise RunError(f"run: `{path}` must be the folder of a run, got no run.json there") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"run: `{file}` cannot be read: {error!r}") from error
+        if newer:
+            raise RunError(f"run: `{file}` must have a format of at most {FORMAT}, got {content['format']}")
+        return cls(path, settings)
+
+    @classmethod
+    def resume(
+        cls, path: Path, settings: Mapping[str, Any], versions: Mapping[str, str] | None = None
+    ) -> RunFolder:
+        """Opens the folder of a run with these settings, or makes it.
+
+        Raises:
+            RunError: If it holds a run of other settings; the first that differs is named.
+            OSError: If the folder cannot be written.
+        """
+        if not (path / "run.json").exists():
+            return cls.create(path, settings, versions)
+        run = cls.open(path)
+        for name, (old, new) in _differences(run.settings, settings):
+            raise RunError(f"run: `{path}` has `{name}` = {old}, got {new}; a run goes on as it began")
+        return run
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for this process; the lock ends with the process, however that ends.
+
+        Raises:
+            RunError: If another process holds it.
+        """
+        lock = filelock.FileLock(self.path / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise RunError(f"run: another process is training in `{self.path}`") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def checkpoints(self) -> list[Path]:
+        """All checkpoints, the oldest first."""
+        return sorted((self.path / "checkpoints").glob("step-*"), key=_step)
+
+    def find(self, which: Literal["best", "last"] | int) -> Path:
+        """A checkpoint.
+
+        Args:
+            which: The best on meta-validation (the last if there was none), the last, or that of a step.
+
+        Raises:
+            RunError: If there is none such.
+        """
+        all_of_them = self.checkpoints()
+        if not all_of_them:
+            raise RunError(f"run: `{self.path}` has no checkpoint yet")
+        best = self.best() if which == "best" else None
+        if which == "last" or (which == "best" and best is None):
+            return all_of_them[-1]
+        step = which if best is None else best["step"]
+        for folder in all_of_them:
+            if _step(folder) == step:
+                return folder
+        steps = [_step(folder) for folder in all_of_them]
+        raise RunError(f"run: `{self.path}` has checkpoints of steps {steps}, got {step}")
+
+    def best(self) -> Mapping[str, Any] | None:
+        """The best meta-validation, with its `step` and `score`; None before any.
+
+        Raises:
+            RunError: If best.json cannot be read.
+        """
+        file = self.path / "best.json"
+        try:
+            best = json.loads(file.read_bytes())
+            return {"step": best["step"], "score": best["score"]}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"run: `{file}` cannot be read: {error!r}") from error
+
+    def save(self, content: Checkpoint, keep: int, best: Mapping[str, Any] | None) -> Path:
+        """Writes a checkpoint and drops old ones.
+
+        Args:
+            content: What to write.
+            keep: How many of the newest stay.
+            best: The best meta-validation, with its `step` and `score`; its checkpoint stays besides.
+
+        Raises:
+            CheckpointError: If it cannot be written; those before it are still there.
+            OSError: If best.json cannot be written.
+        """
+        self.log.flush()
+        folder = self.path / "checkpoints" / f"step-{content.step:08d}"
+        checkpoint.write(folder, content)
+        if best is not None:
+            durable.write(self.path / "best.json", (json.dumps(best) + "\n").encode())
+        for old in self.checkpoints()[:-keep]:
+            if best is None or _step(old) != best["step"]:
+                old.rename(old.with_name(f".{old.name}.partial"))  # half deleted, it must not look whole
+        for torn in folder.parent.glob(".step-*.partial"):  # also what a killed process left
+            shutil.rmtree(torn)
+        return folder
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
+    elif old != new:
+        yield name, (old, new)

@@ -1,0 +1,93 @@
+"""The log of a run: one JSON object a line, appended as training goes, cut where it resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from mambacl.errors import RunError
+
+Record = Mapping[str, Any]
+
+
+class RunLog:
+    """The log of a run. Each record has its `step`.
+
+    Args:
+        path: The file; made when the first record comes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def append(self, record: Record) -> None:
+        """Adds a record.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        if self._file is None:
+            self._file = self.path.open("a", encoding="utf-8")
+        self._file.write(json.dumps(record) + "\n")
+
+    def flush(self) -> None:
+        """Waits until the disk has all records: a checkpoint never knows more than its log."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Flushes and closes the file."""
+        if self._file is not None:
+            self.flush()
+            self._file.close()
+            self._file = None
+
+    def read(self) -> list[Record]:
+        """All records in order; a last line that a killed process left unfinished is no record.
+
+        Raises:
+            RunError: If another line is no record.
+        """
+        return [record for record, _ in self._records()]
+
+    def cut(self, step: int) -> None:
+        """Drops all records of later steps.
+
+        Args:
+            step: The last that stays.
+
+        Raises:
+            RunError: If a line is no record.
+        """
+        self.close()
+        if not self.path.exists():
+            return
+        end = 0
+        for record, after in self._records():
+            if record["step"] > step:
+                break
+            end = after
+        os.truncate(self.path, end)
+
+    def _records(self) -> Iterator[tuple[Record, int]]:
+        """Each record with the byte behind it."""
+        if not self.path.exists():
+            return
+        after = 0
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        for number, line in enumerate(lines):
+            after += len(line)
+            try:
+                record = json.loads(line)
+                whole = isinstance(record["step"], int) and line.endswith(b"\n")
+            except (ValueError, KeyError, TypeError):
+                whole, record = False, {}
+            if whole:
+                yield record, after
+            elif number < len(lines) - 1:
+                raise RunError(f"log: line {number + 1} of `{self.path}` must be a record with a step")

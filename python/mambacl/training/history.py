@@ -1,0 +1,103 @@
+"""What meta-training measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one step measured, on the episodes it trained on.
+
+    Attributes:
+        step: Steps done, this one included.
+        loss: The objective and the weighted regulariser.
+        objective: The mean loss over queries.
+        penalty: The regulariser before its weight; None where it is off.
+        accuracy: Among the labels observed; None for vector targets.
+        gradient_norm: Before clipping.
+        lr: Learning rate of the step.
+        seconds: Since training began, in all processes that took part.
+    """
+
+    step: int
+    loss: float
+    objective: float
+    penalty: float | None
+    accuracy: float | None
+    gradient_norm: float
+    lr: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ValidationRecord:
+    """What one meta-validation measured.
+
+    Attributes:
+        step: Steps done.
+        score: Accuracy, or the loss for vector targets.
+        interval: Half the 95 % interval over episodes.
+        seconds: Since training began.
+    """
+
+    step: int
+    score: float
+    interval: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    """What meta-training measured, in order."""
+
+    steps: list[StepRecord] = field(default_factory=list)
+    validations: list[ValidationRecord] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far."""
+        return max((record.seconds for record in [*self.steps[-1:], *self.validations[-1:]]), default=0.0)
+
+    def accuracy(self, window: int = 50) -> list[tuple[int, float]]:
+        """(step, training accuracy averaged over the last `window` steps), once a window is full; nothing
+        for vector targets."""
+        values = [record.accuracy for record in self.steps if record.accuracy is not None]
+        return [(i, sum(values[i - window : i]) / window) for i in range(window, len(values) + 1)]
+
+    def steps_to(self, accuracy: float, window: int = 50) -> int | None:
+        """The first step at which the averaged training accuracy is reached; None if never."""
+        return next((step for step, value in self.accuracy(window) if value >= accuracy), None)
+
+    def best(self, higher_is_better: bool = True) -> ValidationRecord | None:
+        """The best meta-validation, the first of equals; None before any."""
+        sign = 1 if higher_is_better else -1
+        return max(self.validations, key=lambda record: sign * record.score, default=None)
+
+
+def to_log(record: StepRecord | ValidationRecord) -> dict[str, Any]:
+    """A record as JSON has it: null for a number that is NaN or infinite."""
+    return {name: _finite(value) for name, value in asdict(record).items()}
+
+
+def from_log(records: Iterable[Mapping[str, Any]]) -> History:
+    """The history of records as `to_log` writes them.
+
+    Raises:
+        TypeError: If a record has other fields.
+    """
+    history = History()
+    for record in records:
+        if "score" in record:
+            history.validations.append(ValidationRecord(**record))
+        else:
+            measured = {name: math.nan for name in ("loss", "objective", "gradient_norm") if record.get(name) is None}
+            history.steps.append(StepRecord(**{**record, **measured}))
+    return history
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,189 @@
+"""Meta-training with meta-validation, a log, checkpoints and a bar."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
+
+import torch
+
+from mambacl.episodes import Episodes
+from mambacl.errors import ConfigError, NonFiniteError, RunError
+from mambacl.evaluate import evaluate
+from mambacl.learner import Learner
+from mambacl.runs import Checkpoint, RunFolder, checkpoint
+from mambacl.training.config import TrainConfig
+from mambacl.training.history import History, StepRecord, ValidationRecord, from_log, to_log
+from mambacl.training.interrupts import Interrupts
+from mambacl.training.progress import Progress
+from mambacl.training.trainer import Trainer
+
+_LOG = logging.getLogger("mambacl")
+
+
+def meta_train(
+    learner: Learner,
+    source: Episodes,
+    config: TrainConfig,
+    *,
+    validation: Episodes | None = None,
+    run: RunFolder | None = None,
+    stop_at: int | None = None,
+    progress: bool = True,
+    on_step: Callable[[StepRecord], None] | None = None,
+) -> History:
+    """Meta-trains a learner in place. Step i reads episodes i * batch_size and on: nothing is random here.
+
+    With a run folder, all is logged and checkpoints are written; training goes on from the newest one, and
+    the weights after n steps are bit for bit those of a run that never stopped, on the same machine and
+    number of threads. The first Ctrl-C (or SIGTERM) ends the step and saves.
+
+    Args:
+        learner: On the device to train on.
+        source: Of meta-training episodes.
+        config: How to train.
+        validation: Of meta-validation episodes; None for no validation.
+        run: The run's folder; None keeps nothing on disk.
+        stop_at: Steps to stop after, at most `config.steps`; the schedule stays that of all of them.
+        progress: Whether to show a progress bar.
+        on_step: Called with what each step measured, when the next has been launched.
+
+    Returns:
+        The history of measurements.
+
+    Raises:
+        ConfigError: If `stop_at` is out of its range.
+        NonFiniteError: If the loss or its gradient is NaN or infinite; told one step later, with the step,
+            its episodes and the last good checkpoint. Parameters and buffers are finite.
+        RunError: If another process trains in the folder, or its log is damaged.
+        CheckpointError: If a checkpoint cannot be read or written.
+        KeyboardInterrupt: After Ctrl-C; with a run folder all is saved by then.
+    """
+    last = config.steps if stop_at is None else stop_at
+    if not 1 <= last <= config.steps:
+        raise ConfigError(
+            f"train: `stop_at` must be from 1 to train.steps = {config.steps}, where the schedule ends, "
+            f"got {stop_at}"
+        )
+    trainer = Trainer(learner, source, config)
+    with nullcontext() if run is None else run.locked():
+        if run is not None:
+            _resume(trainer, run)
+        try:
+            _train(trainer, validation, run, last, progress, on_step)
+        finally:
+            if run is not None:
+                run.log.close()
+    return trainer.history
+
+
+def _train(
+    trainer: Trainer,
+    validation: Episodes | None,
+    run: RunFolder | None,
+    last: int,
+    show: bool,
+    on_step: Callable[[StepRecord], None] | None,
+) -> None:
+    config, history = trainer.config, trainer.history
+    tensorboard = None if run is None else run.path / "tensorboard"
+    interrupts = nullcontext() if run is None else Interrupts()
+    bar = Progress(last, trainer.done, config.batch_size, show, tensorboard)
+
+    def told(record: StepRecord | None) -> None:
+        if record is None:
+            return
+        bar.step(record, history)
+        if run is not None:
+            run.log.append(to_log(record))
+        if on_step is not None:
+            on_step(record)
+
+    def validate() -> None:
+        assert validation is not None
+        scores = evaluate(trainer.learner, validation, config.validation_episodes)
+        record = ValidationRecord(trainer.done, scores.mean, scores.interval, trainer.seconds)
+        history.validations.append(record)
+        bar.validation(record)
+        if run is not None:
+            run.log.append(to_log(record))
+
+    with bar, interrupts as waiting:
+        try:
+            while True:
+                done = trainer.done
+                ends = done == last
+                stops = waiting is not None and waiting.requested
+                validates = validation is not None and _validates(config, history, done)
+                if ends or stops or validates or done % config.checkpoint_every == 0:
+                    told(trainer.settle())
+                    try:
+                        if validates:
+                            with nullcontext() if waiting is None else waiting.at_once():
+                                validate()
+                    finally:
+                        if run is not None and done > 0:
+                            _save(trainer, run)
+                if stops:
+                    raise KeyboardInterrupt
+                if ends:
+                    return
+                told(trainer.step())
+        except NonFiniteError as error:
+            saved = [] if run is None else run.checkpoints()
+            good = f"; the last good checkpoint is `{saved[-1]}`" if saved else ""
+            raise NonFiniteError(f"{error}{good}") from None
+
+
+def _validates(config: TrainConfig, history: History, done: int) -> bool:
+    due = done > 0 and (done % config.validate_every == 0 or done == config.steps)
+    return due and not (history.validations and history.validations[-1].step == done)
+
+
+def _save(trainer: Trainer, run: RunFolder) -> None:
+    best = trainer.history.best(trainer.learner.is_classifier)
+    content = Checkpoint(trainer.done, trainer.state(), {"threads": torch.get_num_threads()})
+    run.save(content, trainer.config.keep, None if best is None else asdict(best))
+
+
+def _resume(trainer: Trainer, run: RunFolder) -> None:
+    """Goes on from the newest checkpoint, if any; what the log has beyond it is dropped."""
+    saved = run.checkpoints()
+    content = checkpoint.read(saved[-1]) if saved else Checkpoint(0, {}, {})
+    run.log.cut(content.step)
+    if not saved:
+        return
+    history = read_history(run)
+    if len(history.steps) != content.step:
+        raise RunError(
+            f"run: `{run.log.path}` must have a record for each of {content.step} steps, "
+            f"got {len(history.steps)}"
+        )
+    threads = content.facts.get("threads")
+    if threads != torch.get_num_threads():
+        _LOG.warning(
+            "the run had %s threads and goes on with %s: sums may differ in their last bits",
+            threads,
+            torch.get_num_threads(),
+        )
+    trainer.restore(content.step, content.parts, history)
+
+
+def read_history(run: RunFolder) -> History:
+    """What a run has measured so far.
+
+    Args:
+        run: The run.
+
+    Returns:
+        Its history.
+
+    Raises:
+        RunError: If its log is damaged.
+    """
+    try:
+        return from_log(run.log.read())
+    except TypeError as error:
+        raise RunError(f"run: `{run.log.path}` has a record of another version: {error}") from error

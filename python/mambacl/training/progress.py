@@ -1,0 +1,75 @@
+"""What a person sees of a training: a bar, and TensorBoard's curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from tqdm.auto import tqdm
+
+from mambacl.training.history import History, StepRecord, ValidationRecord
+
+WINDOW = 20
+"""Steps that the numbers beside the bar are averaged over."""
+
+
+class Progress:
+    """A bar on the terminal, with loss, accuracy, regulariser, the last meta-validation and episodes a
+    second; and, with a folder, the curves of TensorBoard.
+
+    Args:
+        total: Steps.
+        done: Of them before this process.
+        batch_size: Episodes of a step.
+        show: Whether to show the bar.
+        tensorboard: Folder for TensorBoard's events; None for none.
+    """
+
+    def __init__(self, total: int, done: int, batch_size: int, show: bool, tensorboard: Path | None) -> None:
+        self._bar = tqdm(total=total, initial=done, disable=not show, unit="step", dynamic_ncols=True)
+        self._batch_size = batch_size
+        self._writer = None
+        if tensorboard is not None:
+            # Imported here: it takes a second, and who trains without a folder needs none of it.
+            from torch.utils.tensorboard.writer import SummaryWriter
+
+            self._writer = SummaryWriter(str(tensorboard), purge_step=done)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def step(self, record: StepRecord, history: History) -> None:
+        """Shows a step."""
+        self._bar.update()
+        self._bar.set_postfix_str(self._status(history), refresh=False)
+        if self._writer is not None:
+            for name in ("loss", "objective", "penalty", "accuracy", "gradient_norm", "lr"):
+                value = getattr(record, name)
+                if value is not None:
+                    self._writer.add_scalar(f"train/{name}", value, record.step)
+
+    def validation(self, record: ValidationRecord) -> None:
+        """Shows a meta-validation."""
+        if self._writer is not None:
+            self._writer.add_scalar("validation/score", record.score, record.step)
+
+    def _status(self, history: History) -> str:
+        recent = history.steps[-WINDOW:]
+        parts = [f"loss {sum(record.objective for record in recent) / len(recent):.3f}"]
+        if recent[-1].accuracy is not None:
+            parts.append(f"accuracy {sum(record.accuracy or 0 for record in recent) / len(recent):.3f}")
+        if recent[-1].penalty is not None:
+            parts.append(f"regulariser {sum(record.penalty or 0 for record in recent) / len(recent):.3f}")
+        if history.validations:
+            parts.append(f"validation {history.validations[-1].score:.3f}")
+        rate = self._bar.format_dict["rate"]
+        if rate:
+            parts.append(f"{rate * self._batch_size:.0f} episodes/s")
+        return ", ".join(parts)

@@ -1,0 +1,199 @@
+"""Meta-training, step by step: a learner, its optimiser, and all it takes to go on exactly."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mambacl.episodes import Episodes
+from mambacl.errors import CheckpointError, NonFiniteError
+from mambacl.learner import EpisodeOutput, Learner
+from mambacl.training.config import TrainConfig
+from mambacl.training.history import History, StepRecord
+
+Tensors = Mapping[str, Tensor]
+
+_MISSING = float("nan")
+"""Stands for what a learner does not measure, among numbers on the device."""
+
+
+class Trainer:
+    """Meta-trains a learner in place. Step i reads episodes i * batch_size and on; nothing is random here.
+
+    What a step measured is read when the next one has been launched, so that a GPU never waits for the
+    numbers of the log; `settle` reads the last.
+
+    Args:
+        learner: On the device to train on.
+        source: Of meta-training episodes.
+        config: How to train.
+
+    Attributes:
+        done: Steps done.
+        history: What was measured; meta-validations are the caller's to add.
+    """
+
+    def __init__(self, learner: Learner, source: Episodes, config: TrainConfig) -> None:
+        self.learner = learner
+        self.source = source
+        self.config = config
+        self.done = 0
+        self.history = History()
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimiser]
+        groups = learner.parameter_groups(config.weight_decay)
+        self._optimiser = kind(groups, lr=config.lr, betas=config.betas)
+        self._names = _names(learner, self._optimiser)
+        self._pending: Tensor | None = None
+        self._began = time.perf_counter()
+
+    def step(self) -> StepRecord | None:
+        """Updates the parameters once.
+
+        Returns:
+            What the step before this one measured; None after the first.
+
+        Raises:
+            NonFiniteError: If the loss or the gradient of the step before was NaN or infinite, and
+                `non_finite` is "stop". No update with such a gradient has been made: it was taken as zero.
+        """
+        config = self.config
+        for group in self._optimiser.param_groups:
+            group["lr"] = config.lr * config.rate(self.done)
+        self.learner.train()
+        buffers = {name: buffer.clone() for name, buffer in self.learner.named_buffers()}
+        self._optimiser.zero_grad()
+        outputs = [self._backward(part) for part in range(config.accumulation)]
+        norm = torch.nn.utils.clip_grad_norm_(self.learner.parameters(), config.clip_norm)
+        measured = _measured(outputs, norm)
+        self._protect(measured[[0, -1]].isfinite().all(), buffers)
+        self._optimiser.step()
+        self.done += 1
+        before, self._pending = self._pending, measured
+        return None if before is None else self._read(before, self.done - 1)
+
+    def settle(self) -> StepRecord | None:
+        """Reads what the last step measured, if it has not been read.
+
+        Raises:
+            NonFiniteError: As `step`.
+        """
+        last, self._pending = self._pending, None
+        return None if last is None else self._read(last, self.done)
+
+    @property
+    def seconds(self) -> float:
+        """Since training began, in all processes that took part."""
+        return time.perf_counter() - self._began
+
+    def state(self) -> dict[str, Tensors]:
+        """Tensors to go on with: "model" by name, and the "optimiser"'s by parameter and name."""
+        moments = self._optimiser.state_dict()["state"]
+        optimiser = {
+            f"{self._names[index]}.{key}": value
+            for index, values in moments.items()
+            for key, value in values.items()
+        }
+        return {"model": self.learner.state_dict(), "optimiser": optimiser}
+
+    def restore(self, done: int, parts: Mapping[str, Tensors], history: History) -> None:
+        """Goes on from a state.
+
+        Args:
+            done: Steps done.
+            parts: Of `state`.
+            history: Measured up to there.
+
+        Raises:
+            CheckpointError: If the tensors are not those of this learner and optimiser.
+        """
+        try:
+            self.learner.load_state_dict(dict(parts["model"]))
+            moments = {
+                index: {
+                    key.removeprefix(f"{name}."): value.clone()
+                    for key, value in parts["optimiser"].items()
+                    if key.rpartition(".")[0] == name
+                }
+                for index, name in enumerate(self._names)
+            }
+            if done and not all(moments.values()):
+                raise KeyError("moments of some parameters")
+            groups = self._optimiser.state_dict()["param_groups"]
+            self._optimiser.load_state_dict({"state": moments if done else {}, "param_groups": groups})
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"checkpoint: its tensors must be those of this learner: {error}") from error
+        self.done = done
+        self.history = history
+        self._pending = None
+        self._began = time.perf_counter() - history.seconds
+
+    def _backward(self, part: int) -> EpisodeOutput:
+        """Adds the gradient of one part of the episodes."""
+        config = self.config
+        size = config.batch_size // config.accumulation
+        device = self.learner.device
+        episodes = self.source.batch(self.done * config.batch_size + part * size, size)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            output: EpisodeOutput = self.learner(episodes.to(device, non_blocking=True), self.done)
+        (output.loss / config.accumulation).backward()
+        return output
+
+    def _protect(self, finite: Tensor, buffers: Tensors) -> None:
+        """Where the loss or gradient is not finite, takes the gradient as zero and buffers as they were:
+        chosen on the device, for nothing here waits for it."""
+        with torch.no_grad():
+            for parameter in self.learner.parameters():
+                if parameter.grad is not None:
+                    parameter.grad = torch.where(finite, parameter.grad, 0.0)
+            for name, buffer in self.learner.named_buffers():
+                buffer.copy_(torch.where(finite, buffer, buffers[name]))
+
+    def _read(self, measured: Tensor, step: int) -> StepRecord:
+        loss, objective, penalty, accuracy, norm = measured.tolist()
+        if self.config.non_finite == "stop" and not (math.isfinite(loss) and math.isfinite(norm)):
+            what = "gradient" if math.isfinite(loss) else "loss"
+            first = (step - 1) * self.config.batch_size
+            raise NonFiniteError(
+                f"train: the {what} is not finite at step {step}, "
+                f"episodes {first} to {first + self.config.batch_size - 1}"
+            )
+        record = StepRecord(
+            step=step,
+            loss=loss,
+            objective=objective,
+            penalty=None if math.isnan(penalty) else penalty,
+            accuracy=None if math.isnan(accuracy) else accuracy,
+            gradient_norm=norm,
+            lr=self.config.lr * self.config.rate(step - 1),
+            seconds=self.seconds,
+        )
+        self.history.steps.append(record)
+        return record
+
+
+def _measured(outputs: list[EpisodeOutput], norm: Tensor) -> Tensor:
+    """Loss, objective, penalty, accuracy and gradient norm of an update, on the device."""
+    with torch.no_grad():
+        missing = torch.full_like(norm, _MISSING)
+        parts = [
+            torch.stack(
+                [
+                    output.loss.to(norm),
+                    output.objective.to(norm),
+                    missing if output.penalty is None else output.penalty.to(norm),
+                    missing if output.accuracy is None else output.accuracy.to(norm),
+                ]
+            )
+            for output in outputs
+        ]
+        return torch.cat([torch.stack(parts).mean(0), norm.view(1)])
+
+
+def _names(learner: Learner, optimiser: torch.optim.Optimizer) -> list[str]:
+    """The name of each parameter in the order of the optimiser's state."""
+    names = {parameter: name for name, parameter in learner.named_parameters()}
+    return [names[parameter] for group in optimiser.param_groups for parameter in group["params"]]

@@ -1,0 +1,85 @@
+//! Settings from JSON: a key or value that makes no sense is told by its place, with the nearest
+//! name that would.
+
+use crate::error::{Error, Result};
+use serde::de::DeserializeOwned;
+
+/// Reads settings.
+///
+/// # Errors
+/// [`Error::Config`] with the field's path, what is wrong with it, and the nearest valid name if one
+/// was misspelt.
+///
+/// # Examples
+/// ```
+/// use mambacl::learners::SequenceConfig;
+/// let config: SequenceConfig = mambacl::settings::read(r#"{"d_model": 32}"#)?;
+/// assert_eq!((config.d_model, config.n_layer), (32, 2));
+/// let error = mambacl::settings::read::<SequenceConfig>(r#"{"d_modl": 32}"#).unwrap_err();
+/// assert!(error.to_string().ends_with("did you mean `d_model`?"));
+/// # Ok::<(), mambacl::error::Error>(())
+/// ```
+pub fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let message = error.inner().to_string();
+        // serde_json ends with "at line 1 column 20", which means nothing to who wrote no JSON.
+        let message = message.split(" at line ").next().unwrap_or(&message);
+        let reason = match nearest(message) {
+            Some(name) => format!("{message}; did you mean `{name}`?"),
+            None => message.to_owned(),
+        };
+        Error::Config { field: error.path().to_string(), reason }
+    })
+}
+
+/// Of a message of serde's, "unknown field `a`, expected one of `b`, `c`", the valid name that is most
+/// like the one given.
+fn nearest(message: &str) -> Option<&str> {
+    if !message.starts_with("unknown ") {
+        return None;
+    }
+    let mut names = message.split('`').skip(1).step_by(2);
+    let given = names.next()?;
+    let likeness = |name: &str| strsim::jaro_winkler(given, name);
+    names.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|name| likeness(name) > 0.7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learners::SequenceConfig;
+
+    fn refusal(json: &str) -> String {
+        read::<SequenceConfig>(json).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_is_the_default() {
+        let config: SequenceConfig = read("{}").unwrap();
+        let default = serde_json::to_string(&SequenceConfig::default()).unwrap();
+        assert_eq!(serde_json::to_string(&config).unwrap(), default);
+    }
+
+    #[test]
+    fn a_misspelt_name_is_told_with_the_nearest() {
+        assert_eq!(
+            refusal(r#"{"n_layers": 3}"#),
+            "configuration: `n_layers` unknown field `n_layers`, expected one of `d_model`, `n_layer`, \
+             `encoder`, `target`, `mixer`, `selectivity`; did you mean `n_layer`?"
+        );
+        assert!(refusal(r#"{"mixer": {"kind": "manba"}}"#).ends_with("did you mean `mamba`?"));
+        assert!(refusal(r#"{"selectivity": {"wait": 1.0}}"#).contains("`weight`"));
+        let far = refusal(r#"{"zzz": 3}"#);
+        assert!(!far.contains("did you mean"), "{far}");
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_with_its_place() {
+        assert_eq!(
+            refusal(r#"{"d_model": "128"}"#),
+            "configuration: `d_model` invalid type: string \"128\", expected i64"
+        );
+        assert!(refusal(r#"{"selectivity": {"weight": "much"}}"#).contains("`selectivity.weight`"));
+    }
+}
