@@ -162,9 +162,7 @@ def _write(demo: Demo, learner: Learner, history: History, scores: dict[str, Sco
     with torch.no_grad():
         initial = learner.init_state(codebook=episode.codebook)
         state = learner.observe(initial, episode.train_x, episode.train_y)
-        output = learner.predict(state, episode.test_x)
-        assert state.seen is not None
-        answers = output.masked_fill(~state.seen.unsqueeze(1), -torch.inf).argmax(-1)
+        answers = state.answers(learner.predict(state, episode.test_x))
     ax = plots.episode_images(
         episode.train_x[0], episode.test_x[0], episode.test_y[0], answers[0], tasks=demo.tasks
     )
