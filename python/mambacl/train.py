@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from mambacl.episodes import Episodes
 from mambacl.errors import ConfigError, NonFiniteError
-from mambacl.evaluate import evaluate
+from mambacl.evaluation import evaluate
 from mambacl.learner import Learner
 
 
@@ -171,7 +171,7 @@ def meta_train(
             if on_step is not None:
                 on_step(record)
             if validation is not None and (step + 1) % config.validate_every == 0:
-                score = evaluate(learner, validation, config.validation_episodes).mean
+                score = evaluate(learner, validation, config.validation_episodes).score.mean
                 seconds = time.perf_counter() - began
                 history.validations.append(ValidationRecord(step + 1, score, seconds))
             bar.update()
