@@ -19,13 +19,27 @@ from mambacl.config import (
     VectorTarget,
 )
 from mambacl.episodes import Episode, EpisodeDataset, EpisodeSource, EpisodeSpec
-from mambacl.evaluate import Scores, evaluate, evaluate_predictor
+from mambacl.evaluation import (
+    AccuracyMatrix,
+    Calibration,
+    Evaluation,
+    Interval,
+    Scores,
+    accuracy_matrix,
+    evaluate,
+    evaluate_predictor,
+    over_seeds,
+    paired_difference,
+    paired_over_seeds,
+)
 from mambacl.learner import EpisodeOutput, Learner
 from mambacl.state import Keys, LearnerState, MambaState, Trace
 from mambacl.training import History, TrainConfig, meta_train
 
 __all__ = [
+    "AccuracyMatrix",
     "AngleTarget",
+    "Calibration",
     "ClassTarget",
     "CnnEncoder",
     "Episode",
@@ -33,7 +47,9 @@ __all__ = [
     "EpisodeOutput",
     "EpisodeSource",
     "EpisodeSpec",
+    "Evaluation",
     "History",
+    "Interval",
     "Keys",
     "Learner",
     "LearnerConfig",
@@ -47,10 +63,14 @@ __all__ = [
     "VectorEncoder",
     "VectorTarget",
     "__version__",
+    "accuracy_matrix",
     "errors",
     "evaluate",
     "evaluate_predictor",
     "meta_train",
     "nn",
     "ops",
+    "over_seeds",
+    "paired_difference",
+    "paired_over_seeds",
 ]

@@ -184,8 +184,8 @@ class Learner(nn.Module):
             chunk_size: Queries answered at a time, to bound memory; None for all.
 
         Returns:
-            Logits by label, (batch, Q, vocab), over the whole vocabulary; mask with `state.seen` for the
-            labels observed. Or vectors, (batch, Q, dim).
+            Logits by label, (batch, Q, vocab), over the whole vocabulary; `state.answers` chooses among
+            the labels observed. Or vectors, (batch, Q, dim).
 
         Raises:
             ShapeError, DtypeError, DeviceError: If an argument does not fit the learner or the state.

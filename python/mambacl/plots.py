@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from mambacl.evaluate import Scores
+from mambacl.evaluation import AccuracyMatrix, Calibration, Scores
 from mambacl.training import History
 
 LINES = ("-", "--", ":", "-.")
@@ -68,6 +69,86 @@ def accuracy_bars(
         ax.legend(loc="lower right")
     ax.set(xlabel="accuracy on unseen classes", xlim=(0, 1))
     ax.invert_yaxis()
+    return ax
+
+
+def accuracy_matrix(matrix: AccuracyMatrix, ax: Axes | None = None) -> Axes:
+    """The accuracy on each task after each task: a grey image, black for 0 and white for 1, hatched where
+    a task has not been read yet; with numbers where there is room for them.
+
+    Args:
+        matrix: Of the accuracies.
+        ax: To draw on; None for a new figure.
+
+    Returns:
+        The axes.
+    """
+    ax = _axes(ax)
+    values = np.ma.masked_invalid(matrix.values.numpy())
+    ax.patch.set(
+        hatch="///", edgecolor="0.7"
+    )  # tasks not read yet are masked: white would be an accuracy of 1
+    image = ax.imshow(values, cmap="gray", interpolation="nearest", vmin=0, vmax=1)
+    if matrix.tasks <= 10:
+        for (row, column), value in np.ndenumerate(values):
+            if column <= row:
+                ink = "black" if value > 0.5 else "white"
+                ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=7)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="task asked of", ylabel="last task read")
+    ax.figure.colorbar(image, ax=ax, label="accuracy")
+    return ax
+
+
+def anytime_accuracy(matrices: Mapping[str, AccuracyMatrix], ax: Axes | None = None) -> Axes:
+    """The mean accuracy over the tasks read so far, after each task.
+
+    Args:
+        matrices: Of the learners, by name.
+        ax: To draw on; None for a new figure.
+
+    Returns:
+        The axes.
+    """
+    ax = _axes(ax)
+    for (name, matrix), line in zip(matrices.items(), LINES * len(matrices), strict=False):
+        ax.plot(range(1, matrix.tasks + 1), matrix.anytime_accuracy.numpy(), line, marker=".", label=name)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="tasks read", ylabel="mean accuracy over these tasks", ylim=(0, 1.02))
+    ax.legend()
+    return ax
+
+
+def reliability(calibration: Calibration, ax: Axes | None = None) -> Axes:
+    """A reliability diagram: accuracy by confidence, with a bar below for the share of answers. Bins above
+    the diagonal are too modest, below it too sure; empty ones are left out.
+
+    Args:
+        calibration: Of the answers.
+        ax: To draw on; None for a new figure.
+
+    Returns:
+        The axes.
+    """
+    ax = _axes(ax)
+    bins = len(calibration.count)
+    shares = (calibration.count / calibration.total).numpy()
+    ax.bar(
+        (np.arange(bins) + 0.5) / bins,
+        shares,
+        width=1 / bins,
+        color="0.85",
+        edgecolor="0.6",
+        label="share of answers",
+    )
+    ax.plot([0, 1], [0, 1], ":", color="black", label="calibrated")
+    filled = calibration.count > 0
+    confidence, accuracy = calibration.confidence[filled], calibration.accuracy[filled]
+    error = calibration.expected_calibration_error
+    ax.plot(confidence.numpy(), accuracy.numpy(), "o-", color="black", label=f"answers (ECE {error:.3f})")
+    ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
+    ax.legend(loc="upper left")
     return ax
 
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mambacl.errors import DeviceError, InvalidValueError, ShapeError
+
 
 class MambaState(NamedTuple):
     """All that a Mamba layer keeps of the tokens it has read.
@@ -38,6 +40,9 @@ class LearnerState:
         seen: Whether a label has been observed, (batch, vocab) bool; None for vector targets.
         layers: The memory of each layer.
 
+    Raises:
+        InvalidValueError: If there is no tensor at all: such a state is of no stream.
+
     Example:
         >>> from mambacl import Learner, LearnerConfig, VectorEncoder
         >>> learner = Learner(LearnerConfig(VectorEncoder(dim=8), d_model=32))
@@ -49,6 +54,10 @@ class LearnerState:
     codebook: Tensor | None
     seen: Tensor | None
     layers: tuple[LayerState, ...]
+
+    def __post_init__(self) -> None:
+        if not self.tensors():
+            raise InvalidValueError("LearnerState: a state must hold at least one tensor, got none")
 
     @property
     def batch_size(self) -> int:
@@ -64,6 +73,60 @@ class LearnerState:
         """All tensors: codebook and seen labels, if any, then layer by layer."""
         labels = [tensor for tensor in (self.codebook, self.seen) if tensor is not None]
         return labels + [tensor for layer in self.layers for tensor in layer]
+
+    def answers(self, logits: Tensor) -> Tensor:
+        """The label of the largest logit among the labels observed.
+
+        Args:
+            logits: Of `predict` from this state, (batch, Q, vocab), floating point.
+
+        Returns:
+            Labels, (batch, Q) int64.
+
+        Raises:
+            ShapeError, DeviceError: If the logits do not fit the state.
+            InvalidValueError: If the state is of vector targets, or no example has been observed.
+
+        Example:
+            >>> from mambacl import Learner, LearnerConfig, VectorEncoder
+            >>> learner = Learner(LearnerConfig(VectorEncoder(dim=8), d_model=32)).eval()
+            >>> x, y = torch.randn(1, 2, 8), torch.tensor([[3, 3]])
+            >>> state = learner.observe(learner.init_state(), x, y)
+            >>> state.answers(learner.predict(state, x))
+            tensor([[3, 3]])
+        """
+        return self._among_seen("answers", logits).argmax(-1)
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """The logarithm of the softmax over the labels observed.
+
+        Args:
+            logits: Of `predict` from this state, (batch, Q, vocab), floating point.
+
+        Returns:
+            (batch, Q, vocab), as `logits`; -inf for labels not observed.
+
+        Raises:
+            ShapeError, DeviceError, InvalidValueError: As `answers`.
+        """
+        return self._among_seen("log_probabilities", logits).log_softmax(-1)
+
+    def _among_seen(self, op: str, logits: Tensor) -> Tensor:
+        """The logits, -inf for labels not observed."""
+        if self.seen is None:
+            raise InvalidValueError(f"{op}: the state must be of classes, got one of vector targets")
+        if self.examples == 0:
+            raise InvalidValueError(f"{op}: the state must have observed an example, got none")
+        batch, vocab = self.seen.shape
+        if logits.ndim != 3 or (logits.shape[0], logits.shape[2]) != (batch, vocab):
+            raise ShapeError(
+                f"{op}: argument `logits` must have shape ({batch}, Q, {vocab}), got {tuple(logits.shape)}"
+            )
+        if logits.device != self.seen.device:
+            raise DeviceError(
+                f"{op}: argument `logits` must be on {self.seen.device}, as the state, got {logits.device}"
+            )
+        return logits.masked_fill(~self.seen.unsqueeze(1), -torch.inf)
 
     def to(self, device: torch.device | str) -> LearnerState:
         """The same state on another device."""

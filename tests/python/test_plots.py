@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from mambacl import History, Scores, plots
+from mambacl import AccuracyMatrix, Calibration, History, Scores, plots
 from mambacl.train import StepRecord
 
 mpl.use("agg")
@@ -113,10 +113,65 @@ def test_association_map_shows_the_association_and_boundaries():
     assert [axes.get_ylabel() for axes in ax.figure.axes[1:]] == ["association"]
 
 
+def matrix(tasks: int) -> AccuracyMatrix:
+    values = torch.rand(tasks, tasks, generator=torch.Generator().manual_seed(tasks), dtype=torch.float64)
+    above = torch.ones(tasks, tasks, dtype=torch.bool).triu(1)
+    return AccuracyMatrix(values.masked_fill(above, torch.nan), episodes=1)
+
+
+def test_the_accuracy_matrix_is_a_grey_image_with_numbers():
+    shown = matrix(3)
+    ax = plots.accuracy_matrix(shown)
+    image = ax.images[0]
+    np.testing.assert_equal(np.ma.filled(image.get_array(), np.nan), shown.values.numpy())
+    assert image.get_clim() == (0, 1)
+    colours = image.cmap(np.linspace(0, 1, 5))[:, :3]
+    assert (colours == colours[:, :1]).all()  # grey
+    assert texts(ax) == [f"{shown.values[i, j]:.2f}" for i in range(3) for j in range(i + 1)]
+    for text in ax.texts:
+        column, row = (int(place) for place in text.get_position())
+        assert text.get_color() == ("black" if shown.values[row, column] > 0.5 else "white")
+    assert {text.get_color() for text in ax.texts} == {"black", "white"}
+    assert ax.patch.get_hatch()
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("task asked of", "last task read")
+    assert [axes.get_ylabel() for axes in ax.figure.axes[1:]] == ["accuracy"]
+
+
+def test_a_large_accuracy_matrix_has_no_numbers():
+    assert texts(plots.accuracy_matrix(matrix(11))) == []
+
+
+def test_anytime_accuracy_is_a_line_for_each_learner():
+    matrices = {"one": matrix(3), "other": matrix(5)}
+    ax = plots.anytime_accuracy(matrices)
+    for line, shown in zip(ax.lines, matrices.values(), strict=True):
+        assert data(line) == [list(range(1, shown.tasks + 1)), shown.anytime_accuracy.tolist()]
+    assert len({line.get_linestyle() for line in ax.lines}) == 2
+    assert legend(ax) == ["one", "other"]
+    assert "tasks read" in ax.get_xlabel()
+
+
+def test_reliability_shows_filled_bins_and_their_share():
+    confidences = torch.tensor([0.2, 0.4, 0.9, 0.9], dtype=torch.float64)
+    calibration = Calibration.of(confidences, torch.tensor([True, False, True, True]), bins=4)
+    ax = plots.reliability(calibration)
+    assert [bar.get_height() for bar in ax.patches] == [0.25, 0.25, 0, 0.5]
+    assert [bar.get_x() for bar in ax.patches] == pytest.approx([0, 0.25, 0.5, 0.75])
+    calibrated, answers = ax.lines
+    assert data(calibrated) == [[0, 1], [0, 1]]
+    assert data(answers) == [pytest.approx([0.2, 0.4, 0.9]), [1.0, 0.0, 1.0]]
+    assert sorted(legend(ax)) == ["answers (ECE 0.350)", "calibrated", "share of answers"]
+    assert (ax.get_xlabel(), ax.get_xlim(), ax.get_ylim()[0]) == ("confidence", (0, 1), 0)
+
+
 def test_axes_given_are_drawn_on():
-    _, axes = plt.subplots(1, 2)
+    _, axes = plt.subplots(1, 5)
     assert plots.learning_curves({"a": [history(0.5)]}, axes[0], window=1) is axes[0]
     assert plots.association_map(torch.ones(2, 2) / 2, axes[1]) is axes[1]
+    assert plots.accuracy_matrix(matrix(2), axes[2]) is axes[2]
+    assert plots.anytime_accuracy({"a": matrix(2)}, axes[3]) is axes[3]
+    answer = Calibration.of(torch.ones(1), torch.ones(1) > 0)
+    assert plots.reliability(answer, axes[4]) is axes[4]
     assert len(plt.get_fignums()) == 1
     plots.accuracy_bars({"a": Scores(torch.ones(3))})
     assert len(plt.get_fignums()) == 2

@@ -46,10 +46,10 @@ def test_meta_training_learns_to_learn():
     """On classes never seen. Three seeds reached 0.84 to 0.87; a learner that cannot learn 0.33."""
     learner = gaussian_learner()
     fresh = GaussianEpisodes(seed=200)
-    assert evaluate(learner, fresh, 100).mean < 0.5
+    assert evaluate(learner, fresh, 100).score.mean < 0.5
     config = TrainConfig(steps=200, batch_size=16, lr=1e-2, warmup_steps=10)
     history = meta_train(learner, GaussianEpisodes(seed=0), config, progress=False)
-    assert evaluate(learner, fresh, 100).mean > 0.7
+    assert evaluate(learner, fresh, 100).score.mean > 0.7
     assert history.steps[-1].objective < 0.7 * history.steps[0].objective
     reached = history.steps_to(0.6, window=10)
     assert reached is not None
@@ -117,7 +117,7 @@ def test_history_records_steps_and_validations():
     assert [record.step for record in history.validations] == [2, 4]
     again = gaussian_learner()
     short = train(again, steps=4, validation=validation)
-    assert short.validations[-1].score == evaluate(again, validation, 5).mean
+    assert short.validations[-1].score == evaluate(again, validation, 5).score.mean
     assert learner.training
 
 

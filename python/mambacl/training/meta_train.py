@@ -11,7 +11,7 @@ import torch
 
 from mambacl.episodes import Episodes
 from mambacl.errors import ConfigError, NonFiniteError, RunError
-from mambacl.evaluate import evaluate
+from mambacl.evaluation import evaluate
 from mambacl.learner import Learner
 from mambacl.runs import Checkpoint, RunFolder, checkpoint
 from mambacl.training.config import TrainConfig
@@ -103,7 +103,7 @@ def _train(
 
     def validate() -> None:
         assert validation is not None
-        scores = evaluate(trainer.learner, validation, config.validation_episodes)
+        scores = evaluate(trainer.learner, validation, config.validation_episodes).score
         record = ValidationRecord(trainer.done, scores.mean, scores.interval, trainer.seconds)
         history.validations.append(record)
         bar.validation(record)

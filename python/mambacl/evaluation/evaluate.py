@@ -1,0 +1,169 @@
+"""One pass over episodes of unseen classes, and all that is measured in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mambacl.episodes import Episode, Episodes
+from mambacl.errors import NonFiniteError
+from mambacl.evaluation.calibration import Calibration
+from mambacl.evaluation.protocol import batches, evaluation_mode, first_state
+from mambacl.evaluation.scores import Scores
+from mambacl.evaluation.tasks import query_tasks
+from mambacl.learner import Learner
+from mambacl.state import LearnerState
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one trained learner does on episodes; all but `loss` and `state_bytes` is None for vector targets.
+
+    Attributes:
+        loss: The objective, `Learner.loss` of each episode's queries; for classes the mean negative
+            log-likelihood over the whole vocabulary, in nats.
+        accuracy: The share of queries whose largest logit among the labels observed is right.
+        vocabulary_accuracy: The share whose largest logit of the whole vocabulary is right.
+        nll: Mean negative log-likelihood under the softmax over the labels observed, in nats; infinite
+            where an episode asks for a label that its stream does not hold.
+        task_accuracy: Accuracy of the queries of each task, by its order in the stream, as a mean over the
+            episodes that ask of it (NaN if none does), (tasks,) float64.
+        calibration: Of the answers among the labels observed, all queries of all episodes.
+        state_bytes: The bytes that the learner keeps of one stream.
+    """
+
+    loss: Scores
+    accuracy: Scores | None
+    vocabulary_accuracy: Scores | None
+    nll: Scores | None
+    task_accuracy: Tensor | None
+    calibration: Calibration | None
+    state_bytes: int
+
+    @property
+    def score(self) -> Scores:
+        """The primary score: accuracy for classes, the loss for vector targets."""
+        return self.loss if self.accuracy is None else self.accuracy
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a larger `score` is a better one."""
+        return self.accuracy is not None
+
+
+def evaluate(learner: Learner, source: Episodes, episodes: int = 600, *, batch_size: int = 20) -> Evaluation:
+    """Measures a learner on episodes 0, 1, ...; it is left as it was, mode included.
+
+    Args:
+        learner: To measure.
+        source: Of episodes.
+        episodes: How many, at least 2.
+        batch_size: Episodes at a time.
+
+    Returns:
+        The measurements.
+
+    Raises:
+        InvalidValueError: If `episodes` is below 2 or `batch_size` below 1.
+        NonFiniteError: If an answer of the learner holds NaN.
+        ShapeError, DtypeError: If the episodes do not fit the learner.
+
+    Example:
+        >>> from mambacl import EpisodeSource, EpisodeSpec, LearnerConfig
+        >>> from mambacl.data import hanzi21
+        >>> spec = EpisodeSpec(tasks=3, train_shots=1, test_shots=2)
+        >>> source = EpisodeSource(hanzi21.load("validation"), spec, seed=0, split="validation")
+        >>> evaluation = evaluate(Learner(LearnerConfig(d_model=16)), source, episodes=4)
+        >>> evaluation.score.values.shape, evaluation.task_accuracy.shape, evaluation.calibration.total
+        (torch.Size([4]), torch.Size([3]), 24)
+    """
+    losses: list[Tensor] = []
+    parts: list[_Answers] = []
+    state_bytes = 0
+    with evaluation_mode(learner):
+        for batch in batches("evaluate", source, episodes, batch_size, at_least=2):
+            episode = batch.to(learner.device)
+            state = learner.observe(first_state(learner, episode), episode.train_x, episode.train_y)
+            output = learner.predict(state, episode.test_x)
+            if output.isnan().any():
+                raise NonFiniteError("evaluate: the learner answers with NaN")
+            pairs = zip(output.split(1), episode.test_y.split(1), strict=True)
+            losses += [learner.loss(one, y) for one, y in pairs]
+            if state.seen is not None:
+                parts.append(_answers(state, output, episode))
+            state_bytes = state.nbytes // episode.batch_size
+    loss = Scores(torch.stack(losses).double().cpu())
+    if not parts:
+        return Evaluation(loss, None, None, None, None, None, state_bytes)
+    tasks = max(part.task_shares.shape[1] for part in parts)
+    padded = [
+        F.pad(part.task_shares, (0, tasks - part.task_shares.shape[1]), value=torch.nan) for part in parts
+    ]
+    return Evaluation(
+        loss=loss,
+        accuracy=_scores([part.accuracy for part in parts]),
+        vocabulary_accuracy=_scores([part.vocabulary_accuracy for part in parts]),
+        nll=_scores([part.nll for part in parts]),
+        task_accuracy=torch.cat(padded).nanmean(0).cpu(),
+        calibration=reduce(add, [part.calibration for part in parts]),
+        state_bytes=state_bytes,
+    )
+
+
+def evaluate_predictor(
+    predictor: Callable[[Episode], Tensor], source: Episodes, episodes: int = 600, *, batch_size: int = 20
+) -> Scores:
+    """Scores a function from episodes to labels, such as a yardstick, on the same episodes.
+
+    Args:
+        predictor: From a batch of episodes to predicted labels, (batch, Q) int64.
+        source: Of episodes.
+        episodes: How many, at least 2.
+        batch_size: Episodes at a time.
+
+    Returns:
+        Accuracy of each episode.
+
+    Raises:
+        InvalidValueError: If `episodes` is below 2 or `batch_size` below 1.
+    """
+    drawn = batches("evaluate_predictor", source, episodes, batch_size, at_least=2)
+    return _scores([_share(predictor(episode) == episode.test_y) for episode in drawn])
+
+
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """What a batch of episodes with labels measured: (batch) each, and (batch, tasks)."""
+
+    accuracy: Tensor
+    vocabulary_accuracy: Tensor
+    nll: Tensor
+    task_shares: Tensor
+    calibration: Calibration
+
+
+def _answers(state: LearnerState, output: Tensor, episode: Episode) -> _Answers:
+    log_probabilities = state.log_probabilities(output.double())  # (batch, Q, vocab)
+    right = state.answers(output) == episode.test_y  # (batch, Q)
+    wanted = log_probabilities.gather(-1, episode.test_y.unsqueeze(-1)).squeeze(-1)
+    return _Answers(
+        accuracy=_share(right),
+        vocabulary_accuracy=_share(output.argmax(-1) == episode.test_y),
+        nll=-wanted.mean(1),
+        task_shares=query_tasks(episode).shares(right),
+        calibration=Calibration.of(log_probabilities.amax(-1).exp(), right),
+    )
+
+
+def _share(right: Tensor) -> Tensor:
+    return right.double().mean(1)
+
+
+def _scores(parts: list[Tensor]) -> Scores:
+    return Scores(torch.cat(parts).double().cpu())
