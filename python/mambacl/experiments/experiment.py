@@ -1,0 +1,138 @@
+"""An experiment: all that a run is a function of, besides its seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mambacl import settings
+from mambacl.config import ClassTarget, CnnEncoder, LearnerConfig
+from mambacl.data import Split
+from mambacl.episodes import EpisodeSource, EpisodeSpec
+from mambacl.errors import ConfigError
+from mambacl.experiments.data import Data, Glyphs
+from mambacl.learner import Learner
+from mambacl.settings import Settings
+from mambacl.training import TrainConfig
+
+EVALUATION_SEED = 0
+"""Of meta-validation and meta-test episodes: the same for every run, so that runs are compared on identical
+episodes."""
+
+
+@dataclass(frozen=True)
+class Experiment(Settings):
+    """All that a run is a function of, besides its seed, and what to expect of it.
+
+    Attributes:
+        name: Of its file.
+        purpose: What it is for.
+        expected: The score that was measured.
+        time: How long that took, and on what.
+        model: The learner.
+        train: Its meta-training.
+        data: Its episodes.
+    """
+
+    name: str
+    purpose: str = ""
+    expected: str = ""
+    time: str = ""
+    model: LearnerConfig = LearnerConfig()
+    train: TrainConfig = TrainConfig()
+    data: Data = Glyphs()
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Experiment:
+        """The experiment of a table, as its TOML file has it.
+
+        Args:
+            table: With `name` and, if they are not all defaults, `model`, `train` and `data`.
+
+        Returns:
+            The experiment.
+
+        Raises:
+            ConfigError: If a key is unknown (with the nearest that is known), or a value is of another type
+                or out of its range, or model and data do not fit.
+        """
+        table = dict(table)
+        parts = {name: table.pop(name, {}) for name in ("model", "train", "data")}
+        for name, part in parts.items():
+            if not isinstance(part, Mapping):
+                raise ConfigError(f"experiment: `{name}` must be a table, got {part!r}")
+        model = LearnerConfig.from_table(parts["model"])
+        train = settings.read(TrainConfig, parts["train"], "train")
+        data = settings.read(_Data, {"data": {"kind": "hanzi21", **parts["data"]}}, "").data
+        experiment = replace(settings.read(cls, table, "experiment"), model=model, train=train, data=data)
+        experiment.check()
+        return experiment
+
+    def check(self) -> None:
+        """Checks that the model can read the data.
+
+        Raises:
+            ConfigError: If it cannot.
+        """
+        if not isinstance(self.model.target, ClassTarget):
+            raise ConfigError(f"experiment: `model.target.kind` must be 'class', got {self.model.target.kind!r}")
+        if self.model.target.vocab < self.data.tasks:
+            raise ConfigError(
+                f"experiment: `model.target.vocab` must be at least `data.tasks` = {self.data.tasks}, "
+                f"got {self.model.target.vocab}"
+            )
+        encoder = self.model.encoder
+        shape = (
+            (encoder.in_channels, encoder.image_size, encoder.image_size)
+            if isinstance(encoder, CnnEncoder)
+            else (encoder.dim,)
+        )
+        if shape != self.data.input_shape:
+            raise ConfigError(
+                f"experiment: `model.encoder` must take inputs of shape {self.data.input_shape}, "
+                f"as `data` of kind {self.data.kind!r} has, got {shape}"
+            )
+
+    def learner(self, seed: int) -> Learner:
+        """The learner before training."""
+        return Learner(self.model, seed=seed)
+
+    def source(
+        self, split: Split, seed: int, *, tasks: int | None = None, train_shots: int | None = None
+    ) -> EpisodeSource:
+        """Episodes of a split.
+
+        Args:
+            split: "train", "validation" or "test".
+            seed: Of the run for "train"; the others have `EVALUATION_SEED`, whatever is given.
+            tasks: Classes of an episode; None for the experiment's.
+            train_shots: Examples read of each; None for the experiment's.
+
+        Returns:
+            The episodes.
+
+        Raises:
+            ConfigError: If there are more tasks than the vocabulary has symbols.
+        """
+        assert isinstance(self.model.target, ClassTarget)
+        spec = EpisodeSpec(
+            tasks=self.data.tasks if tasks is None else tasks,
+            train_shots=self.data.train_shots if train_shots is None else train_shots,
+            test_shots=self.data.test_shots if split == "train" else self.data.evaluation_test_shots,
+            vocab=self.model.target.vocab,
+        )
+        if spec.tasks > spec.vocab:
+            raise ConfigError(
+                f"experiment: `tasks` must be at most the vocabulary that the learner was trained with, "
+                f"{spec.vocab}, got {spec.tasks}"
+            )
+        seed = seed if split == "train" else EVALUATION_SEED
+        return EpisodeSource(self.data.classes(split), spec, seed, split)
+
+
+@dataclass(frozen=True)
+class _Data(Settings):
+    """[data] behind its name, so that its kind is read as that of a union's member."""
+
+    data: Data
