@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mambacl import _core
-from mambacl.data.classes import ImageClasses
-from mambacl.data.jitter import AffineJitter
+from mambacl.data.classes import Classes
 from mambacl.data.splits import Split
 from mambacl.errors import DataError, DeviceError, DtypeError, InvalidValueError, ShapeError
 
@@ -181,22 +180,21 @@ class Episodes(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class EpisodeSource:
-    """Draws episodes from classes of images; the same everywhere for the same (seed, split, index).
+    """Draws episodes from classes; the same everywhere for the same (seed, split, index).
 
-    With more tasks, train shots or test shots an episode holds the smaller one's classes and images,
-    so studies over these sizes compare like with like (without jitter: the amounts shift).
+    With more tasks, train shots or test shots an episode holds the smaller one's classes and examples,
+    so studies over these sizes compare like with like (without jitter or views: their numbers shift).
 
     Attributes:
-        classes: Classes to draw from.
+        classes: Classes to draw from: images, features, or your own.
         spec: Sizes of an episode.
         seed: 0 to 2^64 - 1.
         split: Separates the episodes of one seed; usually the split of `classes`.
-        jitter: Applied to every image, train and test, with its own amounts; None for none.
 
     Example:
-        >>> from mambacl.data import hanzi21
-        >>> classes = hanzi21.load("validation")
-        >>> source = EpisodeSource(classes, EpisodeSpec(tasks=5), 0, "validation", jitter=AffineJitter())
+        >>> from mambacl.data import AffineJitter, hanzi21
+        >>> classes = hanzi21.load("validation", jitter=AffineJitter())
+        >>> source = EpisodeSource(classes, EpisodeSpec(tasks=5), 0, "validation")
         >>> episode = source.batch(0, 16)
         >>> episode.train_x.shape, episode.train_y[0].tolist()[:6]
         (torch.Size([16, 25, 1, 32, 32]), [0, 0, 0, 0, 0, 1])
@@ -204,11 +202,10 @@ class EpisodeSource:
         True
     """
 
-    classes: ImageClasses
+    classes: Classes
     spec: EpisodeSpec
     seed: int
     split: Split
-    jitter: AffineJitter | None = None
 
     def episode(self, index: int) -> Episode:
         """Episode `index` (0 to 2^64 - 1), as a batch of one; raises as `batch`."""
@@ -218,7 +215,8 @@ class EpisodeSource:
         """Episodes `first_index` to `first_index + batch_size - 1`.
 
         Returns:
-            Inputs are float32, (batch, T, channels, height, width), from -1 (background) to 1 (ink).
+            Inputs are those of `classes`, float32: (batch, T, channels, height, width) images from -1
+            (background) to 1 (ink), or (batch, T, dim) features.
 
         Raises:
             InvalidValueError: If the batch is empty, the seed or an index out of range, or the classes
@@ -236,34 +234,40 @@ class EpisodeSource:
         tasks, train_shots, test_shots = self.spec.tasks, self.spec.train_shots, self.spec.test_shots
         train_y = torch.arange(tasks).repeat_interleave(train_shots).repeat(batch_size, 1)  # (batch, T)
         test_y = torch.arange(tasks).repeat_interleave(test_shots).repeat(batch_size, 1)  # (batch, Q)
-        images = self._images(
+        inputs = self._inputs(
             torch.cat([classes.gather(1, train_y), classes.gather(1, test_y)], dim=1),
             torch.cat([train, test], dim=1),
             indices,
-        )  # (batch, T + Q, channels, height, width)
-        train_x, test_x = images.split([train_y.shape[1], test_y.shape[1]], dim=1)
+        )  # (batch, T + Q, ...)
+        train_x, test_x = inputs.split([train_y.shape[1], test_y.shape[1]], dim=1)
         return Episode(train_x, train_y, test_x, test_y, codebook)
+
+    @cached_property
+    def _examples_per_class(self) -> list[int]:
+        """As the engine takes it; thousands of classes are not listed anew for each episode."""
+        return self.classes.examples_per_class.tolist()
 
     def _plan(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return _core.plan_episode(
             self.seed,
             self.split,
             index,
-            self.classes.examples_per_class.tolist(),
+            self._examples_per_class,
             tasks=self.spec.tasks,
             train_shots=self.spec.train_shots,
             test_shots=self.spec.test_shots,
             vocab=self.spec.vocab,
         )
 
-    def _images(self, classes: Tensor, examples: Tensor, indices: Sequence[int]) -> Tensor:
-        """Images of (class, example) pairs, both (batch, n), jittered per episode, in [-1, 1]."""
-        levels = self.classes.gather(classes.flatten(), examples.flatten()).float()
-        if self.jitter is not None:
-            count = examples.shape[1] * AffineJitter.UNIFORMS
-            uniforms = [_core.uniforms(self.seed, self.split, index, count) for index in indices]
-            levels = self.jitter(levels, torch.stack(uniforms).view(-1, AffineJitter.UNIFORMS))
-        return (levels * (2 / self.classes.max_level) - 1).view(*examples.shape, *levels.shape[1:])
+    def _inputs(self, classes: Tensor, examples: Tensor, indices: range) -> Tensor:
+        """Inputs of (class, example) pairs, both (batch, n), with the random numbers of each episode."""
+        each = self.classes.uniforms_per_example
+        count = examples.shape[1] * each
+        uniforms = torch.stack([_core.uniforms(self.seed, self.split, index, count) for index in indices])
+        inputs = self.classes.inputs(
+            classes.flatten(), examples.flatten(), uniforms.view(examples.numel(), each)
+        )
+        return inputs.view(*examples.shape, *inputs.shape[1:])
 
 
 def _check_u64(name: str, value: int) -> None:

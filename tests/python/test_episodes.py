@@ -1,6 +1,7 @@
 """Episodes: what they hold, where they come from, and what is refused."""
 
 import dataclasses
+import hashlib
 
 import pytest
 import torch
@@ -8,14 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from mambacl.data import AffineJitter, ImageClasses
+from mambacl import _core
+from mambacl.data import AffineJitter, FeatureClasses, ImageClasses, hanzi21
 from mambacl.episodes import Episode, EpisodeDataset, EpisodeSource, EpisodeSpec
 from mambacl.errors import DataError, DtypeError, InvalidValueError, ShapeError
 
 SPEC = EpisodeSpec(tasks=4, train_shots=3, test_shots=2, vocab=16)
 
 
-def numbered_classes(classes: int = 12, examples: int = 6) -> ImageClasses:
+def numbered_classes(
+    classes: int = 12, examples: int = 6, jitter: AffineJitter | None = None
+) -> ImageClasses:
     """Images of 8 x 8 whose every pixel is the image's own number, so that its origin can be read off."""
     count = classes * examples
     return ImageClasses(
@@ -25,11 +29,24 @@ def numbered_classes(classes: int = 12, examples: int = 6) -> ImageClasses:
         faces=torch.arange(examples).repeat(classes),
         face_names=tuple(str(e) for e in range(examples)),
         max_level=count,
+        jitter=jitter,
     )
 
 
 def source(spec: EpisodeSpec = SPEC, seed: int = 0, jitter: AffineJitter | None = None) -> EpisodeSource:
-    return EpisodeSource(numbered_classes(), spec, seed, "train", jitter)
+    return EpisodeSource(numbered_classes(jitter=jitter), spec, seed, "train")
+
+
+def features(classes: int = 12, examples: int = 6, views: int = 3) -> FeatureClasses:
+    """Vectors (class, example, view)."""
+    parts = torch.meshgrid(*(torch.arange(n) for n in (classes, examples, views)), indexing="ij")
+    return FeatureClasses(
+        features=torch.stack(parts, dim=-1).flatten(0, 1).half(),
+        examples_per_class=torch.full((classes,), examples),
+        names=tuple(str(c) for c in range(classes)),
+        faces=torch.arange(examples).repeat(classes),
+        face_names=tuple(str(e) for e in range(examples)),
+    )
 
 
 def numbers(x: torch.Tensor) -> torch.Tensor:
@@ -82,6 +99,71 @@ def test_inputs_reach_from_minus_one_to_one():
     assert episode.train_x[..., 4:, :].eq(-1).all()
 
 
+@pytest.mark.parametrize(
+    ("seed", "index", "expected"),
+    [
+        (0, 0, "03f4b94403bc0594b96781af0d9377fdf5c62ba39616c33738ea675c4a3e8aaa"),
+        (7, 12345, "1ea33b6101e552ab69a6ac87fdba44d206ce78b8b4fdeb12f96e8fee27c9058b"),
+    ],
+)
+def test_episodes_of_images_are_pinned(seed: int, index: int, expected: str):
+    """Whoever changes these digests changes every published figure."""
+    spec = EpisodeSpec(tasks=5, train_shots=3, test_shots=2)
+    episode = EpisodeSource(hanzi21.load("validation"), spec, seed, "validation").batch(index, 3)
+    digest = hashlib.sha256()
+    for tensor in tensors(episode).values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    assert digest.hexdigest() == expected
+
+
+def test_jitter_takes_the_numbers_of_the_episode_in_order():
+    """From the parts: the plan, its images, and the uniform numbers of each episode, stream first."""
+    plain = hanzi21.load("validation")
+    spec = EpisodeSpec(tasks=5, train_shots=3, test_shots=2)
+    jittery = dataclasses.replace(plain, jitter=AffineJitter())
+    episode = EpisodeSource(jittery, spec, 7, "validation").batch(40, 3)
+    for offset in range(3):
+        classes, train, test, _ = _core.plan_episode(
+            7,
+            "validation",
+            40 + offset,
+            plain.examples_per_class.tolist(),
+            tasks=5,
+            train_shots=3,
+            test_shots=2,
+            vocab=64,
+        )
+        owners = torch.cat([classes.repeat_interleave(3), classes.repeat_interleave(2)])
+        levels = plain.gather(owners, torch.cat([train, test])).float()
+        uniforms = _core.uniforms(7, "validation", 40 + offset, 25 * 6).view(25, 6)
+        expected = AffineJitter()(levels, uniforms) * (2 / 3) - 1
+        assert torch.equal(episode.train_x[offset], expected[:15])
+        assert torch.equal(episode.test_x[offset], expected[15:])
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**64 - 1), index=st.integers(0, 2**63))
+def test_features_belong_to_their_label_and_no_image_is_shown_twice(seed: int, index: int):
+    episode = EpisodeSource(features(), SPEC, seed, "train").episode(index).validate()
+    assert episode.train_x.dtype == torch.float32
+    train, test = episode.train_x[0], episode.test_x[0]
+    classes = train.view(4, 3, 3)[:, :, 0]
+    assert (classes == classes[:, :1]).all()
+    assert torch.equal(test.view(4, 2, 3)[:, :, 0], classes[:, :1].expand(4, 2))
+    assert torch.cat([train, test])[:, :2].unique(dim=0).shape[0] == 20  # (class, example), whatever the view
+
+
+def test_every_view_is_shown_and_chosen_by_the_episode():
+    source = EpisodeSource(features(), SPEC, 0, "train")
+    views = source.batch(0, 200).train_x[:, :, 2]
+    assert views.unique().tolist() == [0, 1, 2]
+    assert (views.unsqueeze(-1) == torch.arange(3)).double().mean((0, 1)).tolist() == pytest.approx(
+        [1 / 3] * 3, abs=0.03
+    )
+    assert_same(source.episode(5), EpisodeSource(features(), SPEC, 0, "train").episode(5))
+    assert torch.equal(source.batch(3, 4).train_x[2:3], source.episode(5).train_x)
+
+
 @pytest.mark.parametrize("jitter", [None, AffineJitter()])
 def test_an_episode_does_not_depend_on_its_batch(jitter: AffineJitter | None):
     whole = source(jitter=jitter).batch(3, 5)
@@ -107,7 +189,8 @@ def test_jitter_changes_every_image_by_its_own_amount_and_no_label():
     classes = numbered_classes()
     classes.images.copy_(torch.randint(0, 72, (1, 1, 8, 8)).expand_as(classes.images))
     plain = EpisodeSource(classes, SPEC, 0, "train")
-    jittered = dataclasses.replace(plain, jitter=AffineJitter()).batch(0, 2)
+    jittery = dataclasses.replace(classes, jitter=AffineJitter())
+    jittered = dataclasses.replace(plain, classes=jittery).batch(0, 2)
     inputs = torch.cat([jittered.train_x, jittered.test_x], dim=1).flatten(0, 1).flatten(1)
     assert inputs.unique(dim=0).shape[0] == 40
     assert torch.equal(jittered.train_y, plain.batch(0, 2).train_y)

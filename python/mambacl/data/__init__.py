@@ -1,8 +1,18 @@
-"""Data sets of small images: many classes, few examples of each."""
+"""Data sets of small images and their features: many classes, few examples of each."""
 
-from mambacl.data import hanzi21
-from mambacl.data.classes import ImageClasses
+from mambacl.data import hanzi21, hanzi21_features
+from mambacl.data.classes import Classes
+from mambacl.data.feature_classes import FeatureClasses
+from mambacl.data.image_classes import ImageClasses
 from mambacl.data.jitter import AffineJitter
 from mambacl.data.splits import Split
 
-__all__ = ["AffineJitter", "ImageClasses", "Split", "hanzi21"]
+__all__ = [
+    "AffineJitter",
+    "Classes",
+    "FeatureClasses",
+    "ImageClasses",
+    "Split",
+    "hanzi21",
+    "hanzi21_features",
+]

@@ -1,60 +1,63 @@
-"""Images sorted by class, so that an example is found by index arithmetic."""
+"""What episodes are drawn from: classes of numbered examples, whatever an example is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class ImageClasses:
-    """Images in memory, those of one class behind one another.
+class Classes(Protocol):
+    """Classes with a number of examples each, as inputs of a learner.
 
-    Example `e` of class `c` is `images[offsets[c] + e]`, for `e < examples_per_class[c]`.
+    Randomness comes from outside: whoever draws an episode also gives the numbers that jitter, or choose a
+    view of, each example. So classes hold no generator, and an episode is a pure function of its index.
+    """
 
-    Attributes:
-        images: Grey levels 0 (background) to `max_level` (ink), (n, channels, height, width) uint8.
-        examples_per_class: (classes,) int64, sums to n.
-        names: Name of each class; for characters, the character.
-        faces: Which of `face_names` drew each image, (n,) int64.
-        face_names: Names of the typefaces (or designs, or writers).
-        max_level: The largest value an image can hold.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each class, one for each."""
+        ...
+
+    @property
+    def examples_per_class(self) -> Tensor:
+        """Number of examples of each class, (classes,) int64."""
+        ...
+
+    @property
+    def uniforms_per_example(self) -> int:
+        """How many uniform numbers `inputs` uses for one example; 0 if it is not random."""
+        ...
+
+    def inputs(self, classes: Tensor, examples: Tensor, uniforms: Tensor) -> Tensor:
+        """The inputs of pairs (class, example), each a function of its own pair and numbers alone.
+
+        Args:
+            classes: Class of each, (k,) int64.
+            examples: Index within the class, (k,) int64.
+            uniforms: Numbers in [0, 1), (k, uniforms_per_example) float32.
+
+        Returns:
+            (k, ...) float32.
+        """
+        ...
+
+
+def rows(examples_per_class: Tensor, classes: Tensor, examples: Tensor) -> Tensor:
+    """Rows of pairs (class, example) in a table that holds the examples of a class behind one another.
+
+    Args:
+        examples_per_class: (classes,) int64.
+        classes: Class of each pair, (k,) int64.
+        examples: Index within the class, (k,) int64.
+
+    Returns:
+        (k,) int64.
 
     Example:
         >>> import torch
-        >>> from mambacl.data import hanzi21
-        >>> classes = hanzi21.load("validation")
-        >>> len(classes), classes.names[0], tuple(classes.images.shape[1:])
-        (363, '丁', (1, 32, 32))
-        >>> classes.gather(torch.tensor([0, 0, 7]), torch.tensor([0, 1, 19])).shape
-        torch.Size([3, 1, 32, 32])
+        >>> rows(torch.tensor([3, 2]), torch.tensor([0, 1, 1]), torch.tensor([2, 0, 1]))
+        tensor([2, 3, 4])
     """
-
-    images: Tensor
-    examples_per_class: Tensor
-    names: tuple[str, ...]
-    faces: Tensor
-    face_names: tuple[str, ...]
-    max_level: int
-
-    def __len__(self) -> int:
-        """The number of classes."""
-        return len(self.names)
-
-    @property
-    def offsets(self) -> Tensor:
-        """Where each class begins in `images`, (classes,) int64."""
-        return self.examples_per_class.cumsum(0) - self.examples_per_class
-
-    def gather(self, classes: Tensor, examples: Tensor) -> Tensor:
-        """The images of pairs (class, example).
-
-        Args:
-            classes: Class of each image, (k,) int64.
-            examples: Index within the class, (k,) int64.
-
-        Returns:
-            (k, channels, height, width) uint8.
-        """
-        return self.images[self.offsets[classes] + examples]
+    offsets = examples_per_class.cumsum(0) - examples_per_class
+    return offsets[classes] + examples

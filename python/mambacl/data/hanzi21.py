@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mambacl.data.classes import ImageClasses
+from mambacl.data.image_classes import ImageClasses
+from mambacl.data.jitter import AffineJitter
 from mambacl.data.splits import Split, split_by_hash
 from mambacl.errors import DataError, InvalidValueError
 
@@ -61,7 +62,9 @@ class _Archive:
     codepoints: list[int]
 
 
-def load(split: Split, faces: Collection[str] | None = None) -> ImageClasses:
+def load(
+    split: Split, faces: Collection[str] | None = None, jitter: AffineJitter | None = None
+) -> ImageClasses:
     """Loads the classes of one split.
 
     The split is by a hash of the code points: 2,500 characters for meta-training, 363 for every
@@ -73,6 +76,7 @@ def load(split: Split, faces: Collection[str] | None = None) -> ImageClasses:
         faces: Keep the images of these typefaces only, given by name ("sousho") or by style
             ("brush", "hand", "ming", "gothic", "display"); None keeps all. To hold faces out, name
             the others.
+        jitter: Of the images in episodes; None for none.
 
     Returns:
         The images with 4 grey levels, (n, 1, 32, 32) uint8, 0 (background) to 3 (ink).
@@ -103,7 +107,13 @@ def load(split: Split, faces: Collection[str] | None = None) -> ImageClasses:
         faces=torch.from_numpy(np.nonzero(wanted)[1]),
         face_names=tuple(face.name for face in typefaces()),
         max_level=_MAX_LEVEL,
+        jitter=jitter,
     )
+
+
+def sha256() -> str:
+    """The digest of all images, in hexadecimal: it tells one version of the data from another."""
+    return _description()["sha256_packed"]
 
 
 @functools.cache
@@ -142,7 +152,7 @@ def _archive() -> _Archive:
             packed, present, codepoints = arrays["packed"], arrays["present"], arrays["codepoints"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"hanzi21: the packaged file {_FILE.name} cannot be read: {error}") from error
-    expected = _description()["sha256_packed"]
+    expected = sha256()
     got = hashlib.sha256(packed.tobytes()).hexdigest()
     if got != expected:
         raise DataError(

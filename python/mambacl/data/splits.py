@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 from mambacl.errors import InvalidValueError
 
 Split = Literal["train", "validation", "test"]
 
+Part = TypeVar("Part", bound=str)
 
-def split_by_hash(codepoints: Sequence[int], sizes: Mapping[Split, int], salt: str) -> dict[Split, list[int]]:
+
+def split_by_hash(codepoints: Sequence[int], sizes: Mapping[Part, int], salt: str) -> dict[Part, list[int]]:
     """Splits classes by the hash of their code points.
 
     Classes are ranked by `sha256(f"{salt}:{codepoint}")` and dealt out in the order of `sizes`. So a
@@ -19,11 +21,11 @@ def split_by_hash(codepoints: Sequence[int], sizes: Mapping[Split, int], salt: s
 
     Args:
         codepoints: One distinct number per class.
-        sizes: Classes per split; they sum to `len(codepoints)`.
+        sizes: Classes per part, such as a split; they sum to `len(codepoints)`.
         salt: Names the split; another salt gives another one.
 
     Returns:
-        For each split the positions of its classes in `codepoints`, ascending.
+        For each part the positions of its classes in `codepoints`, ascending.
 
     Raises:
         InvalidValueError: If the sizes do not sum to the number of classes, or a code point stands twice.
@@ -43,7 +45,7 @@ def split_by_hash(codepoints: Sequence[int], sizes: Mapping[Split, int], salt: s
         range(len(codepoints)),
         key=lambda position: hashlib.sha256(f"{salt}:{codepoints[position]}".encode()).digest(),
     )
-    splits: dict[Split, list[int]] = {}
+    splits: dict[Part, list[int]] = {}
     first = 0
     for split, size in sizes.items():
         splits[split] = sorted(ranked[first : first + size])

@@ -1,0 +1,105 @@
+"""Frozen features sorted by class: several views of each image, of which an episode shows one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mambacl.data.classes import rows
+from mambacl.errors import DtypeError, ShapeError
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureClasses:
+    """Feature vectors of images, those of one class behind one another, each image in several views.
+
+    An example of a class is an image, so an episode never shows two views of one image: which one it
+    shows is drawn with the episode. For characters, the stream and the queries share no typeface of a
+    character.
+
+    Attributes:
+        features: (n, views, dim), float16 or float32; may be memory-mapped.
+        examples_per_class: (classes,) int64, sums to n.
+        names: Name of each class; for characters, the character.
+        faces: Which of `face_names` drew each image, (n,) int64.
+        face_names: Names of the typefaces (or designs, or writers).
+
+    Raises:
+        ShapeError: If `features` is not three-dimensional, or the other attributes do not fit to it.
+        DtypeError: If `features` is neither float16 nor float32.
+
+    Example:
+        >>> classes = FeatureClasses(
+        ...     features=torch.arange(12.0).view(3, 2, 2),  # three images in two views
+        ...     examples_per_class=torch.tensor([2, 1]),
+        ...     names=("one", "two"),
+        ...     faces=torch.tensor([0, 1, 0]),
+        ...     face_names=("brush", "print"),
+        ... )
+        >>> pair = torch.tensor([0, 1]), torch.tensor([1, 0])
+        >>> classes.inputs(*pair, uniforms=torch.tensor([[0.2], [0.7]]))
+        tensor([[ 4.,  5.],
+                [10., 11.]])
+    """
+
+    features: Tensor
+    examples_per_class: Tensor
+    names: tuple[str, ...]
+    faces: Tensor
+    face_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 3 or 0 in self.features.shape[1:]:
+            raise ShapeError(
+                "FeatureClasses: `features` must have shape (images, views, dim), "
+                f"got {tuple(self.features.shape)}"
+            )
+        if self.features.dtype not in (torch.float16, torch.float32):
+            raise DtypeError(
+                f"FeatureClasses: `features` must be float16 or float32, got {self.features.dtype}"
+            )
+        images, classes = len(self.features), len(self.names)
+        if self.examples_per_class.shape != (classes,) or int(self.examples_per_class.sum()) != images:
+            raise ShapeError(
+                f"FeatureClasses: `examples_per_class` must hold {classes} numbers that sum to {images}, got "
+                f"shape {tuple(self.examples_per_class.shape)} and sum {int(self.examples_per_class.sum())}"
+            )
+        if self.faces.shape != (images,):
+            raise ShapeError(
+                f"FeatureClasses: `faces` must have shape ({images},), got {tuple(self.faces.shape)}"
+            )
+
+    def __len__(self) -> int:
+        """The number of classes."""
+        return len(self.names)
+
+    @property
+    def views(self) -> int:
+        """Views of each image."""
+        return self.features.shape[1]
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a feature vector."""
+        return self.features.shape[2]
+
+    @property
+    def uniforms_per_example(self) -> int:
+        """One: it chooses the view."""
+        return 1
+
+    def inputs(self, classes: Tensor, examples: Tensor, uniforms: Tensor) -> Tensor:
+        """One view each of pairs (class, example).
+
+        Args:
+            classes: Class of each image, (k,) int64.
+            examples: Index within the class, (k,) int64.
+            uniforms: Numbers in [0, 1), (k, 1); `u` shows view `floor(u * views)`.
+
+        Returns:
+            (k, dim) float32.
+        """
+        view = (uniforms[:, 0].double() * self.views).long()
+        return self.features[rows(self.examples_per_class, classes, examples), view].float()
