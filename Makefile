@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two builds at once would overwrite each other's library.
 .NOTPARALLEL:
 
-.PHONY: help setup demo test test-rust test-python format lint types check clean
+.PHONY: help setup demo test test-rust test-python format lint types check wheel clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ types: $(TOOLS) ## Check types, and the stub against the extension.
 	$(BIN)/python -m mypy.stubtest mambacl._core
 
 check: lint types test ## All that CI runs.
+
+wheel: ## Build a wheel into dist/, for the pinned torch or for TORCH=2.11.0.
+	$(PYTHON) scripts/build_wheel.py $(if $(TORCH),--torch $(TORCH))
 
 clean: ## Remove what was built; .venv stays.
 	cargo clean

@@ -4,8 +4,12 @@ A continual learner is a state and two verbs: `observe(state, x, y)` reads label
 `predict(state, x)` answers queries. See `Learner`.
 """
 
-import torch as _torch  # noqa: F401  (the engine's C++ symbols live in torch)
+from mambacl import _requirements
 
+# Before the imports below load the engine. This imports torch, where the engine's C++ symbols live.
+_requirements.check()
+
+# ruff: noqa: E402
 from mambacl import errors, nn, ops
 from mambacl._core import __version__
 from mambacl.config import (
