@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import platform
 import sys
-from dataclasses import dataclass
 from typing import Annotated
 
-import torch
 import tyro
 
-from mambacl import __version__, _core, compare, demo
+from mambacl.commands import compare, evaluate, info, list, train
 from mambacl.errors import MambaclError
 
-
-@dataclass(frozen=True)
-class Info:
-    """Print versions, the SIMD level of the CPU kernels, and threads."""
-
-
 Command = (
-    Annotated[demo.Demo, tyro.conf.subcommand("demo")]
+    Annotated[train.Train, tyro.conf.subcommand("train")]
+    | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
-    | Annotated[Info, tyro.conf.subcommand("info")]
+    | Annotated[list.List, tyro.conf.subcommand("list")]
+    | Annotated[info.Info, tyro.conf.subcommand("info")]
 )
 
 
@@ -31,26 +24,18 @@ def main() -> None:
     command = tyro.cli(Command, prog="mambacl", description="Meta-learned continual learning.")
     try:
         match command:
-            case demo.Demo():
-                demo.run(command)
+            case train.Train():
+                train.run(command)
+            case evaluate.Evaluate():
+                evaluate.run(command)
             case compare.Compare():
-                print(compare.run(command))
-            case Info():
-                print(info())
+                compare.run(command)
+            case list.List():
+                list.run()
+            case info.Info():
+                info.run(command)
     except (MambaclError, OSError) as error:
         sys.exit(f"mambacl: {error}")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        print(f"mambacl: stopped; {interrupt}" if interrupt.args else "mambacl: stopped", file=sys.stderr)
         sys.exit(130)
-
-
-def info() -> str:
-    """What `mambacl info` prints."""
-    return "\n".join(
-        [
-            f"mambacl  {__version__}",
-            f"torch    {torch.__version__}",
-            f"python   {platform.python_version()}",
-            f"simd     {_core.simd_level()}",
-            f"threads  {torch.get_num_threads()}",
-        ]
-    )

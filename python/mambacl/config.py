@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import Discriminator
 
@@ -189,6 +189,17 @@ class LearnerConfig(Settings):
             ConfigError: If a setting is of a type that JSON lacks, or not finite.
         """
         return json.dumps(_checked(self, ""))
+
+
+def kinds(part: Literal["encoder", "target", "mixer"]) -> list[str]:
+    """The kinds there are of a part of a learner.
+
+    Example:
+        >>> kinds("encoder")
+        ['cnn', 'vector']
+    """
+    hint = get_type_hints(LearnerConfig)[part]
+    return [member.kind for member in get_args(hint) or (hint,)]
 
 
 def _checked(value: Any, name: str) -> Any:

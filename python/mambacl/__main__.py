@@ -1,0 +1,5 @@
+"""`python -m mambacl`."""
+
+from mambacl.cli import main
+
+main()

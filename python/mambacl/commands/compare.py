@@ -1,0 +1,56 @@
+"""`mambacl compare`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import matplotlib as mpl
+import tyro
+
+from mambacl import plots
+from mambacl.report import compare
+from mambacl.report.comparison_table import as_json, table
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Put evaluated runs side by side: seeds of the same settings form a group.
+
+    For example:
+
+      mambacl compare runs/on-0 runs/on-1 runs/on-2 runs/off-0 runs/off-1 runs/off-2 --plot curves.png
+
+      mambacl compare runs/on-* runs/off-* --evaluation test-20x5 --json
+
+    Attributes:
+        runs: Folders of runs.
+        evaluation: SPLIT-TASKSxSHOTS, a measurement of `mambacl evaluate`; by default test episodes of
+            the sizes that the first run trained on.
+        json: Print JSON.
+        plot: File for the learning curves, a line for each group.
+    """
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    evaluation: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    json: bool = False
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+
+
+def run(command: Compare) -> None:
+    """Compares, prints and draws.
+
+    Raises:
+        MambaclError: If a run cannot be read.
+        OSError: If the figure cannot be written.
+    """
+    comparison = compare(command.runs, command.evaluation)
+    if command.plot is not None:
+        mpl.use("agg")
+        curves = {group.name: [member.history for member in group.members] for group in comparison.groups}
+        ax = plots.learning_curves(curves)
+        command.plot.parent.mkdir(parents=True, exist_ok=True)
+        plots.save(ax, command.plot)
+    print(json.dumps(as_json(comparison)) if command.json else table(comparison))

@@ -1,0 +1,74 @@
+"""`mambacl evaluate`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from mambacl.data import Split
+from mambacl.experiments.trained import load_run
+from mambacl.report import measure
+from mambacl.report.figures import draw
+from mambacl.report.summary import summary
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure the learner of a run on unseen classes, and yardsticks on the same episodes.
+
+    The measurement and its figures are written into RUN/evaluations. The default split is that for the one
+    look at the end: make choices with --split validation.
+
+    For example:
+
+      mambacl evaluate runs/glyphs-mamba-seed0
+
+      mambacl evaluate runs/glyphs-mamba-seed0 --tasks 20 --split validation --json
+
+    Attributes:
+        run: Folder of a run.
+        tasks: Classes of an episode; as in training by default.
+        shots: Examples read of each; as in training by default.
+        episodes: How many.
+        matrix_episodes: How many for R, which asks after every task.
+        split: Whose classes: train, validation or test.
+        checkpoint: The best on meta-validation, the last, or that of a step.
+        json: Print the measurement as JSON.
+    """
+
+    run: tyro.conf.Positional[Path]
+    tasks: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    shots: Annotated[int | None, tyro.conf.arg(metavar="K")] = None
+    episodes: Annotated[int, tyro.conf.arg(metavar="M")] = 600
+    matrix_episodes: Annotated[int, tyro.conf.arg(metavar="M")] = 100
+    split: Split = "test"
+    checkpoint: Literal["best", "last"] | int = "best"
+    json: bool = False
+
+
+def run(command: Evaluate) -> None:
+    """Measures, writes and prints.
+
+    Raises:
+        MambaclError: If the run cannot be read, or episodes of these sizes cannot be drawn.
+        OSError: If the folder cannot be written.
+    """
+    trained = load_run(command.run, command.checkpoint)
+    measured = measure(
+        trained,
+        command.split,
+        tasks=command.tasks,
+        train_shots=command.shots,
+        episodes=command.episodes,
+        matrix_episodes=command.matrix_episodes,
+    )
+    file = measured.save(command.run)
+    figures = draw(trained, measured)
+    if command.json:
+        print(json.dumps(asdict(measured)))
+    else:
+        print(f"{summary(measured)}\n\nWritten to {file}; figures in {figures}")

@@ -1,0 +1,86 @@
+"""`mambacl info`."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+
+import torch
+
+from mambacl import __version__, _core
+from mambacl.config import kinds
+
+
+@dataclass(frozen=True)
+class Info:
+    """Print versions, what the kernels run on, and what there is to choose from.
+
+    Attributes:
+        json: Print JSON.
+    """
+
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `mambacl info` tells.
+
+    Attributes:
+        mambacl: Version.
+        torch: Version.
+        python: Version.
+        platform: System and processor.
+        simd: Level of the CPU kernels.
+        threads: Of torch, which the kernels follow.
+        kernels: Devices that the fused kernels run on.
+        torch_cuda: The CUDA that torch was built for, and whether a GPU is there.
+        learners: Kinds of learner.
+        mixers: Kinds of mixer.
+        encoders: Kinds of encoder.
+        targets: Kinds of target.
+    """
+
+    mambacl: str
+    torch: str
+    python: str
+    platform: str
+    simd: str
+    threads: int
+    kernels: list[str]
+    torch_cuda: str
+    learners: list[str]
+    mixers: list[str]
+    encoders: list[str]
+    targets: list[str]
+
+
+def run(command: Info) -> None:
+    """Prints the facts."""
+    facts = asdict(gather())
+    if command.json:
+        print(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        print(f"{name:<11} {', '.join(value) if isinstance(value, list) else value}")
+
+
+def gather() -> Facts:
+    """The facts of this machine and installation."""
+    built = torch.version.cuda
+    present = "a GPU is there" if torch.cuda.is_available() else "no GPU is there"
+    return Facts(
+        mambacl=__version__,
+        torch=str(torch.__version__),
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        simd=_core.simd_level(),
+        threads=torch.get_num_threads(),
+        kernels=["cpu"],
+        torch_cuda=f"{built}, {present}" if built else f"none, {present}",
+        learners=["sequence"],
+        mixers=kinds("mixer"),
+        encoders=kinds("encoder"),
+        targets=kinds("target"),
+    )

@@ -1,0 +1,90 @@
+"""`mambacl train`."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from mambacl import __version__, experiments
+from mambacl.experiments.trained import run_settings
+from mambacl.runs import RunFolder
+from mambacl.training import meta_train
+
+
+@dataclass(frozen=True)
+class Train:
+    """Meta-train a learner; Ctrl-C saves, --resume goes on exactly.
+
+    For example:
+
+      mambacl train glyphs-mamba
+
+      mambacl train glyphs-mamba --seed 1 --set model.selectivity.weight=0 --run-dir runs/without-1
+
+      mambacl train glyphs-mamba --steps 500, and later the rest with --resume
+
+      mambacl train my.toml --set train.lr=1e-3 --set train.batch_size=8
+
+    Attributes:
+        experiment: Of `mambacl list`, or a path to a .toml file.
+        steps: Stop after so many; the schedule of the learning rate stays that of train.steps.
+        set: A setting to change, as a.b=c; may be given again and again.
+        run_dir: Folder of the run; runs/EXPERIMENT-seedS by default.
+        seed: Of the first parameters and the meta-training episodes.
+        resume: Go on from the newest checkpoint in the folder, or begin if there is none.
+        quiet: Show no progress bar.
+    """
+
+    experiment: tyro.conf.Positional[str]
+    steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    set: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="A.B=C")]] = ()
+    run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    seed: int = 0
+    resume: bool = False
+    quiet: bool = False
+
+
+def run(command: Train) -> None:
+    """Trains, and says what to do next.
+
+    Raises:
+        MambaclError: If a setting is wrong, the folder is taken, or training fails.
+        KeyboardInterrupt: After Ctrl-C, with how to resume.
+    """
+    experiment = experiments.load(command.experiment, command.set)
+    learner = experiment.learner(command.seed)
+    source = experiment.source("train", command.seed)
+    validation = experiment.source("validation", command.seed)
+    folder = command.run_dir or Path("runs") / f"{experiment.name}-seed{command.seed}"
+    begin = RunFolder.resume if command.resume else RunFolder.create
+    run_folder = begin(folder, run_settings(experiment, command.seed), _versions())
+    parameters = sum(parameter.numel() for parameter in learner.parameters())
+    print(
+        f"{experiment.name}, seed {command.seed}: {parameters:,} parameters, a state of "
+        f"{learner.init_state().nbytes:,} bytes, {experiment.data.tasks} tasks x {experiment.data.train_shots} "
+        f"shots, on {torch.get_num_threads()} threads. In {folder}"
+    )
+    try:
+        history = meta_train(
+            learner,
+            source,
+            experiment.train,
+            validation=validation,
+            run=run_folder,
+            stop_at=command.steps,
+            progress=not command.quiet,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"saved in {folder}; the same command with --resume goes on") from None
+    best = history.best()
+    told = "" if best is None else f", the best meta-validation {best.score:.3f} at step {best.step}"
+    print(f"{len(history.steps)} steps in {history.seconds:.0f} s{told}. Next: mambacl evaluate {folder}")
+
+
+def _versions() -> dict[str, str]:
+    return {"mambacl": __version__, "torch": str(torch.__version__), "python": platform.python_version()}

@@ -1,0 +1,72 @@
+"""Learners of finished runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mambacl import settings
+from mambacl.errors import CheckpointError, RunError
+from mambacl.experiments.experiment import Experiment
+from mambacl.learner import Learner
+from mambacl.runs import RunFolder, checkpoint
+
+Which = Literal["best", "last"] | int
+"""A checkpoint: the best on meta-validation, the last, or that of a step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A learner of a run.
+
+    Attributes:
+        run: The run's folder.
+        experiment: What it is a run of.
+        seed: Of the run.
+        step: Training steps that the learner has had.
+        learner: In evaluation mode.
+    """
+
+    run: RunFolder
+    experiment: Experiment
+    seed: int
+    step: int
+    learner: Learner
+
+
+def run_settings(experiment: Experiment, seed: int) -> dict[str, Any]:
+    """What a run is a function of, as its folder keeps it; texts on what to expect are no part of it."""
+    table = settings.table(experiment)
+    return {"seed": seed, **{key: table[key] for key in ("name", "model", "train", "data")}}
+
+
+def load_run(path: Path | str, which: Which = "best") -> Trained:
+    """Loads the learner of a run.
+
+    Args:
+        path: The run's folder.
+        which: The checkpoint: the best on meta-validation, the last, or that of a step.
+
+    Returns:
+        The learner, and what it comes from.
+
+    Raises:
+        RunError: If the folder holds no run, or there is no such checkpoint.
+        CheckpointError: If the checkpoint is damaged.
+        ConfigError: If the settings are of another version.
+    """
+    run = RunFolder.open(Path(path))
+    table = dict(run.settings)
+    seed = table.pop("seed", None)
+    if not isinstance(seed, int):
+        raise RunError(f"run: `{run.path}` must hold the run of an experiment, got settings {sorted(table)}")
+    experiment = Experiment.from_table(table)
+    folder = run.find(which)
+    content = checkpoint.read(folder)
+    learner = experiment.learner(seed)
+    try:
+        learner.load_state_dict(dict(content.parts["model"]))
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"checkpoint: `{folder}` must be of the run's model: {error}") from error
+    return Trained(run, experiment, seed, content.step, learner.eval())

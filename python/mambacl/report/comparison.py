@@ -1,0 +1,147 @@
+"""Runs beside one another: settings that differ, seeds as rows, differences in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from mambacl.errors import RunError
+from mambacl.evaluation import Interval, over_seeds, paired_over_seeds
+from mambacl.report.measurement import Measurement, measurement_name, read_measurement
+from mambacl.runs import RunFolder
+from mambacl.training import History
+from mambacl.training.meta_train import read_history
+
+LEVELS = (0.5, 0.8)
+"""Training accuracies whose first steps are compared."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a group.
+
+    Attributes:
+        path: Its folder.
+        seed: Of the run.
+        history: What its training measured.
+        measured: What it does on test episodes; None before `mambacl evaluate`.
+    """
+
+    path: Path
+    seed: int
+    history: History
+    measured: Measurement | None
+
+    @property
+    def steps_to(self) -> list[int | None]:
+        """The first step of each of `LEVELS`."""
+        return [self.history.steps_to(level) for level in LEVELS]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seeds only.
+
+    Attributes:
+        name: The settings in which groups differ.
+        members: By seed.
+    """
+
+    name: str
+    members: list[Member]
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """Over seeds, by t; None while a run has not been evaluated."""
+        measured = self.measured
+        return None if measured is None else over_seeds([one.scores.mean for one in measured.values()])
+
+    @property
+    def measured(self) -> dict[int, Measurement] | None:
+        """By seed; None while a run has not been evaluated."""
+        found = {member.seed: member.measured for member in self.members if member.measured is not None}
+        return found if len(found) == len(self.members) else None
+
+    def median_steps_to(self, level: int) -> float | None:
+        """The median over seeds of the steps to a level; None if half of them never reached it."""
+        steps = [member.steps_to[level] for member in self.members]
+        middle = median(float("inf") if step is None else step for step in steps)
+        return None if middle == float("inf") else middle
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Groups of runs, and the first one's difference from each other.
+
+    Attributes:
+        evaluation: The name of the measurement compared.
+        groups: In the order their first runs were given.
+        differences: First group minus another on identical episodes, by the other's name; None where the
+            seeds or episodes are not the same.
+    """
+
+    evaluation: str
+    groups: list[Group]
+    differences: Mapping[str, Interval | None]
+
+
+def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
+    """Reads runs and puts them side by side.
+
+    Args:
+        paths: Folders of runs.
+        evaluation: The name of a measurement, such as "test-20x5"; None for test episodes of the sizes that
+            the first run trained on.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        RunError: If there is no run, one stands twice, or one cannot be read.
+    """
+    if not paths:
+        raise RunError("compare: argument `runs` must name at least one folder, got none")
+    runs = [RunFolder.open(path) for path in paths]
+    if evaluation is None:
+        data = runs[0].settings["data"]
+        evaluation = measurement_name("test", data["tasks"], data["train_shots"])
+    groups: dict[tuple[tuple[str, str], ...], list[Member]] = {}
+    for run in runs:
+        settings = dict(run.settings)
+        seed = settings.pop("seed")
+        members = groups.setdefault(tuple(_flat(settings)), [])
+        if any(member.seed == seed for member in members):
+            raise RunError(f"compare: seed {seed} of the same settings stands twice, the second in `{run.path}`")
+        members.append(Member(run.path, seed, read_history(run), read_measurement(run.path, evaluation)))
+    named = [
+        Group(name, sorted(members, key=lambda member: member.seed))
+        for name, members in zip(_names(list(groups)), groups.values(), strict=True)
+    ]
+    differences = {other.name: _difference(named[0], other) for other in named[1:]}
+    return Comparison(evaluation, named, differences)
+
+
+def _difference(first: Group, other: Group) -> Interval | None:
+    a, b = first.measured, other.measured
+    if a is None or b is None or a.keys() != b.keys():
+        return None
+    if any(len(a[seed].accuracy) != len(b[seed].accuracy) for seed in a):
+        return None
+    return paired_over_seeds([a[seed].scores for seed in a], [b[seed].scores for seed in a])
+
+
+def _flat(table: Any, name: str = "") -> list[tuple[str, str]]:
+    """Settings by their full names, as texts."""
+    if not isinstance(table, Mapping):
+        return [(name, str(table))]
+    return [pair for key, value in table.items() for pair in _flat(value, f"{name}.{key}".lstrip("."))]
+
+
+def _names(groups: list[tuple[tuple[str, str], ...]]) -> list[str]:
+    """Each group by the settings in which groups differ."""
+    common = set.intersection(*(set(group) for group in groups))
+    named = [", ".join(f"{key} {value}" for key, value in group if (key, value) not in common) for group in groups]
+    return [name or dict(group)["name"] for name, group in zip(named, groups, strict=True)]

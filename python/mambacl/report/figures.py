@@ -1,0 +1,55 @@
+"""The figures of a measured run, as files in its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+
+from mambacl import plots
+from mambacl.experiments.trained import Trained
+from mambacl.report.measurement import Measurement, as_scores
+from mambacl.training.meta_train import read_history
+
+
+def draw(trained: Trained, measured: Measurement) -> Path:
+    """Draws the figures of a measurement: learning curve, accuracies, R and, of images, an episode.
+
+    Args:
+        trained: The learner and its run.
+        measured: What was measured of it.
+
+    Returns:
+        The folder they are in.
+
+    Raises:
+        OSError: If they cannot be written.
+    """
+    mpl.use("agg")
+    folder = trained.run.path / "evaluations" / measured.name
+    folder.mkdir(parents=True, exist_ok=True)
+    ax = plots.learning_curves({measured.experiment: [read_history(trained.run)]})
+    plots.save(ax, folder / "learning_curve.png")
+    scores = {"the learner": measured.scores}
+    scores |= {name: as_scores(values) for name, values in measured.yardsticks.items()}
+    plots.save(plots.accuracy_bars(scores, chance=1 / measured.tasks), folder / "accuracy.png")
+    plots.save(plots.accuracy_matrix(measured.accuracy_matrix), folder / "accuracy_matrix.png")
+    if len(trained.experiment.data.input_shape) == 3:
+        _episode(trained, measured, folder / "episode.png")
+    return folder
+
+
+def _episode(trained: Trained, measured: Measurement, file: Path) -> None:
+    """The first meta-validation episode: pictures of meta-test classes stay for the one look at the end."""
+    source = trained.experiment.source("validation", trained.seed, train_shots=measured.train_shots)
+    episode = source.episode(0)
+    learner = trained.learner
+    with torch.no_grad():
+        initial = learner.init_state(codebook=episode.codebook)
+        state = learner.observe(initial, episode.train_x, episode.train_y)
+        answers = state.answers(learner.predict(state, episode.test_x))
+    ax = plots.episode_images(
+        episode.train_x[0], episode.test_x[0], episode.test_y[0], answers[0], tasks=source.spec.tasks
+    )
+    plots.save(ax, file)

@@ -1,0 +1,178 @@
+"""What the learner of a run does on episodes of one kind, and the yardsticks beside it; as a file of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mambacl.data import Split
+from mambacl.errors import RunError
+from mambacl.evaluation import AccuracyMatrix, Scores, accuracy_matrix, evaluate, evaluate_predictor
+from mambacl.experiments.trained import Trained
+from mambacl.runs import durable
+from mambacl.yardsticks import class_mean, nearest_neighbour
+
+YARDSTICKS = {"nearest neighbour": nearest_neighbour, "class mean": class_mean}
+"""Predictors without meta-training, on the learner's own inputs."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What the learner of a run does on episodes of one kind. Accuracies are shares of 1.
+
+    Attributes:
+        name: Of the file, "SPLIT-TASKSxSHOTS".
+        experiment: Of the run.
+        seed: Of the run.
+        step: Training steps that the learner had.
+        parameters: Numbers that training adjusts.
+        state_bytes: Of one stream, however long.
+        split: Whose classes were asked.
+        tasks: Classes of an episode.
+        train_shots: Examples read of each.
+        test_shots: Queries asked of each.
+        accuracy: Of each episode, among the labels observed.
+        vocabulary_accuracy: Of each episode, among all symbols.
+        nll: Mean negative log-likelihood of each episode, among the labels observed, in nats.
+        calibration_error: ECE (arXiv:1706.04599), 15 bins.
+        task_accuracy: By the order of tasks in the stream.
+        matrix: R[i][j], accuracy on task j after task i; rows end at the diagonal.
+        matrix_episodes: Episodes of the matrix.
+        yardsticks: Accuracy of each episode, by yardstick, on the same episodes.
+    """
+
+    name: str
+    experiment: str
+    seed: int
+    step: int
+    parameters: int
+    state_bytes: int
+    split: Split
+    tasks: int
+    train_shots: int
+    test_shots: int
+    accuracy: list[float]
+    vocabulary_accuracy: list[float]
+    nll: list[float]
+    calibration_error: float
+    task_accuracy: list[float]
+    matrix: list[list[float]]
+    matrix_episodes: int
+    yardsticks: dict[str, list[float]]
+
+    @property
+    def scores(self) -> Scores:
+        """The primary accuracy of each episode."""
+        return as_scores(self.accuracy)
+
+    @property
+    def accuracy_matrix(self) -> AccuracyMatrix:
+        """The accuracy matrix."""
+        values = torch.full((self.tasks, self.tasks), torch.nan, dtype=torch.float64)
+        for i, row in enumerate(self.matrix):
+            values[i, : i + 1] = torch.tensor(row, dtype=torch.float64)
+        return AccuracyMatrix(values, self.matrix_episodes)
+
+    def save(self, run: Path) -> Path:
+        """Writes it into the folder of its run; an older one of the same name is replaced.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        file = _file(run, self.name)
+        file.parent.mkdir(exist_ok=True)
+        durable.write(file, (json.dumps(asdict(self)) + "\n").encode())
+        return file
+
+
+def as_scores(values: list[float]) -> Scores:
+    """Numbers of episodes as scores."""
+    return Scores(torch.tensor(values, dtype=torch.float64))
+
+
+def read_measurement(run: Path, name: str) -> Measurement | None:
+    """Reads a measurement of a run; None if it has not been made.
+
+    Raises:
+        RunError: If the file is damaged or of another version.
+    """
+    file = _file(run, name)
+    try:
+        content: Mapping[str, Any] = json.loads(file.read_bytes())
+        return Measurement(**{field.name: content[field.name] for field in fields(Measurement)})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"report: `{file}` cannot be read: {error!r}") from error
+
+
+def measurement_name(split: Split, tasks: int, train_shots: int) -> str:
+    """The name of a measurement's file."""
+    return f"{split}-{tasks}x{train_shots}"
+
+
+def measure(
+    trained: Trained,
+    split: Split = "test",
+    *,
+    tasks: int | None = None,
+    train_shots: int | None = None,
+    episodes: int = 600,
+    matrix_episodes: int = 100,
+) -> Measurement:
+    """Measures the learner of a run on episodes 0, 1, ..., the same for every run.
+
+    Args:
+        trained: The learner.
+        split: Whose classes to ask.
+        tasks: Classes of an episode; None for as many as in training.
+        train_shots: Examples read of each; None for as many as in training.
+        episodes: How many, at least 2.
+        matrix_episodes: How many for the accuracy matrix, which asks after every task.
+
+    Returns:
+        The measurement.
+
+    Raises:
+        ConfigError: If there are more tasks than the learner has symbols.
+        InvalidValueError: If the split cannot fill such episodes, or a number is too small.
+    """
+    source = trained.experiment.source(split, trained.seed, tasks=tasks, train_shots=train_shots)
+    found = evaluate(trained.learner, source, episodes)
+    # An experiment's target is classes.
+    assert found.accuracy and found.vocabulary_accuracy and found.nll and found.calibration
+    assert found.task_accuracy is not None
+    matrix = accuracy_matrix(trained.learner, source, matrix_episodes)
+    spec = source.spec
+    return Measurement(
+        name=measurement_name(split, spec.tasks, spec.train_shots),
+        experiment=trained.experiment.name,
+        seed=trained.seed,
+        step=trained.step,
+        parameters=sum(parameter.numel() for parameter in trained.learner.parameters()),
+        state_bytes=found.state_bytes,
+        split=split,
+        tasks=spec.tasks,
+        train_shots=spec.train_shots,
+        test_shots=spec.test_shots,
+        accuracy=found.accuracy.values.tolist(),
+        vocabulary_accuracy=found.vocabulary_accuracy.values.tolist(),
+        nll=found.nll.values.tolist(),
+        calibration_error=found.calibration.expected_calibration_error,
+        task_accuracy=found.task_accuracy.tolist(),
+        matrix=[row[: i + 1] for i, row in enumerate(matrix.values.tolist())],
+        matrix_episodes=matrix_episodes,
+        yardsticks={
+            name: evaluate_predictor(yardstick, source, episodes).values.tolist()
+            for name, yardstick in YARDSTICKS.items()
+        },
+    )
+
+
+def _file(run: Path, name: str) -> Path:
+    return run / "evaluations" / f"{name}.json"
