@@ -19,7 +19,7 @@ from mambacl.encoders.glyph_figures import PRINT_STYLES, faces_of
 from mambacl.encoders.train_glyph_encoder import TrainGlyphEncoder
 from mambacl.episodes import EpisodeSource, EpisodeSpec
 from mambacl.errors import ConfigError, DataError, DtypeError, InvalidValueError, ShapeError
-from mambacl.evaluate import evaluate_predictor
+from mambacl.evaluation import evaluate_predictor
 from mambacl.yardsticks import class_mean, nearest_neighbour
 
 FACES: tuple[GlyphFaces, ...] = get_args(GlyphFaces)

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from mambacl import AccuracyMatrix, Calibration, History, Scores, plots
-from mambacl.train import StepRecord
+from mambacl.training import StepRecord
 
 mpl.use("agg")
 

@@ -13,7 +13,7 @@ from mambacl.data.jitter import AffineJitter
 from mambacl.data.splits import Split
 from mambacl.encoders.glyph_encoder import GlyphEncoder, GlyphFaces
 from mambacl.episodes import EpisodeSource, EpisodeSpec
-from mambacl.evaluate import evaluate_predictor
+from mambacl.evaluation import evaluate_predictor
 from mambacl.yardsticks import class_mean, nearest_neighbour
 
 PRINT_STYLES = ("ming", "gothic")
