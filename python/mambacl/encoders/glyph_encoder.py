@@ -127,7 +127,10 @@ def with_weights(weights: dict[str, Tensor]) -> GlyphEncoder:
     Returns:
         The encoder, in float32.
     """
-    encoder = GlyphEncoder()
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # first weights that are lost must not move the caller's generator
+        encoder = GlyphEncoder()
     encoder.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return encoder.eval().requires_grad_(False)
 
