@@ -24,7 +24,8 @@ help: ## List the commands.
 setup: $(TOOLS) ## Make .venv with torch and all tools, and build the extension.
 
 demo: $(BUILT) ## Meta-train a small MambaCL and test it on unseen characters (3 minutes once built).
-	$(BIN)/mambacl demo
+	$(BIN)/mambacl train glyphs-mamba --run-dir runs/demo --resume
+	$(BIN)/mambacl evaluate runs/demo
 
 test: test-rust test-python ## Run all tests.
 

@@ -36,6 +36,7 @@ from mambacl.evaluation import (
     paired_difference,
     paired_over_seeds,
 )
+from mambacl.experiments.trained import load_run
 from mambacl.learner import EpisodeOutput, Learner
 from mambacl.state import Keys, LearnerState, MambaState, Trace
 from mambacl.training import History, TrainConfig, meta_train
@@ -71,6 +72,7 @@ __all__ = [
     "errors",
     "evaluate",
     "evaluate_predictor",
+    "load_run",
     "meta_train",
     "nn",
     "ops",

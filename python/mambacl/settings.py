@@ -31,7 +31,7 @@ def read(kind: type[S], table: Mapping[str, Any], where: str) -> S:
     Args:
         kind: The dataclass.
         table: Values by key; those left out keep their defaults.
-        where: What the table is called, for messages.
+        where: What the table is called, for messages; "" if its own keys say enough.
 
     Returns:
         The settings.
@@ -73,25 +73,33 @@ def _json(table: Mapping[str, Any], where: str) -> str:
 def _told(kind: type, table: Mapping[str, Any], where: str, error: ValidationError) -> str:
     """The first error in the words of this package."""
     first = error.errors(include_url=False)[0]
-    name = ".".join([where, *_keys(table, first["loc"])])
-    got = first["input"]
+    keys = list(_keys(table, first["loc"]))
+    prefix = f"{where}." if where else ""
+    name, got = prefix + ".".join(keys), first["input"]
+    at = where or keys[0]
     match first["type"]:
         case "unexpected_keyword_argument":
-            valid = [f"{where}.{known}" for known in _names(kind)]
-            near = difflib.get_close_matches(name, valid, n=1, cutoff=0.75)
-            hint = f"; did you mean `{near[0]}`?" if near else f", only {', '.join(sorted(set(valid)))}"
-            return f"{where}: there is no setting `{name}`{hint}"
+            return (
+                f"{at}: there is no setting `{name}`{_hint(name, [prefix + known for known in _names(kind)])}"
+            )
         case "missing":
-            return f"{where}: the setting `{name}` is missing"
+            return f"{at}: the setting `{name}` is missing"
         case "union_tag_invalid":
-            return f"{where}: `{name}.kind` must be one of {first['ctx']['expected_tags']}, got {got['kind']!r}"
+            return f"{at}: `{name}.kind` must be one of {first['ctx']['expected_tags']}, got {got['kind']!r}"
         case "union_tag_not_found":
-            return f"{where}: the setting `{name}.kind` is missing"
+            return f"{at}: the setting `{name}.kind` is missing"
         case "value_error":  # of a dataclass's own check, which names its field
-            return f"{where}: {first['ctx']['error']}"
+            return f"{at}: {first['ctx']['error']}"
         case _:
             reason = first["msg"].removeprefix("Input should be ")
-            return f"{where}: `{name}` must be {reason}, got {got!r}"
+            return f"{at}: `{name}` must be {reason}, got {got!r}"
+
+
+def _hint(name: str, valid: list[str]) -> str:
+    """The setting whose last part is most like the one given, or else all that there are."""
+    by_last = {known.rpartition(".")[2]: known for known in valid}
+    near = difflib.get_close_matches(name.rpartition(".")[2], by_last, n=1)
+    return f"; did you mean `{by_last[near[0]]}`?" if near else f", only {', '.join(sorted(set(valid)))}"
 
 
 def _keys(table: Any, place: Sequence[int | str]) -> Iterator[str]:

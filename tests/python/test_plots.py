@@ -26,7 +26,9 @@ def _close_figures() -> Iterator[None]:
 
 
 def history(*accuracies: float) -> History:
-    return History([StepRecord(i + 1, 1.0, 1.0, None, a, 1.0, 1e-3, 0.0) for i, a in enumerate(accuracies)], [])
+    return History(
+        [StepRecord(i + 1, 1.0, 1.0, None, a, 1.0, 1e-3, 0.0) for i, a in enumerate(accuracies)], []
+    )
 
 
 def texts(ax: Axes) -> list[str]:

@@ -15,7 +15,7 @@ NAMES = """
 AccuracyMatrix AngleTarget Calibration ClassTarget CnnEncoder Episode EpisodeDataset EpisodeOutput
 EpisodeSource EpisodeSpec Evaluation History Interval Keys Learner LearnerConfig LearnerState MambaMixer
 MambaState Scores Selectivity Trace TrainConfig VectorEncoder VectorTarget __version__ accuracy_matrix errors
-evaluate evaluate_predictor meta_train nn ops over_seeds paired_difference paired_over_seeds
+evaluate evaluate_predictor load_run meta_train nn ops over_seeds paired_difference paired_over_seeds
 """
 
 OPS = ["causal_conv1d", "reference", "selective_scan"]

@@ -16,4 +16,6 @@ def run() -> None:
     """Prints a paragraph for each."""
     for name in experiments.names():
         experiment = experiments.load(name)
-        print(f"{name}\n  {experiment.purpose}\n  Expected: {experiment.expected}\n  Time: {experiment.time}\n")
+        print(
+            f"{name}\n  {experiment.purpose}\n  Expected: {experiment.expected}\n  Time: {experiment.time}\n"
+        )

@@ -66,8 +66,8 @@ def run(command: Train) -> None:
     parameters = sum(parameter.numel() for parameter in learner.parameters())
     print(
         f"{experiment.name}, seed {command.seed}: {parameters:,} parameters, a state of "
-        f"{learner.init_state().nbytes:,} bytes, {experiment.data.tasks} tasks x {experiment.data.train_shots} "
-        f"shots, on {torch.get_num_threads()} threads. In {folder}"
+        f"{learner.init_state().nbytes:,} bytes, {experiment.data.tasks} tasks x "
+        f"{experiment.data.train_shots} shots, on {torch.get_num_threads()} threads. In {folder}"
     )
     try:
         history = meta_train(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mambacl import settings
@@ -39,9 +39,9 @@ class Experiment(Settings):
     purpose: str = ""
     expected: str = ""
     time: str = ""
-    model: LearnerConfig = LearnerConfig()
-    train: TrainConfig = TrainConfig()
-    data: Data = Glyphs()
+    model: LearnerConfig = field(default_factory=LearnerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    data: Data = field(default_factory=Glyphs)
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Experiment:
@@ -76,7 +76,9 @@ class Experiment(Settings):
             ConfigError: If it cannot.
         """
         if not isinstance(self.model.target, ClassTarget):
-            raise ConfigError(f"experiment: `model.target.kind` must be 'class', got {self.model.target.kind!r}")
+            raise ConfigError(
+                f"experiment: `model.target.kind` must be 'class', got {self.model.target.kind!r}"
+            )
         if self.model.target.vocab < self.data.tasks:
             raise ConfigError(
                 f"experiment: `model.target.vocab` must be at least `data.tasks` = {self.data.tasks}, "

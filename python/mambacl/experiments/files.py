@@ -74,9 +74,10 @@ def _change(table: dict[str, Any], change: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text.strip()
     for part in parts:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
+        inner = table.setdefault(part, {})
+        if not isinstance(inner, dict):
             raise ConfigError(f"--set: `{part}` of {place!r} is no table")
+        table = inner
     if last == "kind" and table.get("kind") != value:
         table.clear()
     table[last] = value

@@ -114,7 +114,9 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
         seed = settings.pop("seed")
         members = groups.setdefault(tuple(_flat(settings)), [])
         if any(member.seed == seed for member in members):
-            raise RunError(f"compare: seed {seed} of the same settings stands twice, the second in `{run.path}`")
+            raise RunError(
+                f"compare: seed {seed} of the same settings stands twice, the second in `{run.path}`"
+            )
         members.append(Member(run.path, seed, read_history(run), read_measurement(run.path, evaluation)))
     named = [
         Group(name, sorted(members, key=lambda member: member.seed))
@@ -143,5 +145,7 @@ def _flat(table: Any, name: str = "") -> list[tuple[str, str]]:
 def _names(groups: list[tuple[tuple[str, str], ...]]) -> list[str]:
     """Each group by the settings in which groups differ."""
     common = set.intersection(*(set(group) for group in groups))
-    named = [", ".join(f"{key} {value}" for key, value in group if (key, value) not in common) for group in groups]
+    named = [
+        ", ".join(f"{key} {value}" for key, value in group if (key, value) not in common) for group in groups
+    ]
     return [name or dict(group)["name"] for name, group in zip(named, groups, strict=True)]

@@ -20,18 +20,22 @@ def table(comparison: Comparison) -> str:
         Lines of text.
     """
     lines = [
-        f"Accuracy in {comparison.evaluation}; ± is the 95 % interval over episodes for one model, over seeds by",
-        "Student's t in the row of means. Steps are to a training accuracy averaged over 50 steps.",
+        f"Accuracy in {comparison.evaluation}; ± is the 95 % interval over episodes for one model, and in the row",
+        "of means that over seeds by Student's t. Steps are to a training accuracy averaged over 50 steps.",
     ]
     for group in comparison.groups:
         rows = [HEADINGS, *(_row(member) for member in group.members), _means(group)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
         lines += ["", group.name]
-        lines += ["  " + "  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows]
+        lines += [
+            "  " + "  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows
+        ]
     for name, difference in comparison.differences.items():
         told = "needs the same seeds and episodes in both" if difference is None else _signed(difference)
         lines += ["", f"{comparison.groups[0].name} minus {name}: {told}"]
-    missing = [str(member.path) for group in comparison.groups for member in group.members if not member.measured]
+    missing = [
+        str(member.path) for group in comparison.groups for member in group.members if not member.measured
+    ]
     if missing:
         lines += ["", f"Without {comparison.evaluation}, see `mambacl evaluate`: {', '.join(missing)}"]
     return "\n".join(lines)
@@ -50,7 +54,9 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
                         "path": str(member.path),
                         "seed": member.seed,
                         "accuracy": member.measured.scores.mean if member.measured else None,
-                        "interval_over_episodes": member.measured.scores.interval if member.measured else None,
+                        "interval_over_episodes": member.measured.scores.interval
+                        if member.measured
+                        else None,
                         "steps_to": dict(zip(map(str, LEVELS), member.steps_to, strict=True)),
                         "steps": len(member.history.steps),
                         "seconds": member.history.seconds,

@@ -1,4 +1,4 @@
-"""What the learner of a run does on episodes of one kind, and the yardsticks beside it; as a file of the run."""
+"""What the learner of a run does on episodes of one kind, with yardsticks beside it: a file of the run."""
 
 from __future__ import annotations
 
@@ -144,8 +144,11 @@ def measure(
     """
     source = trained.experiment.source(split, trained.seed, tasks=tasks, train_shots=train_shots)
     found = evaluate(trained.learner, source, episodes)
-    # An experiment's target is classes.
-    assert found.accuracy and found.vocabulary_accuracy and found.nll and found.calibration
+    # An experiment's target is classes, so all of these are there.
+    assert found.accuracy is not None
+    assert found.vocabulary_accuracy is not None
+    assert found.nll is not None
+    assert found.calibration is not None
     assert found.task_accuracy is not None
     matrix = accuracy_matrix(trained.learner, source, matrix_episodes)
     spec = source.spec

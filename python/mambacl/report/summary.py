@@ -25,10 +25,13 @@ def summary(measured: Measurement) -> str:
         **{name: str(as_scores(values)) for name, values in measured.yardsticks.items()},
     }
     yardsticks = {
-        f"MambaCL minus {name}": paired_difference(measured.scores, as_scores(values))
+        f"the learner minus {name}": paired_difference(measured.scores, as_scores(values))
         for name, values in measured.yardsticks.items()
     }
-    rows |= {name: f"{interval.mean:+.3f} ± {interval.half_width or 0:.3f}" for name, interval in yardsticks.items()}
+    rows |= {
+        name: f"{interval.mean:+.3f} ± {interval.half_width or 0:.3f}"
+        for name, interval in yardsticks.items()
+    }
     rows |= {
         "average accuracy of the last row of R": f"{matrix.average_accuracy():.3f}",
         "backward transfer (arXiv:1706.08840)": f"{matrix.backward_transfer():+.3f}",
@@ -40,15 +43,14 @@ def summary(measured: Measurement) -> str:
         [
             f"{measured.experiment}, seed {measured.seed}, after {measured.step} steps: "
             f"{measured.parameters:,} parameters, a state of {measured.state_bytes:,} bytes",
-            f"{episodes} episodes of {measured.split} classes, {measured.tasks} tasks x "
-            f"{measured.train_shots} shots, {measured.test_shots} queries a task, chance {1 / measured.tasks:.3f};",
-            "± is the 95 % interval over episodes, for this one model",
+            f"{episodes} episodes of {measured.split} classes, {measured.tasks} tasks x {measured.train_shots} shots, "
+            f"{measured.test_shots} queries a task,",
+            f"chance {1 / measured.tasks:.3f}; ± is the 95 % interval over episodes, for this one model",
             "",
             *(f"  {name:<{width}}  {value}" for name, value in rows.items()),
             "",
-            f"R, forgetting and transfer over {measured.matrix_episodes} episodes. Mean accuracy on the tasks read "
-            "so far,",
-            f"from the first task to the last: {curve}",
+            f"R, forgetting and transfer over {measured.matrix_episodes} episodes. Mean accuracy on the tasks "
+            f"read so far, from the first task to the last: {curve}",
         ]
     )
 

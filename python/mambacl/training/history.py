@@ -94,7 +94,9 @@ def from_log(records: Iterable[Mapping[str, Any]]) -> History:
         if "score" in record:
             history.validations.append(ValidationRecord(**record))
         else:
-            measured = {name: math.nan for name in ("loss", "objective", "gradient_norm") if record.get(name) is None}
+            measured = {
+                name: math.nan for name in ("loss", "objective", "gradient_norm") if record.get(name) is None
+            }
             history.steps.append(StepRecord(**{**record, **measured}))
     return history
 

@@ -125,7 +125,9 @@ class Trainer:
             groups = self._optimiser.state_dict()["param_groups"]
             self._optimiser.load_state_dict({"state": moments if done else {}, "param_groups": groups})
         except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"checkpoint: its tensors must be those of this learner: {error}") from error
+            raise CheckpointError(
+                f"checkpoint: its tensors must be those of this learner: {error}"
+            ) from error
         self.done = done
         self.history = history
         self._pending = None

@@ -1,0 +1,210 @@
+"""The command line from training to comparison, in small, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib import pyplot as plt
+
+import mambacl
+from mambacl import cli
+
+SMALL = [
+    *("--set", "data.tasks=2"),
+    *("--set", "data.train_shots=1"),
+    *("--set", "data.evaluation_test_shots=2"),
+    *("--set", "model.d_model=16"),
+    *("--set", "train.batch_size=2"),
+    *("--set", "train.validation_episodes=2"),
+    "--quiet",
+]
+
+
+class Shell:
+    """The command line, in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str | Path) -> str:
+        self._monkeypatch.setattr(sys, "argv", ["mambacl", *map(str, arguments)])
+        cli.main()
+        return self._capsys.readouterr().out
+
+    def fails(self, *arguments: str | Path) -> str:
+        with pytest.raises(SystemExit) as stop:
+            self(*arguments)
+        assert stop.value.code not in (0, None)
+        said = self._capsys.readouterr()
+        return f"{stop.value.code}\n{said.out}{said.err}"
+
+    def train(self, folder: Path, *arguments: str, steps: int = 3) -> str:
+        return self("train", "glyphs-mamba", *SMALL, "--run-dir", folder, "--steps", str(steps), *arguments)
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(monkeypatch, capsys)
+
+
+def test_train_evaluate_and_look(shell: Shell, tmp_path: Path):
+    run = tmp_path / "runs" / "one"
+    said = shell.train(run, "--seed", "7")
+    assert "seed 7" in said
+    assert f"Next: mambacl evaluate {run}" in said
+    settings = json.loads((run / "run.json").read_text())["settings"]
+    assert (settings["seed"], settings["data"]["tasks"], settings["train"]["steps"]) == (7, 2, 2000)
+    assert len((run / "log.jsonl").read_text().splitlines()) == 3
+
+    said = shell("evaluate", run, "--episodes", "4", "--matrix-episodes", "2")
+    for text in (
+        "nearest neighbour",
+        "class mean",
+        "forgetting (arXiv:1801.10112)",
+        "calibration",
+        "chance 0.500",
+    ):
+        assert text in said
+    for figure in ("learning_curve", "accuracy", "accuracy_matrix", "episode"):
+        pixels = plt.imread(run / "evaluations" / "test-2x1" / f"{figure}.png")[..., :3]
+        assert (pixels < 0.5).mean() > 0.001, figure  # ink
+
+    said = shell(
+        *(
+            "evaluate",
+            run,
+            "--tasks",
+            "3",
+            "--shots",
+            "2",
+            "--split",
+            "validation",
+            "--episodes",
+            "4",
+            "--json",
+        )
+    )
+    measured: dict[str, Any] = json.loads(said)
+    assert (measured["tasks"], measured["train_shots"], measured["step"]) == (3, 2, 3)
+    assert len(measured["accuracy"]) == 4
+    assert [len(row) for row in measured["matrix"]] == [1, 2, 3]
+    assert json.loads((run / "evaluations" / "validation-3x2.json").read_text()) == measured
+
+
+def test_a_run_goes_on(shell: Shell, tmp_path: Path):
+    shell.train(tmp_path / "whole", steps=5)
+    shell.train(tmp_path / "parts", steps=2)
+    assert "another folder" in shell.fails("train", "glyphs-mamba", *SMALL, "--run-dir", tmp_path / "parts")
+    shell.train(tmp_path / "parts", "--resume", steps=5)
+    weights = [
+        (tmp_path / name / "checkpoints" / "step-00000005" / "model.safetensors").read_bytes()
+        for name in ("whole", "parts")
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_goes_on_as_it_began(shell: Shell, tmp_path: Path):
+    shell.train(tmp_path, steps=1)
+    said = shell.fails(
+        *("train", "glyphs-mamba", *SMALL, "--run-dir", tmp_path, "--resume", "--set", "train.lr=1.0")
+    )
+    assert "has `train.lr` = 0.002, got 1.0" in said
+
+
+def test_compare(shell: Shell, tmp_path: Path):
+    runs = []
+    for name, change in (("on", "0.5"), ("off", "0")):
+        for seed in (0, 1):
+            run = tmp_path / f"{name}-{seed}"
+            shell.train(run, "--seed", str(seed), "--set", f"model.selectivity.weight={change}")
+            runs.append(run)
+    said = shell("compare", *runs)
+    assert "Without test-2x1, see `mambacl evaluate`" in said
+    for run in runs:
+        shell("evaluate", run, "--episodes", "4", "--matrix-episodes", "2")
+    said = shell("compare", *runs, "--plot", tmp_path / "figures" / "curves.png")
+    assert "Without" not in said
+    assert "model.selectivity.weight 0.5\n" in said
+    assert "model.selectivity.weight 0.5 minus model.selectivity.weight 0" in said
+    assert "over 2 seeds, paired" in said
+    assert (tmp_path / "figures" / "curves.png").stat().st_size > 5_000
+    told = json.loads(shell("compare", *runs, "--json"))
+    assert [len(group["runs"]) for group in told["groups"]] == [2, 2]
+    (difference,) = told["differences"].values()
+    means = [[one["accuracy"] for one in group["runs"]] for group in told["groups"]]
+    expected = sum(a - b for a, b in zip(*means, strict=True)) / 2
+    assert difference["mean"] == pytest.approx(expected)
+    assert "stands twice" in shell.fails("compare", runs[0], runs[0])
+
+
+def test_list_and_info(shell: Shell):
+    said = shell("list")
+    assert "glyphs-mamba\n" in said
+    assert "Expected: " in said
+    said = shell("info")
+    assert mambacl.__version__ in said
+    facts = json.loads(shell("info", "--json"))
+    assert facts["mixers"] == ["mamba"]
+    assert facts["simd"] in ("avx512", "avx2", "portable")
+    assert facts["threads"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "glyphs"], "none named 'glyphs'"),
+        (["train", "glyphs-mamba", "--set", "train.step=3"], "did you mean `train.steps`?"),
+        (["train", "glyphs-mamba", "--seed", "-1"], "`seed` must be from 0 to 2^64 - 1, got -1"),
+        (["train", "glyphs-mamba", "--steps", "5000"], "`stop_at` must be from 1 to train.steps = 2000"),
+        (["evaluate", "nowhere"], "`nowhere` must be the folder of a run"),
+        (["compare"], "at least one folder, got none"),
+        (["compare", "nowhere"], "`nowhere` must be the folder of a run"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(
+    shell: Shell, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    said = shell.fails(*arguments)
+    assert message in said
+    assert said.startswith("mambacl: ")
+    assert said.count("\n") <= 3
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "compare"])
+def test_help_has_examples(shell: Shell, command: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        shell(command, "--help")
+    assert f"mambacl {command} " in capsys.readouterr().out.split("For example", 1)[1]
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
+    command = [
+        sys.executable,
+        "-m",
+        "mambacl",
+        "train",
+        "glyphs-mamba",
+        *SMALL[:-1],
+        "--run-dir",
+        str(tmp_path),
+    ]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
+    ) as run:
+        assert run.stderr is not None
+        for _ in range(10_000):
+            if "5/2000" in run.stderr.read(20):
+                break
+        run.send_signal(signal.SIGINT)
+        said = run.stderr.read()
+    assert run.returncode == 130
+    assert f"stopped; saved in {tmp_path}; the same command with --resume goes on" in said
+    assert len(list((tmp_path / "checkpoints").glob("step-*"))) == 1
