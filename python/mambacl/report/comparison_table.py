@@ -20,8 +20,9 @@ def table(comparison: Comparison) -> str:
         Lines of text.
     """
     lines = [
-        f"Accuracy in {comparison.evaluation}; ± is the 95 % interval over episodes for one model, and in the row",
-        "of means that over seeds by Student's t. Steps are to a training accuracy averaged over 50 steps.",
+        f"Accuracy in {comparison.evaluation}; ± is the 95 % interval over episodes for one model, and in",
+        "the row of means that over seeds by Student's t. Steps are to a training accuracy averaged over",
+        "50 steps.",
     ]
     for group in comparison.groups:
         rows = [HEADINGS, *(_row(member) for member in group.members), _means(group)]

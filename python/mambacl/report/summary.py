@@ -43,14 +43,14 @@ def summary(measured: Measurement) -> str:
         [
             f"{measured.experiment}, seed {measured.seed}, after {measured.step} steps: "
             f"{measured.parameters:,} parameters, a state of {measured.state_bytes:,} bytes",
-            f"{episodes} episodes of {measured.split} classes, {measured.tasks} tasks x {measured.train_shots} shots, "
-            f"{measured.test_shots} queries a task,",
+            f"{episodes} episodes of {measured.split} classes, {measured.tasks} tasks x "
+            f"{measured.train_shots} shots, {measured.test_shots} queries a task,",
             f"chance {1 / measured.tasks:.3f}; ± is the 95 % interval over episodes, for this one model",
             "",
             *(f"  {name:<{width}}  {value}" for name, value in rows.items()),
             "",
-            f"R, forgetting and transfer over {measured.matrix_episodes} episodes. Mean accuracy on the tasks "
-            f"read so far, from the first task to the last: {curve}",
+            f"R, forgetting and transfer are over {measured.matrix_episodes} episodes. "
+            f"Mean accuracy on the tasks read so far, from the first task to the last: {curve}",
         ]
     )
 
