@@ -7,13 +7,14 @@ from typing import Annotated
 
 import tyro
 
-from mambacl.commands import compare, evaluate, info, list, train
+from mambacl.commands import bench, compare, evaluate, info, list, train
 from mambacl.errors import MambaclError
 
 Command = (
     Annotated[train.Train, tyro.conf.subcommand("train")]
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
+    | Annotated[bench.Bench, tyro.conf.subcommand("bench")]
     | Annotated[list.List, tyro.conf.subcommand("list")]
     | Annotated[info.Info, tyro.conf.subcommand("info")]
 )
@@ -30,6 +31,8 @@ def main() -> None:
                 evaluate.run(command)
             case compare.Compare():
                 compare.run(command)
+            case bench.Bench():
+                bench.run(command)
             case list.List():
                 list.run()
             case info.Info():

@@ -217,6 +217,26 @@ def association_map(association: Tensor, ax: Axes | None = None, *, boundaries: 
     return ax
 
 
+def times(seconds: Mapping[str, Mapping[int, float]], ax: Axes | None = None) -> Axes:
+    """Time against length, both on logarithmic axes.
+
+    Args:
+        seconds: By length, for each thing that was timed.
+        ax: To draw on; None for a new figure.
+
+    Returns:
+        The axes.
+    """
+    ax = _axes(ax)
+    markers = "osd^v"
+    for (name, by_length), line, marker in zip(seconds.items(), LINES * len(seconds), markers, strict=False):
+        milliseconds = [1e3 * value for value in by_length.values()]
+        ax.loglog(list(by_length), milliseconds, line, marker=marker, label=name)
+    ax.set(xlabel="length of the sequence, tokens", ylabel="forward and backward, ms")
+    ax.legend()
+    return ax
+
+
 def save(ax: Axes, path: Path) -> None:
     """Writes the whole figure of `ax` to a file, and closes it.
 

@@ -1,0 +1,106 @@
+"""All benchmarks, as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from mambacl import _core
+from mambacl.bench import blocks
+from mambacl.bench.blocks import BLOCK, MAMBAPY, PROJECTIONS, TRANSFORMER, TRANSFORMERS, Shape
+from mambacl.bench.memory import block_memory
+from mambacl.bench.streams import episode_step, stream
+
+PEERS_AT = 200
+"""The length at which other people's blocks are run: they take long."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured ratio or number.
+
+    Attributes:
+        name: What was measured.
+        value: The number.
+        unit: "x" for a ratio.
+    """
+
+    name: str
+    value: float
+    unit: str = "x"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a run of the benchmarks measured.
+
+    Attributes:
+        machine: Versions, SIMD level and threads.
+        rows: In the order measured.
+        seconds: Median of a forward and backward pass by length, for each block; batch 16, d_model 512.
+    """
+
+    machine: str
+    rows: list[Row] = field(default_factory=list)
+    seconds: dict[str, dict[int, float]] = field(default_factory=dict)
+
+
+def run(lengths: Sequence[int], repeats: int, examples: int, peers: bool) -> Report:
+    """Runs all benchmarks.
+
+    Args:
+        lengths: Of sequences.
+        repeats: Turns of each.
+        examples: Of the stream that is observed one by one.
+        peers: Whether to run other people's Mamba blocks too.
+
+    Returns:
+        The report.
+    """
+    level = _core.simd_level()
+    report = Report(f"torch {torch.__version__}, {level}, {torch.get_num_threads()} threads")
+    for length in lengths:
+        _block_rows(report, Shape(length), peers and length == PEERS_AT, repeats)
+    scan = blocks.scans(Shape(200), repeats)
+    report.rows.append(
+        Row("loop of torch ops / fused scan, forward, length 200", scan.ratio("loop", "fused"))
+    )
+    small = Shape(50, d_model=128)
+    demo = blocks.blocks(small, peers=False, repeats=repeats)
+    report.rows.append(Row("block / its projections, length 50, d_model 128", demo.ratio(BLOCK, PROJECTIONS)))
+    episode = episode_step(repeats)
+    report.rows.append(
+        Row("episode 20 x 5, each query on its copy / shared state", episode.ratio("replicated", "shared"))
+    )
+    _stream_rows(report, examples)
+    memory = block_memory(Shape(200))
+    kept = sum(memory.kept.values())
+    report.rows.append(Row("kept by autograd for a block, length 200", kept / 2**20, "MiB"))
+    report.rows.append(Row("peak of a block's step, length 200", memory.peak / 2**20, "MiB"))
+    return report
+
+
+def _block_rows(report: Report, shape: Shape, peers: bool, repeats: int) -> None:
+    times = blocks.blocks(shape, peers, repeats)
+    for name in times.seconds:
+        report.seconds.setdefault(name, {})[shape.length] = times.median(name)
+    of = f"length {shape.length}"
+    report.rows.append(Row(f"block / its projections, {of}", times.ratio(BLOCK, PROJECTIONS)))
+    report.rows.append(Row(f"Transformer layer / block, {of}", times.ratio(TRANSFORMER, BLOCK)))
+    if peers:
+        for name in (MAMBAPY, TRANSFORMERS):
+            report.rows.append(Row(f"{name} / block, {of}", times.ratio(name, BLOCK)))
+
+
+def _stream_rows(report: Report, examples: int) -> None:
+    told = stream(examples)
+    rows = [
+        Row(f"time of example {told.examples:,} / of an early one", told.late / told.early),
+        Row("observe one example", told.late * 1e6, "us"),
+        Row("answer one query", told.predict * 1e6, "us"),
+        Row("state after / before", told.state_bytes[1] / told.state_bytes[0]),
+        Row(f"growth of memory over {told.examples:,} examples", told.growth / 2**20, "MiB"),
+    ]
+    report.rows.extend(rows)
