@@ -37,16 +37,16 @@ test-python: $(TOOLS)
 
 format: $(TOOLS) ## Format the sources.
 	cargo fmt
-	$(BIN)/ruff check --fix --quiet python tests scripts build_backend
-	$(BIN)/ruff format --quiet python tests scripts build_backend
+	$(BIN)/ruff check --fix --quiet python tests scripts notebooks build_backend
+	$(BIN)/ruff format --quiet python tests scripts notebooks build_backend
 
 lint: $(TOOLS) ## Check format and lints.
 	cargo fmt --check
 	cargo clippy --release --all-targets -- -D warnings
 	cargo clippy --release --features python -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --quiet
-	$(BIN)/ruff check python tests scripts build_backend
-	$(BIN)/ruff format --check python tests scripts build_backend
+	$(BIN)/ruff check python tests scripts notebooks build_backend
+	$(BIN)/ruff format --check python tests scripts notebooks build_backend
 
 types: $(TOOLS) ## Check types, and the stub against the extension.
 	$(BIN)/pyright

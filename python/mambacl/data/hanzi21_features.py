@@ -18,7 +18,7 @@ from typing import get_args
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from mambacl import _core
 from mambacl.data import hanzi21

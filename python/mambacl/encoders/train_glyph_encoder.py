@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from mambacl.data.encoder_division import encoder_characters
 from mambacl.data.image_classes import ImageClasses

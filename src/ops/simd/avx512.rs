@@ -8,16 +8,14 @@ use std::arch::x86_64::*;
 pub(crate) struct F32x16(__m512);
 
 impl F32x16 {
-    /// p(f) * 2^k, with f in [-1/2, 1/2].
+    /// p(f) * 2^floor(k), with the coefficients of p.
     #[inline(always)]
-    unsafe fn exp2_parts(k: __m512, f: __m512) -> Self {
+    unsafe fn exp2_parts(coefficients: &[f32; 6], k: __m512, f: __m512) -> Self {
         unsafe {
-            let mut sum = _mm512_set1_ps(p::EXP2[5]);
-            sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(p::EXP2[4]));
-            sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(p::EXP2[3]));
-            sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(p::EXP2[2]));
-            sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(p::EXP2[1]));
-            sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(p::EXP2[0]));
+            let mut sum = _mm512_set1_ps(coefficients[5]);
+            for n in (0..5).rev() {
+                sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(coefficients[n]));
+            }
             sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(1.0));
             Self(_mm512_scalef_ps(sum, k))
         }
@@ -63,6 +61,7 @@ impl F32x16 {
 }
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+const FLOOR: i32 = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
 
 impl Simd for F32x16 {
     type Scalar = f32;
@@ -132,9 +131,10 @@ impl Simd for F32x16 {
     #[inline(always)]
     unsafe fn exp2(self) -> Self {
         unsafe {
-            let x = Self::bounded(self.0);
-            let k = _mm512_roundscale_ps::<NEAREST>(x);
-            Self::exp2_parts(k, _mm512_sub_ps(x, k))
+            // The scan lives in this function. `reduce` gives x - floor(x), in [0, 1) whatever x, and
+            // `scalef` takes the floor itself: neither rounding nor bounds are needed.
+            let f = _mm512_reduce_ps::<FLOOR>(self.0);
+            Self::exp2_parts(&p::EXP2_WHOLE, self.0, f)
         }
     }
     #[inline(always)]
@@ -145,7 +145,7 @@ impl Simd for F32x16 {
             let k = _mm512_roundscale_ps::<NEAREST>(_mm512_mul_ps(x, log2_e));
             let r = _mm512_fnmadd_ps(k, _mm512_set1_ps(p::LN2_HIGH), x);
             let r = _mm512_fnmadd_ps(k, _mm512_set1_ps(p::LN2_LOW), r);
-            Self::exp2_parts(k, _mm512_mul_ps(r, log2_e))
+            Self::exp2_parts(&p::EXP2, k, _mm512_mul_ps(r, log2_e))
         }
     }
     #[inline(always)]
