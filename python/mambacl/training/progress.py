@@ -26,6 +26,7 @@ class Progress:
     """
 
     def __init__(self, total: int, done: int, batch_size: int, show: bool, tensorboard: Path | None) -> None:
+        total = max(total, done)  # a run may have done more than was asked for
         self._bar = tqdm(total=total, initial=done, disable=not show, unit="step", dynamic_ncols=True)
         self._batch_size = batch_size
         self._writer = None
@@ -33,7 +34,8 @@ class Progress:
             # Imported here: it takes a second, and who trains without a folder needs none of it.
             from torch.utils.tensorboard.writer import SummaryWriter
 
-            self._writer = SummaryWriter(str(tensorboard), purge_step=done)
+            # What a killed process told of later steps is told again.
+            self._writer = SummaryWriter(str(tensorboard), purge_step=done + 1)
 
     def __enter__(self) -> Progress:
         return self
@@ -59,6 +61,11 @@ class Progress:
         """Shows a meta-validation."""
         if self._writer is not None:
             self._writer.add_scalar("validation/score", record.score, record.step)
+
+    def flush(self) -> None:
+        """Writes what TensorBoard has not got: a checkpoint never knows more than its curves."""
+        if self._writer is not None:
+            self._writer.flush()
 
     def _status(self, history: History) -> str:
         recent = history.steps[-WINDOW:]
