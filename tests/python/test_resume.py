@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from torch import Tensor
 from gaussian_episodes import GaussianEpisodes, gaussian_learner
 from mambacl import AngleTarget, Episode, History, Learner, TrainConfig, VectorEncoder, meta_train
 from mambacl.episodes import Episodes
-from mambacl.errors import ConfigError, NonFiniteError, RunError
+from mambacl.errors import CheckpointError, ConfigError, NonFiniteError, RunError
 from mambacl.runs import RunFolder, checkpoint
 from mambacl.training import StepRecord
 from mambacl.training.meta_train import read_history
@@ -279,6 +280,19 @@ def test_a_log_that_lacks_a_step_is_told(tmp_path: Path):
     log.write_text('{"step": 1, "speed": 3}\n')
     with pytest.raises(RunError, match=r"has a record of another version: .*speed"):
         train(tmp_path)
+
+
+def test_a_damaged_newest_checkpoint_is_told_with_the_one_before(tmp_path: Path, whole: Path):
+    train(tmp_path, stop_at=7)
+    broken = RunFolder.open(tmp_path).find("last")
+    log = (tmp_path / "log.jsonl").read_bytes()
+    (broken / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"is damaged.*; without that folder .* from `.*step-00000006`"):
+        train(tmp_path)
+    assert (tmp_path / "log.jsonl").read_bytes() == log
+    shutil.rmtree(broken)
+    train(tmp_path)
+    assert_same_run(tmp_path, whole)
 
 
 def test_another_number_of_threads_is_told(

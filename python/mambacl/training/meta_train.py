@@ -10,7 +10,7 @@ from dataclasses import asdict
 import torch
 
 from mambacl.episodes import Episodes
-from mambacl.errors import ConfigError, NonFiniteError, RunError
+from mambacl.errors import CheckpointError, ConfigError, NonFiniteError, RunError
 from mambacl.evaluation import Scores, evaluate
 from mambacl.learner import Learner
 from mambacl.runs import Checkpoint, RunFolder, checkpoint
@@ -160,7 +160,11 @@ def _save(trainer: Trainer, run: RunFolder) -> None:
 def _resume(trainer: Trainer, run: RunFolder) -> None:
     """Goes on from the newest checkpoint, if any; what the log has beyond it is dropped."""
     saved = run.checkpoints()
-    content = checkpoint.read(saved[-1]) if saved else Checkpoint(0, {}, {})
+    try:
+        content = checkpoint.read(saved[-1]) if saved else Checkpoint(0, {}, {})
+    except CheckpointError as error:
+        before = f"; without that folder the run goes on from `{saved[-2]}`" if len(saved) > 1 else ""
+        raise CheckpointError(f"{error}{before}") from error
     run.log.cut(content.step)
     if not saved:
         return

@@ -50,7 +50,8 @@ class Progress:
     def step(self, record: StepRecord, history: History) -> None:
         """Shows a step."""
         self._bar.update()
-        self._bar.set_postfix_str(self._status(history), refresh=False)
+        if not self._bar.disable:
+            self._bar.set_postfix_str(self._status(history), refresh=False)
         if self._writer is not None:
             for name in ("loss", "objective", "penalty", "accuracy", "gradient_norm", "lr"):
                 value = getattr(record, name)
@@ -76,7 +77,7 @@ class Progress:
             parts.append(f"regulariser {sum(record.penalty or 0 for record in recent) / len(recent):.3f}")
         if history.validations:
             parts.append(f"validation {history.validations[-1].score:.3f}")
-        rate = self._bar.format_dict["rate"]
-        if rate:
-            parts.append(f"{rate * self._batch_size:.0f} episodes/s")
+        bar = self._bar.format_dict
+        rate = bar["rate"] or (bar["n"] - bar["initial"]) / max(bar["elapsed"], 1e-9)  # lately, or in all
+        parts.append(f"{rate * self._batch_size:.0f} episodes/s")
         return ", ".join(parts)
