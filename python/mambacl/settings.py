@@ -7,10 +7,11 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, TypeVar, Union
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from mambacl.errors import ConfigError
 
@@ -31,7 +32,7 @@ def read(kind: type[S], table: Mapping[str, Any], where: str) -> S:
     Args:
         kind: The dataclass.
         table: Values by key; those left out keep their defaults.
-        where: What the table is called, for messages; "" if its own keys say enough.
+        where: What the table is called, for messages; empty if its keys stand for themselves.
 
     Returns:
         The settings.
@@ -66,49 +67,79 @@ def table(settings: Settings) -> dict[str, Any]:
 def _json(table: Mapping[str, Any], where: str) -> str:
     try:
         return json.dumps(table)
-    except (TypeError, ValueError) as error:  # a date, say, which TOML has and JSON lacks
-        raise ConfigError(f"{where}: settings must be numbers, texts or lists, got {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:  # a date, say, which TOML has and JSON lacks
+        raise ConfigError(f"{where or 'settings'}: values must be those of JSON, got {error}") from error
 
 
 def _told(kind: type, table: Mapping[str, Any], where: str, error: ValidationError) -> str:
     """The first error in the words of this package."""
-    first = error.errors(include_url=False)[0]
-    keys = list(_keys(table, first["loc"]))
-    prefix = f"{where}." if where else ""
-    name, got = prefix + ".".join(keys), first["input"]
-    at = where or keys[0]
+    named = [(_name(table, where, each), each) for each in error.errors(include_url=False)]
+    # Each member of a union has an error of its own; the one that got furthest into the value says most.
+    place = named[0][0]
+    near = [(name, each) for name, each in named if name == place or name.startswith(f"{place}.")]
+    name, first = max(near, key=lambda pair: pair[0].count("."))  # the first of equals
+    got, context = first["input"], first.get("ctx", {})
+    part = where or name.partition(".")[0]
     match first["type"]:
         case "unexpected_keyword_argument":
-            return (
-                f"{at}: there is no setting `{name}`{_hint(name, [prefix + known for known in _names(kind)])}"
-            )
+            valid = [".".join(filter(None, (where, known))) for known in _names(kind)]
+            hint = _hint(name, valid)
+            return f"{part}: there is no setting `{name}`{hint}"
         case "missing":
-            return f"{at}: the setting `{name}` is missing"
+            return f"{part}: the setting `{name}` is missing"
         case "union_tag_invalid":
-            return f"{at}: `{name}.kind` must be one of {first['ctx']['expected_tags']}, got {got['kind']!r}"
+            kinds = context["expected_tags"]
+            return f"{part}: `{name}.kind` must be one of {kinds}, got {got['kind']!r}"
         case "union_tag_not_found":
-            return f"{at}: the setting `{name}.kind` is missing"
+            return f"{part}: the setting `{name}.kind` is missing"
         case "value_error":  # of a dataclass's own check, which names its field
-            return f"{at}: {first['ctx']['error']}"
+            own = context["error"]
+            return str(own) if isinstance(own, ConfigError) else f"{part}: {own}"
+        case "json_invalid":  # half a surrogate pair, say, which Python's texts may hold
+            return f"{part or 'settings'}: values must be those of JSON, got {first['msg']}"
         case _:
-            reason = first["msg"].removeprefix("Input should be ")
-            return f"{at}: `{name}` must be {reason}, got {got!r}"
+            reasons = dict.fromkeys(_reason(each) for other, each in near if other == name)
+            return f"{part}: `{name}` must be {', or '.join(reasons)}, got {got!r}"
+
+
+def _reason(error: ErrorDetails) -> str:
+    """What a value must be."""
+    match error["type"]:
+        case "dataclass_type" | "dict_type":
+            return "a table"
+        case "tuple_type" | "list_type":
+            return "a list"
+        case "too_long":
+            return f"a list of at most {error.get('ctx', {})['max_length']}"
+        case _:
+            return error["msg"].removeprefix("Input should be ")
 
 
 def _hint(name: str, valid: list[str]) -> str:
     """The setting whose last part is most like the one given, or else all that there are."""
-    by_last = {known.rpartition(".")[2]: known for known in valid}
-    near = difflib.get_close_matches(name.rpartition(".")[2], by_last, n=1)
-    return f"; did you mean `{by_last[near[0]]}`?" if near else f", only {', '.join(sorted(set(valid)))}"
+
+    def likeness(known: str) -> tuple[float, float]:
+        pairs = ((name.rpartition(".")[2], known.rpartition(".")[2]), (name, known))
+        last, whole = (difflib.SequenceMatcher(None, one, other).ratio() for one, other in pairs)
+        return last, whole
+
+    near = max(valid, key=likeness)
+    if likeness(near)[0] > 0.6:
+        return f"; did you mean `{near}`?"
+    return f", only {', '.join(sorted(set(valid)))}"
 
 
-def _keys(table: Any, place: Sequence[int | str]) -> Iterator[str]:
-    """The keys on the way to a place; pydantic puts the name of a union's member between them."""
-    for number, key in enumerate(place):
-        inside = isinstance(table, dict) and key in table
-        if inside or number == len(place) - 1:
-            yield str(key)
-            table = table[key] if inside else None
+def _name(table: Any, where: str, error: ErrorDetails) -> str:
+    """The setting an error is about; on the way there pydantic puts the names of a union's members."""
+    keys = [where] if where else []
+    for key in error["loc"]:
+        try:
+            table = table[key]
+        except (KeyError, IndexError, TypeError):
+            if error["type"] != "missing" or key != error["loc"][-1]:
+                continue
+        keys.append(str(key))
+    return ".".join(keys)
 
 
 def _names(kind: Any) -> Iterator[str]:

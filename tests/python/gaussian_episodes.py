@@ -1,12 +1,24 @@
-"""Episodes of Gaussian classes: a task that a tiny learner learns in seconds."""
+"""Episodes of Gaussian classes, and a tiny learner that learns them in seconds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from mambacl import Episode
+from mambacl import ClassTarget, Episode, Learner, LearnerConfig, MambaMixer, VectorEncoder
+
+
+def gaussian_learner(seed: int = 0, **changes: Any) -> Learner:
+    settings: dict[str, Any] = {
+        "encoder": VectorEncoder(4),
+        "target": ClassTarget(6),
+        "mixer": MambaMixer(d_state=8),
+        "d_model": 32,
+        **changes,
+    }
+    return Learner(LearnerConfig(**settings), seed=seed)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +117,7 @@ def scans(shape: Shape, repeats: int) -> Times:
     """Forward of the fused scan ("fused") and of a loop of torch's operations over time ("loop")."""
     torch.manual_seed(0)
     sequence = (shape.batch, shape.length, 2 * shape.d_model)
-    arguments = {
+    arguments: dict[str, Any] = {
         "u": torch.randn(sequence),
         "delta": torch.randn(sequence),
         "A": -torch.rand(2 * shape.d_model, shape.d_state),
@@ -137,7 +138,7 @@ def scans(shape: Shape, repeats: int) -> Times:
 
 
 def _mambapy(shape: Shape) -> nn.Module:
-    from mambapy.mamba import MambaBlock, MambaConfig
+    from mambapy.mamba import MambaBlock, MambaConfig  # pyright: ignore[reportMissingTypeStubs]
 
     return MambaBlock(MambaConfig(d_model=shape.d_model, n_layers=1, d_state=shape.d_state))
 

@@ -113,9 +113,6 @@ def _header(folder: Path) -> dict[str, Any]:
     try:
         header = json.loads(path.read_bytes())
         newer = header["format"] > FORMAT
-        whole = isinstance(header["step"], int) and all(
-            isinstance(header[key], dict) for key in ("facts", "sha256")
-        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"checkpoint: `{path}` cannot be read: {error!r}") from error
     if newer:
@@ -123,6 +120,7 @@ def _header(folder: Path) -> dict[str, Any]:
             f"checkpoint: `{path}` must have a format of at most {FORMAT}, got {header['format']}: "
             "a newer mambacl wrote it"
         )
-    if not whole:
+    kinds = {"step": int, "facts": dict, "sha256": dict}
+    if not all(isinstance(header.get(key), kind) for key, kind in kinds.items()):
         raise CheckpointError(f"checkpoint: `{path}` must hold step, facts and sha256, got {sorted(header)}")
     return header

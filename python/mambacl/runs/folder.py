@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,17 +58,20 @@ class RunFolder:
             versions: Of the software, for the record.
 
         Raises:
-            RunError: If there is a run already.
+            RunError: If there is a run already, or another process makes one.
             OSError: If the folder cannot be written.
         """
-        if (path / "run.json").exists():
-            raise RunError(
-                f"run: `{path}` holds a run already; resume it (--resume), or choose another folder (--run-dir)"
-            )
         (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        content = {"format": FORMAT, "settings": dict(settings), "versions": dict(versions or {})}
-        durable.write(path / "run.json", (json.dumps(content, indent=1) + "\n").encode())
-        return cls(path, content["settings"])
+        run = cls(path, _as_json(settings))
+        with run.locked():  # of two processes that begin at once, one makes the run
+            if (path / "run.json").exists():
+                raise RunError(
+                    f"run: `{path}` holds a run already; resume it (--resume), or choose another folder "
+                    "(--run-dir)"
+                )
+            content = {"format": FORMAT, "settings": run.settings, "versions": dict(versions or {})}
+            durable.write(path / "run.json", (json.dumps(content, indent=1) + "\n").encode())
+        return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -79,13 +83,15 @@ class RunFolder:
         file = path / "run.json"
         try:
             content = json.loads(file.read_bytes())
-            newer, settings = content["format"] > FORMAT, content["settings"]
+            newer, settings = content["format"] > FORMAT, content.get("settings")
         except FileNotFoundError:
             raise RunError(f"run: `{path}` must be the folder of a run, got no run.json there") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"run: `{file}` cannot be read: {error!r}") from error
         if newer:
             raise RunError(f"run: `{file}` must have a format of at most {FORMAT}, got {content['format']}")
+        if not isinstance(settings, dict):
+            raise RunError(f"run: `{file}` must hold a table of settings, got {settings!r}")
         return cls(path, settings)
 
     @classmethod
@@ -101,16 +107,18 @@ class RunFolder:
         if not (path / "run.json").exists():
             return cls.create(path, settings, versions)
         run = cls.open(path)
-        for name, (old, new) in _differences(run.settings, settings):
+        for name, (old, new) in _differences(run.settings, _as_json(settings)):
             raise RunError(f"run: `{path}` has `{name}` = {old}, got {new}; a run goes on as it began")
         return run
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds the run for this process; the lock ends with the process, however that ends.
+    def locked(self) -> Generator[None, None, None]:
+        """Holds the run for this process; the lock ends with the process, however that ends. What a killed
+        process left half written is cleared away.
 
         Raises:
             RunError: If another process holds it.
+            OSError: If the folder cannot be written.
         """
         lock = filelock.FileLock(self.path / "lock", timeout=0)
         try:
@@ -118,13 +126,15 @@ class RunFolder:
         except filelock.Timeout:
             raise RunError(f"run: another process is training in `{self.path}`") from None
         try:
+            self._clear()
             yield
         finally:
             lock.release()
 
     def checkpoints(self) -> list[Path]:
         """All checkpoints, the oldest first."""
-        return sorted((self.path / "checkpoints").glob("step-*"), key=_step)
+        folders = (self.path / "checkpoints").glob("step-*")
+        return sorted((folder for folder in folders if _NAME.fullmatch(folder.name)), key=_step)
 
     def find(self, which: Literal["best", "last"] | int) -> Path:
         """A checkpoint.
@@ -173,19 +183,37 @@ class RunFolder:
 
         Raises:
             CheckpointError: If it cannot be written; those before it are still there.
-            OSError: If best.json cannot be written.
+            RunError: If the log or best.json cannot be written, or an old checkpoint not removed; all that is
+                there is whole.
         """
         self.log.flush()
         folder = self.path / "checkpoints" / f"step-{content.step:08d}"
         checkpoint.write(folder, content)
-        if best is not None:
-            durable.write(self.path / "best.json", (json.dumps(best) + "\n").encode())
-        for old in self.checkpoints()[:-keep]:
-            if best is None or _step(old) != best["step"]:
-                old.rename(old.with_name(f".{old.name}.partial"))  # half deleted, it must not look whole
-        for torn in folder.parent.glob(".step-*.partial"):  # also what a killed process left
-            shutil.rmtree(torn)
+        try:
+            if best is not None:
+                durable.write(self.path / "best.json", (json.dumps(best) + "\n").encode())
+            for old in self.checkpoints()[:-keep]:
+                if best is None or _step(old) != best["step"]:
+                    old.rename(old.with_name(f".{old.name}.partial"))  # half deleted, it must not look whole
+            self._clear()
+        except OSError as error:
+            raise RunError(f"run: `{self.path}` could not be written: {error}") from error
         return folder
+
+    def _clear(self) -> None:
+        """Removes what is half written or half deleted; for the one who holds the lock."""
+        for torn in (self.path / "checkpoints").glob(".step-*.partial"):
+            shutil.rmtree(torn)
+        for torn in self.path.glob(".*.json.*.partial"):
+            torn.unlink()
+
+
+_NAME = re.compile(r"step-\d+")
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as run.json gives them back: lists for tuples."""
+    return json.loads(json.dumps(dict(settings)))
 
 
 def _step(folder: Path) -> int:

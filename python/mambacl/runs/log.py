@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from io import BufferedWriter
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from mambacl.errors import RunError
 
@@ -22,30 +24,35 @@ class RunLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: IO[str] | None = None
+        self._file: BufferedWriter | None = None
 
     def append(self, record: Record) -> None:
-        """Adds a record.
+        """Adds a record; who reads the file sees it at once.
 
         Raises:
-            OSError: If the file cannot be written.
+            RunError: If the file cannot be written.
         """
-        if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8")
-        self._file.write(json.dumps(record) + "\n")
+        with self._writing():
+            if self._file is None:
+                self._file = self.path.open("ab")
+            self._file.write((json.dumps(record) + "\n").encode())
+            self._file.flush()
 
     def flush(self) -> None:
-        """Waits until the disk has all records: a checkpoint never knows more than its log."""
-        if self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+        """Waits until the disk has all records: a checkpoint never knows more than its log.
+
+        Raises:
+            RunError: If the file cannot be written.
+        """
+        with self._writing():
+            if self._file is not None:
+                os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Flushes and closes the file."""
-        if self._file is not None:
-            self.flush()
-            self._file.close()
-            self._file = None
+        """Closes the file."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def read(self) -> list[Record]:
         """All records in order; a last line that a killed process left unfinished is no record.
@@ -62,7 +69,7 @@ class RunLog:
             step: The last that stays.
 
         Raises:
-            RunError: If a line is no record.
+            RunError: If a line is no record, or the file cannot be written.
         """
         self.close()
         if not self.path.exists():
@@ -72,7 +79,17 @@ class RunLog:
             if record["step"] > step:
                 break
             end = after
-        os.truncate(self.path, end)
+        with self._writing():
+            os.truncate(self.path, end)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except OSError as error:
+            with contextlib.suppress(OSError):  # closing tries again what has just failed
+                self.close()
+            raise RunError(f"log: `{self.path}` could not be written: {error}") from error
 
     def _records(self) -> Iterator[tuple[Record, int]]:
         """Each record with the byte behind it."""

@@ -36,7 +36,8 @@ class TrainConfig(Settings):
         decay: Of "step".
         precision: "float32", or "bfloat16" for autocast: products in bfloat16, parameters, states, norms and
             losses in float32.
-        non_finite: When a loss or gradient is NaN or infinite, "stop" with an error, or "skip" the update.
+        non_finite: When a loss, gradient or running statistic is NaN or infinite, "stop" with an error, or
+            "skip" the update.
         validate_every: Steps between meta-validations.
         validation_episodes: Episodes of each.
         checkpoint_every: Steps between checkpoints; there is one at each meta-validation as well.
@@ -82,13 +83,12 @@ class TrainConfig(Settings):
             "accumulation", self.batch_size % self.accumulation == 0, f"a divisor of {self.batch_size}"
         )
         for name in ("lr", "clip_norm"):
-            value = getattr(self, name)
-            self._check(name, math.isfinite(value) and value > 0, "a positive number")
+            self._check(name, 0 < getattr(self, name) < math.inf, "a positive number")
         for name in ("weight_decay", "warmup_steps"):
-            value = getattr(self, name)
-            self._check(name, math.isfinite(value) and value >= 0, "at least 0")
+            self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0")
         self._check("decay", 0 < self.decay <= 1, "above 0 and at most 1")
-        self._check("betas", all(0 <= beta < 1 for beta in self.betas), "two numbers from 0 to below 1")
+        moments = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        self._check("betas", moments, "two numbers from 0 to below 1")
         for name, choices in (
             ("optimiser", Optimiser),
             ("schedule", Schedule),

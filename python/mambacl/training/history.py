@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -73,9 +73,10 @@ class History:
         return next((step for step, value in self.accuracy(window) if value >= accuracy), None)
 
     def best(self, higher_is_better: bool = True) -> ValidationRecord | None:
-        """The best meta-validation, the first of equals; None before any."""
+        """The best meta-validation with a finite score, the first of equals; None before any."""
         sign = 1 if higher_is_better else -1
-        return max(self.validations, key=lambda record: sign * record.score, default=None)
+        finite = [record for record in self.validations if math.isfinite(record.score)]
+        return max(finite, key=lambda record: sign * record.score, default=None)
 
 
 def to_log(record: StepRecord | ValidationRecord) -> dict[str, Any]:
@@ -92,13 +93,16 @@ def from_log(records: Iterable[Mapping[str, Any]]) -> History:
     history = History()
     for record in records:
         if "score" in record:
-            history.validations.append(ValidationRecord(**record))
+            history.validations.append(ValidationRecord(**_measured(record, ("score", "interval"))))
         else:
-            measured = {
-                name: math.nan for name in ("loss", "objective", "gradient_norm") if record.get(name) is None
-            }
-            history.steps.append(StepRecord(**{**record, **measured}))
+            measured = _measured(record, ("loss", "objective", "gradient_norm"))
+            history.steps.append(StepRecord(**measured))
     return history
+
+
+def _measured(record: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A record with NaN where a number was not finite."""
+    return {name: math.nan if value is None and name in names else value for name, value in record.items()}
 
 
 def _finite(value: Any) -> Any:

@@ -10,8 +10,8 @@ from dataclasses import asdict
 import torch
 
 from mambacl.episodes import Episodes
-from mambacl.errors import ConfigError, NonFiniteError, RunError
-from mambacl.evaluation import evaluate
+from mambacl.errors import CheckpointError, ConfigError, NonFiniteError, RunError
+from mambacl.evaluation import Scores, evaluate
 from mambacl.learner import Learner
 from mambacl.runs import Checkpoint, RunFolder, checkpoint
 from mambacl.training.config import TrainConfig
@@ -38,7 +38,8 @@ def meta_train(
 
     With a run folder, all is logged and checkpoints are written; training goes on from the newest one, and
     the weights after n steps are bit for bit those of a run that never stopped, on the same machine and
-    number of threads. The first Ctrl-C (or SIGTERM) ends the step and saves.
+    number of threads. The first Ctrl-C (or SIGTERM) ends the step and saves; the second stops at once, and
+    what came after the newest checkpoint is done again.
 
     Args:
         learner: On the device to train on.
@@ -46,7 +47,8 @@ def meta_train(
         config: How to train.
         validation: Of meta-validation episodes; None for no validation.
         run: The run's folder; None keeps nothing on disk.
-        stop_at: Steps to stop after, at most `config.steps`; the schedule stays that of all of them.
+        stop_at: Steps to stop after, at most `config.steps`; the schedule stays that of all of them. A run
+            that has done as many stays as it is.
         progress: Whether to show a progress bar.
         on_step: Called with what each step measured, when the next has been launched.
 
@@ -55,11 +57,11 @@ def meta_train(
 
     Raises:
         ConfigError: If `stop_at` is out of its range.
-        NonFiniteError: If the loss or its gradient is NaN or infinite; told one step later, with the step,
-            its episodes and the last good checkpoint. Parameters and buffers are finite.
-        RunError: If another process trains in the folder, or its log is damaged.
+        NonFiniteError: If a loss, gradient or running statistic is NaN or infinite; told one step later, with
+            the step, its episodes and the last good checkpoint. Parameters and buffers are finite.
+        RunError: If another process trains in the folder, its log is damaged, or it cannot be written.
         CheckpointError: If a checkpoint cannot be read or written.
-        KeyboardInterrupt: After Ctrl-C; with a run folder all is saved by then.
+        KeyboardInterrupt: After Ctrl-C, with how to go on; with a run folder all is saved by then.
     """
     last = config.steps if stop_at is None else stop_at
     if not 1 <= last <= config.steps:
@@ -89,7 +91,6 @@ def _train(
 ) -> None:
     config, history = trainer.config, trainer.history
     tensorboard = None if run is None else run.path / "tensorboard"
-    interrupts = nullcontext() if run is None else Interrupts()
     bar = Progress(last, trainer.done, config.batch_size, show, tensorboard)
 
     def told(record: StepRecord | None) -> None:
@@ -101,40 +102,48 @@ def _train(
         if on_step is not None:
             on_step(record)
 
-    def validate() -> None:
+    def scores() -> Scores:
         assert validation is not None
-        scores = evaluate(trainer.learner, validation, config.validation_episodes).score
-        record = ValidationRecord(trainer.done, scores.mean, scores.interval, trainer.seconds)
+        return evaluate(trainer.learner, validation, config.validation_episodes).score
+
+    def validate() -> None:
+        measured = interrupts.at_once(scores)
+        if measured is None:
+            return
+        record = ValidationRecord(trainer.done, measured.mean, measured.interval, trainer.seconds)
         history.validations.append(record)
         bar.validation(record)
         if run is not None:
             run.log.append(to_log(record))
 
-    with bar, interrupts as waiting:
+    with bar, Interrupts() as interrupts:
         try:
             while True:
                 done = trainer.done
-                ends = done == last
-                stops = waiting is not None and waiting.requested
+                ends = done >= last
                 validates = validation is not None and _validates(config, history, done)
-                if ends or stops or validates or done % config.checkpoint_every == 0:
+                if ends or interrupts.requested or validates or done % config.checkpoint_every == 0:
                     told(trainer.settle())
-                    try:
-                        if validates:
-                            with nullcontext() if waiting is None else waiting.at_once():
-                                validate()
-                    finally:
-                        if run is not None and done > 0:
-                            _save(trainer, run)
-                if stops:
-                    raise KeyboardInterrupt
-                if ends:
-                    return
+                    if validates:
+                        validate()
+                    if run is not None and done > 0:
+                        _save(trainer, run)
+                        bar.flush()
+                    if interrupts.requested:
+                        raise KeyboardInterrupt(_how_to_go_on(run, done))
+                    if ends:
+                        return
                 told(trainer.step())
         except NonFiniteError as error:
             saved = [] if run is None else run.checkpoints()
             good = f"; the last good checkpoint is `{saved[-1]}`" if saved else ""
             raise NonFiniteError(f"{error}{good}") from None
+
+
+def _how_to_go_on(run: RunFolder | None, done: int) -> str:
+    if run is None:
+        return f"stopped after step {done}"
+    return f"saved at step {done} in `{run.path}`; meta-training with the same run goes on there"
 
 
 def _validates(config: TrainConfig, history: History, done: int) -> bool:
@@ -151,7 +160,11 @@ def _save(trainer: Trainer, run: RunFolder) -> None:
 def _resume(trainer: Trainer, run: RunFolder) -> None:
     """Goes on from the newest checkpoint, if any; what the log has beyond it is dropped."""
     saved = run.checkpoints()
-    content = checkpoint.read(saved[-1]) if saved else Checkpoint(0, {}, {})
+    try:
+        content = checkpoint.read(saved[-1]) if saved else Checkpoint(0, {}, {})
+    except CheckpointError as error:
+        before = f"; without that folder the run goes on from `{saved[-2]}`" if len(saved) > 1 else ""
+        raise CheckpointError(f"{error}{before}") from error
     run.log.cut(content.step)
     if not saved:
         return

@@ -26,6 +26,7 @@ class Progress:
     """
 
     def __init__(self, total: int, done: int, batch_size: int, show: bool, tensorboard: Path | None) -> None:
+        total = max(total, done)  # a run may have done more than was asked for
         self._bar = tqdm(total=total, initial=done, disable=not show, unit="step", dynamic_ncols=True)
         self._batch_size = batch_size
         self._writer = None
@@ -33,7 +34,8 @@ class Progress:
             # Imported here: it takes a second, and who trains without a folder needs none of it.
             from torch.utils.tensorboard.writer import SummaryWriter
 
-            self._writer = SummaryWriter(str(tensorboard), purge_step=done)
+            # What a killed process told of later steps is told again.
+            self._writer = SummaryWriter(str(tensorboard), purge_step=done + 1)
 
     def __enter__(self) -> Progress:
         return self
@@ -48,7 +50,8 @@ class Progress:
     def step(self, record: StepRecord, history: History) -> None:
         """Shows a step."""
         self._bar.update()
-        self._bar.set_postfix_str(self._status(history), refresh=False)
+        if not self._bar.disable:
+            self._bar.set_postfix_str(self._status(history), refresh=False)
         if self._writer is not None:
             for name in ("loss", "objective", "penalty", "accuracy", "gradient_norm", "lr"):
                 value = getattr(record, name)
@@ -60,6 +63,11 @@ class Progress:
         if self._writer is not None:
             self._writer.add_scalar("validation/score", record.score, record.step)
 
+    def flush(self) -> None:
+        """Writes what TensorBoard has not got: a checkpoint never knows more than its curves."""
+        if self._writer is not None:
+            self._writer.flush()
+
     def _status(self, history: History) -> str:
         recent = history.steps[-WINDOW:]
         parts = [f"loss {sum(record.objective for record in recent) / len(recent):.3f}"]
@@ -69,7 +77,7 @@ class Progress:
             parts.append(f"regulariser {sum(record.penalty or 0 for record in recent) / len(recent):.3f}")
         if history.validations:
             parts.append(f"validation {history.validations[-1].score:.3f}")
-        rate = self._bar.format_dict["rate"]
-        if rate:
-            parts.append(f"{rate * self._batch_size:.0f} episodes/s")
+        bar = self._bar.format_dict
+        rate = bar["rate"] or (bar["n"] - bar["initial"]) / max(bar["elapsed"], 1e-9)  # lately, or in all
+        parts.append(f"{rate * self._batch_size:.0f} episodes/s")
         return ", ".join(parts)

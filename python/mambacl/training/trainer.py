@@ -45,7 +45,9 @@ class Trainer:
         self.history = History()
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimiser]
         groups = learner.parameter_groups(config.weight_decay)
-        self._optimiser = kind(groups, lr=config.lr, betas=config.betas)
+        # Fused, an optimiser can be told on the device to make no update.
+        fused = config.non_finite == "skip"
+        self._optimiser = kind(groups, lr=config.lr, betas=config.betas, fused=fused)
         self._names = _names(learner, self._optimiser)
         self._pending: Tensor | None = None
         self._began = time.perf_counter()
@@ -57,8 +59,9 @@ class Trainer:
             What the step before this one measured; None after the first.
 
         Raises:
-            NonFiniteError: If the loss or the gradient of the step before was NaN or infinite, and
-                `non_finite` is "stop". No update with such a gradient has been made: it was taken as zero.
+            NonFiniteError: If the loss, the gradient or a running statistic of the step before was NaN or
+                infinite, and `non_finite` is "stop". No update with such a gradient has been made: it was
+                taken as zero. (Where `non_finite` is "skip" there is no update, of the moments neither.)
         """
         config = self.config
         for group in self._optimiser.param_groups:
@@ -68,8 +71,9 @@ class Trainer:
         self._optimiser.zero_grad()
         outputs = [self._backward(part) for part in range(config.accumulation)]
         norm = torch.nn.utils.clip_grad_norm_(self.learner.parameters(), config.clip_norm)
-        measured = _measured(outputs, norm)
-        self._protect(measured[[0, -1]].isfinite().all(), buffers)
+        measured = torch.cat([_measured(outputs, norm), self._largest_statistic().to(norm).view(1)])
+        # As single elements: a list of places would have to come from the host.
+        self._protect(measured[0].isfinite() & measured[-2].isfinite() & measured[-1].isfinite(), buffers)
         self._optimiser.step()
         self.done += 1
         before, self._pending = self._pending, measured
@@ -110,24 +114,28 @@ class Trainer:
         Raises:
             CheckpointError: If the tensors are not those of this learner and optimiser.
         """
-        try:
-            self.learner.load_state_dict(dict(parts["model"]))
-            moments = {
-                index: {
-                    key.removeprefix(f"{name}."): value.clone()
-                    for key, value in parts["optimiser"].items()
-                    if key.rpartition(".")[0] == name
-                }
-                for index, name in enumerate(self._names)
+        expected = {name: list(tensor.shape) for name, tensor in self.learner.state_dict().items()}
+        got = {name: list(tensor.shape) for name, tensor in parts.get("model", {}).items()}
+        for name in [*expected, *got]:
+            if expected.get(name) != got.get(name):
+                raise CheckpointError(
+                    f"checkpoint: its tensors must be those of this learner, with `{name}` of shape "
+                    f"{expected.get(name)}, got {got.get(name)}"
+                )
+        moments = {
+            index: {
+                key.removeprefix(f"{name}."): value.clone()
+                for key, value in parts.get("optimiser", {}).items()
+                if key.rpartition(".")[0] == name
             }
-            if done and not all(moments.values()):
-                raise KeyError("moments of some parameters")
-            groups = self._optimiser.state_dict()["param_groups"]
-            self._optimiser.load_state_dict({"state": moments if done else {}, "param_groups": groups})
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"checkpoint: its tensors must be those of this learner: {error}"
-            ) from error
+            for index, name in enumerate(self._names)
+        }
+        if done and not any(moments.values()):
+            raise CheckpointError("checkpoint: it must hold the moments of the optimiser, got none")
+        state = {index: values for index, values in moments.items() if values}  # none where none was learned
+        groups = self._optimiser.state_dict()["param_groups"]
+        self.learner.load_state_dict(dict(parts["model"]))
+        self._optimiser.load_state_dict({"state": state, "param_groups": groups})
         self.done = done
         self.history = history
         self._pending = None
@@ -144,25 +152,37 @@ class Trainer:
         (output.loss / config.accumulation).backward()
         return output
 
+    def _largest_statistic(self) -> Tensor:
+        """Of all running ones, on the device: where the encoder normalises with those of the stream, its own
+        may overflow while the loss is finite."""
+        statistics = [buffer.abs().max() for buffer in self.learner.buffers()]
+        return torch.stack(statistics).max() if statistics else torch.zeros((), device=self.learner.device)
+
     def _protect(self, finite: Tensor, buffers: Tensors) -> None:
-        """Where the loss or gradient is not finite, takes the gradient as zero and buffers as they were:
-        chosen on the device, for nothing here waits for it."""
+        """Where what was measured is not finite, leaves out the update, or takes the gradient as zero, and
+        takes buffers as they were: chosen on the device, for nothing here waits for it."""
         with torch.no_grad():
-            for parameter in self.learner.parameters():
-                if parameter.grad is not None:
-                    parameter.grad = torch.where(finite, parameter.grad, 0.0)
+            if self.config.non_finite == "skip":
+                # As torch's GradScaler does it.
+                self._optimiser.found_inf = (~finite).float()  # pyright: ignore[reportAttributeAccessIssue]
+            else:
+                for parameter in self.learner.parameters():
+                    if parameter.grad is not None:
+                        parameter.grad = torch.where(finite, parameter.grad, 0.0)
             for name, buffer in self.learner.named_buffers():
                 buffer.copy_(torch.where(finite, buffer, buffers[name]))
 
     def _read(self, measured: Tensor, step: int) -> StepRecord:
-        loss, objective, penalty, accuracy, norm = measured.tolist()
-        if self.config.non_finite == "stop" and not (math.isfinite(loss) and math.isfinite(norm)):
-            what = "gradient" if math.isfinite(loss) else "loss"
-            first = (step - 1) * self.config.batch_size
-            raise NonFiniteError(
-                f"train: the {what} is not finite at step {step}, "
-                f"episodes {first} to {first + self.config.batch_size - 1}"
-            )
+        loss, objective, penalty, accuracy, norm, statistic = measured.tolist()
+        if self.config.non_finite == "stop":
+            checked = {"the loss": loss, "the gradient": norm, "a running statistic": statistic}
+            for what, value in checked.items():
+                if not math.isfinite(value):
+                    first = (step - 1) * self.config.batch_size
+                    last = first + self.config.batch_size - 1
+                    raise NonFiniteError(
+                        f"train: {what} is not finite at step {step}, episodes {first} to {last}"
+                    )
         record = StepRecord(
             step=step,
             loss=loss,

@@ -1,0 +1,102 @@
+"""Ctrl-C is noted once and raised twice; handlers of others stay theirs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from mambacl.training.interrupts import Interrupts
+
+KINDS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = {kind: signal.getsignal(kind) for kind in KINDS}
+    yield
+    for kind, handler in before.items():
+        signal.signal(kind, handler)
+
+
+def send(kind: signal.Signals = signal.SIGINT) -> None:
+    os.kill(os.getpid(), kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_is_noted_and_the_second_raised(kind: signal.Signals):
+    before = signal.getsignal(kind)
+    with Interrupts() as interrupts:
+        assert not interrupts.requested
+        send(kind)
+        assert interrupts.requested
+        with pytest.raises(KeyboardInterrupt):
+            send(kind)
+    assert signal.getsignal(kind) is before
+
+
+def test_what_changes_nothing_is_interrupted_at_once():
+    done: list[int] = []
+
+    def work() -> int:
+        done.append(1)
+        send()
+        done.append(2)
+        return 7
+
+    with Interrupts() as interrupts:
+        assert interrupts.at_once(lambda: 7) == 7
+        assert interrupts.at_once(work) is None
+        assert done == [1]
+        assert interrupts.requested
+        assert interrupts.at_once(work) is None  # it is not begun
+        assert done == [1]
+
+
+def test_after_such_work_an_interrupt_waits_again():
+    with Interrupts() as interrupts:
+        interrupts.at_once(lambda: 7)
+        send()
+        assert interrupts.requested
+
+
+def test_errors_of_such_work_come_through():
+    with Interrupts() as interrupts, pytest.raises(ZeroDivisionError):
+        interrupts.at_once(lambda: 1 // 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_ignored_signal_stays_ignored(kind: signal.Signals):
+    signal.signal(kind, signal.SIG_IGN)
+    with Interrupts() as interrupts:
+        send(kind)
+        assert not interrupts.requested
+    assert signal.getsignal(kind) == signal.SIG_IGN
+
+
+def test_a_foreign_handler_is_left_in_place(monkeypatch: pytest.MonkeyPatch):
+    """Python tells None of a handler that C code has set, and cannot set it again."""
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "getsignal", lambda _kind: None)
+        with Interrupts():
+            patch.undo()
+            assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_in_another_thread_nothing_is_handled():
+    before = [signal.getsignal(kind) for kind in KINDS]
+    seen: list[object] = []
+
+    def work() -> None:
+        with Interrupts() as interrupts:
+            seen.extend(signal.getsignal(kind) for kind in KINDS)
+            seen.append(interrupts.at_once(lambda: 7))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [*before, 7]
