@@ -127,18 +127,20 @@ def scans(shape: Shape, repeats: int) -> Times:
         "z": torch.randn(sequence),
         "delta_bias": torch.randn(2 * shape.d_model),
     }
+
+    def case(scan: Callable[..., object]) -> Callable[[], None]:
+        def run() -> None:
+            scan(**arguments, delta_softplus=True)
+
+        return run
+
     with torch.no_grad():
-        return interleaved(
-            {
-                "fused": lambda: ops.selective_scan(**arguments, delta_softplus=True),
-                "loop": lambda: ops.reference.selective_scan(**arguments, delta_softplus=True),
-            },
-            repeats,
-        )
+        cases = {"fused": case(ops.selective_scan), "loop": case(ops.reference.selective_scan)}
+        return interleaved(cases, repeats)
 
 
 def _mambapy(shape: Shape) -> nn.Module:
-    from mambapy.mamba import MambaBlock, MambaConfig  # pyright: ignore[reportMissingTypeStubs]
+    from mambapy.mamba import MambaBlock, MambaConfig  # pyright: ignore  (an extra)
 
     return MambaBlock(MambaConfig(d_model=shape.d_model, n_layers=1, d_state=shape.d_state))
 
