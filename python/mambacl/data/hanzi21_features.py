@@ -101,7 +101,9 @@ def compute(
     """
     starts = range(0, len(images.images), _IMAGES_AT_ONCE)
     parts: list[Tensor] = []
-    for start in tqdm(starts, desc=f"features of {split}", disable=not progress, dynamic_ncols=True):
+    # None: shown on a terminal, and never written into a file.
+    hidden = None if progress else True
+    for start in tqdm(starts, desc=f"features of {split}", disable=hidden, dynamic_ncols=True):
         stop = min(start + _IMAGES_AT_ONCE, len(images.images))
         seen = jittered_views(images, split, range(start, stop), views)
         with torch.inference_mode():
