@@ -1,0 +1,134 @@
+"""Reports: groups of seeds, steps to an accuracy, paired differences, and files that cannot be read."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from mambacl.errors import RunError
+from mambacl.evaluation import over_seeds
+from mambacl.report import Measurement, compare
+from mambacl.report.comparison_table import as_json, table
+from mambacl.report.measurement import read_measurement
+from mambacl.report.summary import summary
+from mambacl.runs import RunFolder
+from mambacl.training.history import StepRecord, to_log
+
+MEASURED = Measurement(
+    name="test-2x1",
+    experiment="small",
+    seed=0,
+    step=3,
+    parameters=1234,
+    state_bytes=56,
+    split="test",
+    tasks=2,
+    train_shots=1,
+    test_shots=5,
+    accuracy=[0.8, 1.0],
+    vocabulary_accuracy=[0.7, 0.9],
+    nll=[0.5, 0.3],
+    calibration_error=0.04,
+    task_accuracy=[0.85, 0.95],
+    matrix=[[1.0], [0.85, 0.95]],
+    matrix_episodes=2,
+    yardsticks={"nearest neighbour": [0.6, 1.0]},
+)
+
+
+def run(folder: Path, seed: int, weight: float, accuracies: list[float]) -> Path:
+    settings = {
+        "seed": seed,
+        "name": "small",
+        "model": {"selectivity": {"weight": weight}},
+        "train": {"lr": 1e-3},
+        "data": {"tasks": 2, "train_shots": 1},
+    }
+    made = RunFolder.create(folder, settings)
+    for i, accuracy in enumerate(accuracies):
+        made.log.append(to_log(StepRecord(i + 1, 1.0, 1.0, None, accuracy, 1.0, 1e-3, 60.0 * i)))
+    made.log.close()
+    return folder
+
+
+def measured(folder: Path, accuracy: list[float]) -> Path:
+    dataclasses.replace(MEASURED, accuracy=accuracy).save(folder)
+    return folder
+
+
+def rising(steps: int, reached: int) -> list[float]:
+    """0.2 until a step, 0.9 from it on."""
+    return [0.9 if step >= reached else 0.2 for step in range(1, steps + 1)]
+
+
+def test_seeds_form_groups_and_medians_are_over_them(tmp_path: Path):
+    runs = [run(tmp_path / f"on{s}", s, 0.5, rising(200, 60 + 10 * s)) for s in (1, 0, 2)]
+    runs += [run(tmp_path / "off", 0, 0.0, rising(200, 150))]
+    on, off = compare(runs).groups
+    assert (on.name, off.name) == ("model.selectivity.weight 0.5", "model.selectivity.weight 0.0")
+    assert [member.seed for member in on.members] == [0, 1, 2]
+    # A window of 50 averages over 0.2 and 0.9: 0.5 is reached with 22 of them high, 0.8 with 43.
+    assert on.members[0].steps_to == [81, 102]
+    assert [on.median_steps_to(level) for level in (0, 1)] == [91, 112]
+
+
+def test_a_level_that_half_of_the_seeds_never_reach_has_no_median(tmp_path: Path):
+    runs = [run(tmp_path / str(seed), seed, 0.5, [0.6] * 80) for seed in (0, 1)]
+    (group,) = compare(runs).groups
+    assert [group.median_steps_to(level) for level in (0, 1)] == [50, None]
+    assert group.name == "small"
+    assert "-" in table(compare(runs)).splitlines()[-3]
+
+
+def test_differences_are_paired_by_seed(tmp_path: Path):
+    runs = [measured(run(tmp_path / f"on{s}", s, 0.5, [0.5]), [0.8, 0.9 + s / 100]) for s in (0, 1, 2)]
+    runs += [measured(run(tmp_path / f"off{s}", s, 0.0, [0.5]), [0.7, 0.6]) for s in (2, 0, 1)]
+    comparison = compare(runs)
+    (difference,) = comparison.differences.values()
+    expected = over_seeds([0.85 - 0.65 + s / 200 for s in (0, 1, 2)])
+    assert difference is not None
+    assert (difference.mean, difference.half_width) == pytest.approx((expected.mean, expected.half_width))
+    assert "+0.205 ± 0.012 (over 3 seeds, paired)" in table(comparison)
+    assert as_json(comparison)["groups"][1]["accuracy"]["mean"] == pytest.approx(0.65)
+
+
+def test_what_cannot_be_paired_says_so(tmp_path: Path):
+    one = measured(run(tmp_path / "on", 0, 0.5, [0.5]), [0.8, 0.9])
+    for name, seed, accuracy in (("seed", 1, [0.8, 0.9]), ("episodes", 0, [0.8, 0.9, 0.7])):
+        other = measured(run(tmp_path / name, seed, 0.0, [0.5]), accuracy)
+        assert "needs the same seeds and episodes in both" in table(compare([one, other]))
+
+
+def test_a_measurement_comes_back(tmp_path: Path):
+    MEASURED.save(tmp_path)
+    assert read_measurement(tmp_path, "test-2x1") == MEASURED
+    assert read_measurement(tmp_path, "test-5x5") is None
+    (tmp_path / "evaluations" / "test-5x5.json").write_text('{"name": "test-5x5"}')
+    with pytest.raises(RunError, match=r"test-5x5\.json` cannot be read: KeyError"):
+        read_measurement(tmp_path, "test-5x5")
+
+
+def test_the_summary_says_what_was_measured():
+    said = summary(MEASURED)
+    for text in (
+        "1,234 parameters, a state of 56 bytes",
+        "2 tasks x 1 shots, 5 queries a task",
+        "0.900 ± 0.196",  # 1.96 standard errors of 0.8 and 1.0
+        "expected calibration error             0.040",
+        "the learner minus nearest neighbour    +0.100 ± 1.271",  # t with one degree of freedom
+        "backward transfer (arXiv:1706.08840)   -0.150",
+        "from the first task to the last: 1.00, 0.90",
+    ):
+        assert text in said, text
+
+
+def test_runs_that_are_none(tmp_path: Path):
+    with pytest.raises(RunError, match="at least one folder, got none"):
+        compare([])
+    with pytest.raises(RunError, match=r"must be the folder of a run, got no run\.json there"):
+        compare([tmp_path])
+    same = [run(tmp_path / name, 0, 0.5, [0.5]) for name in ("one", "two")]
+    with pytest.raises(RunError, match="seed 0 of the same settings stands twice"):
+        compare(same)
