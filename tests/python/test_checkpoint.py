@@ -135,12 +135,14 @@ class Killed(BaseException):
 
 
 def killed_at(line: int, work: Callable[[], object]) -> bool:
-    """Does work that ends at the given line of `mambacl.runs` it comes to; whether it came to it."""
+    """Does work that ends at the given line of `mambacl.runs` (or of a removal of it) that it comes to;
+    whether it came to it."""
     left = line
 
     def trace(frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal left
-        if "mambacl/runs/" not in frame.f_code.co_filename:
+        place = Path(frame.f_code.co_filename)
+        if place.parent.name != "runs" and place.name != "shutil.py":
             return None
         if event == "line":
             left -= 1
@@ -153,11 +155,11 @@ def killed_at(line: int, work: Callable[[], object]) -> bool:
     sys.settrace(trace)
     try:
         work()
-    except Killed:
-        return True
+    except (Killed, RunError):  # shutil's own clean-up may make an error of it
+        assert left < 0
     finally:
         sys.settrace(before)
-    return False
+    return left < 0
 
 
 def run_of(path: Path, steps: int = 0, best: int = 1, keep: int = 2) -> RunFolder:
