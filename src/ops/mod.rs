@@ -9,7 +9,7 @@ pub mod causal_conv1d;
 mod check;
 mod foreign;
 mod layout;
-mod parallel;
+pub(crate) mod parallel;
 mod rows;
 pub mod selective_scan;
 mod simd;
