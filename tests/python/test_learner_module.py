@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mambacl import AngleTarget, CnnEncoder, Learner, LearnerConfig
@@ -248,3 +249,22 @@ def test_hooks_and_repr_work():
     assert len(called) == 1
     assert "backbone" in repr(learner)
     assert learner.get_parameter("encoder.layers.0.linear.weight").shape == (6, DIM)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_is_a_break_in_a_compiled_graph():
+    """torch.compile leaves the engine as it is, and compiles what stands around it."""
+    learner, episode = small_learner().eval(), small_episode()
+
+    def scaled(scale: Tensor) -> Tensor:
+        return learner(episode).loss * scale.sin()
+
+    def answers(x: Tensor) -> Tensor:
+        state = learner.init_state(codebook=episode.codebook)
+        return learner.predict(learner.observe(state, 2 * x, episode.train_y), episode.test_x).relu()
+
+    scale = torch.tensor(2.0)
+    assert torch.equal(torch.compile(scaled, backend="eager")(scale), scaled(scale))
+    with torch.no_grad():
+        compiled = torch.compile(answers, backend="eager")(episode.train_x)
+        assert torch.equal(compiled, answers(episode.train_x))

@@ -330,3 +330,27 @@ def test_refuses_a_cache_it_cannot_use():
     cache.seqlen_offset = 4
     with pytest.raises(ConfigError, match="mid-sequence"):
         indexed(tokens(), inference_params=cache)
+
+
+def test_keeps_no_more_than_its_backward_pass_needs():
+    """Of the size of the inner sequence: both halves of in_proj, the convolution's output, delta before its
+    bias and softplus, and the scan's output for out_proj. Nothing has an axis of states beside it."""
+    batch, length, d_model, d_state = 2, 32, 64, 16
+    layer = Mamba(d_model, d_state=d_state)
+    x = torch.randn(batch, length, d_model, requires_grad=True)
+    own = {tensor.untyped_storage().data_ptr() for tensor in [x, *layer.parameters()]}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y = layer(x)
+    y.sum().backward()
+    inner = 4 * batch * length * layer.d_inner
+    small = 4 * batch * length * (layer.dt_rank + 2 * d_state)  # delta's low rank, B and C
+    weights = 4 * layer.d_inner * (d_state + layer.d_conv)  # A
+    assert 5 * inner <= sum(kept.values()) <= 5 * inner + small + 2 * weights
