@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two builds at once would overwrite each other's library.
 .NOTPARALLEL:
 
-.PHONY: help setup demo test test-rust test-python format lint types check wheel clean
+.PHONY: help setup demo test test-rust test-python format lint types check sanitize wheel clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ lint: $(TOOLS) ## Check format and lints.
 types: $(TOOLS) ## Check types, and the stub against the extension.
 	$(BIN)/pyright
 	$(BIN)/python -m mypy.stubtest mambacl._core
+
+sanitize: $(TOOLS) ## Run the Rust tests under AddressSanitizer, every SIMD level of the processor (10 minutes).
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_leaks=0 \
+	CARGO_TARGET_DIR=target/sanitize cargo test --release --target x86_64-unknown-linux-gnu --lib --test engine
 
 check: lint types test ## All that CI runs.
 
