@@ -113,6 +113,18 @@ def blocks(shape: Shape, peers: bool, repeats: int) -> Times:
     return interleaved(cases, repeats)
 
 
+def precisions(shape: Shape, repeats: int) -> Times:
+    """Forward and backward of the block in float32 and under autocast, by the names of the dtypes."""
+    block = Mamba(shape.d_model, d_state=shape.d_state)
+    plain = step(block, shape)
+
+    def autocast() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            plain()
+
+    return interleaved({"float32": plain, "bfloat16": autocast}, repeats)
+
+
 def scans(shape: Shape, repeats: int) -> Times:
     """Forward of the fused scan ("fused") and of a loop of torch's operations over time ("loop")."""
     torch.manual_seed(0)

@@ -44,7 +44,7 @@ class Stream:
 
 
 def stream(examples: int) -> Stream:
-    """Observes examples one by one; the learner is the demo's on vectors of `DIM` numbers.
+    """Observes examples one by one; the learner has the default sizes, on vectors of `DIM` numbers.
 
     Args:
         examples: How many, at least 10 windows.

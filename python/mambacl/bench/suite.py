@@ -67,9 +67,13 @@ def run(lengths: Sequence[int], repeats: int, examples: int, peers: bool) -> Rep
     report.rows.append(
         Row("loop of torch ops / fused scan, forward, length 200", scan.ratio("loop", "fused"))
     )
+    halves = blocks.precisions(Shape(200), repeats)
+    ratio = halves.ratio("bfloat16", "float32")
+    report.rows.append(Row("block under bfloat16 autocast / in float32, length 200", ratio))
     small = Shape(50, d_model=128)
-    demo = blocks.blocks(small, peers=False, repeats=repeats)
-    report.rows.append(Row("block / its projections, length 50, d_model 128", demo.ratio(BLOCK, PROJECTIONS)))
+    times = blocks.blocks(small, peers=False, repeats=repeats)
+    ratio = times.ratio(BLOCK, PROJECTIONS)
+    report.rows.append(Row("block / its projections, length 50, d_model 128", ratio))
     episode = episode_step(repeats)
     report.rows.append(
         Row("episode 20 x 5, each query on its copy / shared state", episode.ratio("replicated", "shared"))
