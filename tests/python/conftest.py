@@ -1,9 +1,16 @@
 """Settings that tests ask for."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+
+def pytest_configure() -> None:
+    """Shells start jobs in the background with SIGINT ignored, which tests of Ctrl-C would inherit."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

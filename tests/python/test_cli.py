@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -200,11 +201,13 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
         command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
     ) as run:
         assert run.stderr is not None
-        for _ in range(10_000):
-            if "5/2000" in run.stderr.read(20):
-                break
+        shown = ""
+        while not re.search(r" [1-9]\d*/2000", shown):
+            more = run.stderr.read(1)
+            assert more, shown  # it ended before
+            shown += more
         run.send_signal(signal.SIGINT)
         said = run.stderr.read()
     assert run.returncode == 130
     assert f"stopped; saved in {tmp_path}; the same command with --resume goes on" in said
-    assert len(list((tmp_path / "checkpoints").glob("step-*"))) == 1
+    assert list((tmp_path / "checkpoints").glob("step-*"))

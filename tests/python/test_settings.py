@@ -43,7 +43,7 @@ class Drawing(Settings):
     colours: tuple[str, ...] = ()
     corner: tuple[float, float] = (0.0, 0.0)
     frame: Square | None = None
-    layers: Literal["all", "last"] | tuple[int, ...] = "all"
+    layers: Literal["every", "upper"] | tuple[int, ...] = "every"
 
 
 def test_a_table_gives_settings():
@@ -99,7 +99,7 @@ def test_settings_come_back_from_their_table(kept: Settings):
         ({"colours": "red"}, "drawing: `drawing.colours` must be a list, got 'red'"),
         ({"corner": [1, 2, 3]}, "drawing: `drawing.corner` must be a list of at most 2, got [1, 2, 3]"),
         ({"corner": [1]}, "drawing: the setting `drawing.corner.1` is missing"),
-        ({"layers": "first"}, "drawing: `drawing.layers` must be 'all' or 'last', or a list, got 'first'"),
+        ({"layers": "first"}, "drawing: `drawing.layers` must be 'every' or 'upper', or a list, got 'first'"),
         ({"layers": [0, 1.5]}, "drawing: `drawing.layers.1` must be a valid integer, got 1.5"),
         ({"shape": {"kind": "circle", "radius": -1}}, "drawing: `radius` must be at least 0, got -1.0"),
         (
