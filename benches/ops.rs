@@ -49,8 +49,7 @@ fn causal_conv1d(criterion: &mut Criterion) {
     group.sample_size(10);
     for length in LENGTHS {
         let (x, weight, bias) = (leaf(&[BATCH, length, D_INNER]), leaf(&[D_INNER, 4]), leaf(&[D_INNER]));
-        let convolution =
-            CausalConv1d { bias: Some(&bias), silu: true, ..CausalConv1d::new(&x, &weight) };
+        let convolution = CausalConv1d { bias: Some(&bias), silu: true, ..CausalConv1d::new(&x, &weight) };
         group.bench_function(BenchmarkId::new("forward", length), |bencher| {
             bencher.iter(|| tch::no_grad(|| convolution.run(false).expect("the shapes fit")));
         });
