@@ -211,3 +211,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
     assert run.returncode == 130
     assert f"stopped; saved in {tmp_path}; the same command with --resume goes on" in said
     assert list((tmp_path / "checkpoints").glob("step-*"))
+
+
+def test_info_of_a_torch_without_cuda(shell: Shell, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.version.cuda", None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "torch_cuda  none, no GPU is there" in shell("info")
