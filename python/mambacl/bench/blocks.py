@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mambacl import ops
 from mambacl.bench.timing import Times, interleaved
@@ -126,7 +127,8 @@ def precisions(shape: Shape, repeats: int) -> Times:
 
 
 def scans(shape: Shape, repeats: int) -> Times:
-    """Forward of the fused scan ("fused") and of a loop of torch's operations over time ("loop")."""
+    """Forward of the fused scan ("fused"), of the usual loop of torch's operations, which takes all decays and
+    inputs at once before it ("loop"), and of this package's reference, a loop that keeps nothing ("reference")."""
     torch.manual_seed(0)
     sequence = (shape.batch, shape.length, 2 * shape.d_model)
     arguments: dict[str, Any] = {
@@ -147,8 +149,36 @@ def scans(shape: Shape, repeats: int) -> Times:
         return run
 
     with torch.no_grad():
-        cases = {"fused": case(ops.selective_scan), "loop": case(ops.reference.selective_scan)}
+        cases = {
+            "fused": case(ops.selective_scan),
+            "loop": case(_loop),
+            "reference": case(ops.reference.selective_scan),
+        }
         return interleaved(cases, repeats)
+
+
+def _loop(
+    *,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    z: Tensor,
+    delta_bias: Tensor,
+    delta_softplus: bool,
+) -> Tensor:
+    assert delta_softplus
+    delta = F.softplus(delta + delta_bias)
+    decays = (delta.unsqueeze(-1) * A).exp()  # (batch, length, d_inner, d_state)
+    inputs = (delta * u).unsqueeze(-1) * B.unsqueeze(2)
+    state = torch.zeros_like(inputs[:, 0])
+    outputs: list[Tensor] = []
+    for time in range(u.shape[1]):
+        state = decays[:, time] * state + inputs[:, time]
+        outputs.append((state @ C[:, time].unsqueeze(-1)).squeeze(-1))
+    return (torch.stack(outputs, dim=1) + D * u) * F.silu(z)
 
 
 def _mambapy(shape: Shape) -> nn.Module:

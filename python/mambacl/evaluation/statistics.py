@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from mambacl.errors import InvalidValueError, ShapeError
 from mambacl.evaluation.scores import Scores
@@ -127,6 +126,8 @@ def _interval(op: str, values: Sequence[float], scope: str) -> Interval:
     mean = float(np.mean(values))
     if count == 1:
         return Interval(mean, None, scope)
+    from scipy.special import stdtrit  # here: it is nearly half of the package's own time to import
+
     quantile = float(stdtrit(count - 1, 0.975))
     return Interval(mean, quantile * float(np.std(values, ddof=1)) / math.sqrt(count), scope)
 
