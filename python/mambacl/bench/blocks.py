@@ -127,8 +127,9 @@ def precisions(shape: Shape, repeats: int) -> Times:
 
 
 def scans(shape: Shape, repeats: int) -> Times:
-    """Forward of the fused scan ("fused"), of the usual loop of torch's operations, which takes all decays and
-    inputs at once before it ("loop"), and of this package's reference, a loop that keeps nothing ("reference")."""
+    """Forward of the fused scan ("fused"), of the usual loop of torch's operations, which takes all decays
+    and inputs at once before it ("loop"), and of this package's reference, whose loop keeps nothing
+    ("reference")."""
     torch.manual_seed(0)
     sequence = (shape.batch, shape.length, 2 * shape.d_model)
     arguments: dict[str, Any] = {
