@@ -1,0 +1,100 @@
+"""Benchmarks: what they time is what they say; the times themselves are nobody's to assert."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mambacl import cli, ops
+from mambacl.bench import blocks, memory, streams
+from mambacl.bench.blocks import BLOCK, MAMBAPY, PROJECTIONS, TRANSFORMER, Shape
+from mambacl.bench.timing import Times, interleaved
+from mambacl.nn import Mamba
+
+SMALL = Shape(length=6, batch=2, d_model=16, d_state=4)
+
+
+def test_a_ratio_is_the_median_of_the_ratios_of_turns():
+    times = Times({"one": [2.0, 40.0, 6.0], "other": [1.0, 10.0, 2.0]})
+    assert times.median("one") == 6.0
+    assert times.ratio("one", "other") == 3.0
+
+
+def test_cases_take_turns_after_a_warm_up():
+    order: list[str] = []
+    times = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=2)
+    assert order == ["a", "b", "a", "b", "a", "b"]
+    assert [len(seconds) for seconds in times.seconds.values()] == [2, 2]
+
+
+def test_a_case_beyond_its_budget_has_one_turn():
+    times = interleaved({"a": lambda: None}, repeats=5, budget=0.0)
+    assert len(times.seconds["a"]) == 1
+
+
+def test_projections_are_those_of_the_block():
+    block, projections = Mamba(16, d_state=4), blocks.Projections(SMALL)
+    names = {"in_proj.weight", "x_proj.weight", "dt_proj.weight", "out_proj.weight"}
+    shapes = {name: tuple(tensor.shape) for name, tensor in projections.named_parameters()}
+    assert set(shapes) == names
+    assert shapes == {name: tuple(block.get_parameter(name).shape) for name in names}
+
+
+def test_the_transformer_is_causal():
+    layer = blocks.CausalTransformer(SMALL)
+    x = torch.randn(2, 6, 16)
+    changed = x.clone()
+    changed[:, 4] += 1
+    before, after = layer(x), layer(changed)
+    assert torch.equal(before[:, :4], after[:, :4])
+    assert not torch.allclose(before[:, 4:], after[:, 4:])
+
+
+def test_the_usual_loop_computes_the_scan():
+    torch.manual_seed(0)
+    arguments: dict[str, Any] = {name: torch.randn(2, 6, 8) for name in ("u", "delta", "z")}
+    arguments |= {name: torch.randn(2, 6, 4) for name in ("B", "C")}
+    arguments |= {"A": -torch.rand(8, 4), "D": torch.randn(8), "delta_bias": torch.randn(8)}
+    want = ops.selective_scan(**arguments, delta_softplus=True)
+    torch.testing.assert_close(blocks._loop(**arguments, delta_softplus=True), want)
+
+
+def test_all_that_is_timed_runs():
+    times = blocks.blocks(SMALL, peers=False, repeats=1)
+    assert set(times.seconds) == {BLOCK, PROJECTIONS, TRANSFORMER}
+    assert set(blocks.scans(SMALL, 1).seconds) == {"fused", "loop", "reference"}
+    assert set(blocks.precisions(SMALL, 1).seconds) == {"float32", "bfloat16"}
+    assert set(streams.episode_step(1, tasks=2, shots=2).seconds) == {"shared", "replicated"}
+
+
+def test_peers_run():
+    pytest.importorskip("mambapy", reason="mamba.py is in the extra `bench`")
+    assert MAMBAPY in blocks.blocks(SMALL, peers=True, repeats=1).seconds
+
+
+def test_a_stream_is_observed_one_by_one():
+    told = streams.stream(10 * streams.WINDOW)
+    assert told.examples == 10 * streams.WINDOW
+    assert told.state_bytes[0] == told.state_bytes[1]
+
+
+def test_memory_counts_what_autograd_keeps():
+    told = memory.block_memory(Shape(length=32, batch=2, d_model=64))
+    inner = 4 * 2 * 32 * 128
+    assert 5 * inner <= sum(told.kept.values()) < 6 * inner
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    monkeypatch.setattr("mambacl.bench.suite.Shape", lambda *_, **__: SMALL)
+    figure = tmp_path / "times.png"
+    sizes = ["--lengths", "8", "--repeats", "1", "--examples", "2000"]
+    monkeypatch.setattr(sys, "argv", ["mambacl", "bench", *sizes, "--json", "--plot", str(figure)])
+    cli.main()
+    told = json.loads(capsys.readouterr().out)
+    assert "block / its projections, length 6" in [row["name"] for row in told["rows"]]
+    assert figure.stat().st_size > 5_000
