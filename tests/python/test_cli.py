@@ -163,7 +163,7 @@ def test_list_and_info(shell: Shell):
         (["train", "glyphs"], "none named 'glyphs'"),
         (["train", "glyphs-mamba", "--set", "train.step=3"], "did you mean `train.steps`?"),
         (["train", "glyphs-mamba", "--seed", "-1"], "`seed` must be from 0 to 2^64 - 1, got -1"),
-        (["train", "glyphs-mamba", "--steps", "5000"], "`stop_at` must be from 1 to train.steps = 2000"),
+        (["train", "glyphs-mamba", "--steps", "5000"], "`--steps` must be from 1 to train.steps = 2000"),
         (["evaluate", "nowhere"], "`nowhere` must be the folder of a run"),
         (["compare"], "at least one folder, got none"),
         (["compare", "nowhere"], "`nowhere` must be the folder of a run"),

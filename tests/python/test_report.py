@@ -129,6 +129,9 @@ def test_runs_that_are_none(tmp_path: Path):
         compare([])
     with pytest.raises(RunError, match=r"must be the folder of a run, got no run\.json there"):
         compare([tmp_path])
+    RunFolder.create(tmp_path / "own", {"a": 1})
+    with pytest.raises(RunError, match=r"must hold the run of an experiment, got settings \['a'\]"):
+        compare([tmp_path / "own"])
     same = [run(tmp_path / name, 0, 0.5, [0.5]) for name in ("one", "two")]
     with pytest.raises(RunError, match="seed 0 of the same settings stands twice"):
         compare(same)

@@ -11,6 +11,7 @@ import torch
 import tyro
 
 from mambacl import __version__, experiments
+from mambacl.errors import ConfigError
 from mambacl.experiments.trained import run_settings
 from mambacl.runs import RunFolder
 from mambacl.training import meta_train
@@ -57,6 +58,12 @@ def run(command: Train) -> None:
         KeyboardInterrupt: After Ctrl-C, with how to resume.
     """
     experiment = experiments.load(command.experiment, command.set)
+    if command.steps is not None and not 1 <= command.steps <= experiment.train.steps:
+        # Told before a folder is made.
+        raise ConfigError(
+            f"train: `--steps` must be from 1 to train.steps = {experiment.train.steps}, where the schedule "
+            f"ends, got {command.steps}"
+        )
     learner = experiment.learner(command.seed)
     source = experiment.source("train", command.seed)
     validation = experiment.source("validation", command.seed)

@@ -68,5 +68,6 @@ def load_run(path: Path | str, which: Which = "best") -> Trained:
     try:
         learner.load_state_dict(dict(content.parts["model"]))
     except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"checkpoint: `{folder}` must be of the run's model: {error}") from error
+        reason = str(error).splitlines()[-1].strip()  # the others say that there is more than one
+        raise CheckpointError(f"checkpoint: `{folder}` must be of the run's model: {reason}") from error
     return Trained(run, experiment, seed, content.step, learner.eval())

@@ -104,7 +104,7 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
     """
     if not paths:
         raise RunError("compare: argument `runs` must name at least one folder, got none")
-    runs = [RunFolder.open(path) for path in paths]
+    runs = [_of_experiment(RunFolder.open(path)) for path in paths]
     if evaluation is None:
         data = runs[0].settings["data"]
         evaluation = measurement_name("test", data["tasks"], data["train_shots"])
@@ -124,6 +124,17 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
     ]
     differences = {other.name: _difference(named[0], other) for other in named[1:]}
     return Comparison(evaluation, named, differences)
+
+
+def _of_experiment(run: RunFolder) -> RunFolder:
+    """A run whose settings are those of an experiment."""
+    settings = run.settings
+    data = settings.get("data")
+    if not (isinstance(settings.get("seed"), int) and isinstance(data, Mapping)):
+        raise RunError(
+            f"run: `{run.path}` must hold the run of an experiment, got settings {sorted(settings)}"
+        )
+    return run
 
 
 def _difference(first: Group, other: Group) -> Interval | None:
