@@ -24,7 +24,7 @@ def learning_curves(
     """Training accuracy against steps: a line for the mean over seeds, a band from lowest to highest.
 
     Args:
-        runs: Histories of the seeds of each run, by the run's name; of equal length within a run.
+        runs: Histories of the seeds of each run, by the run's name; drawn to the end of the shortest.
         ax: To draw on; None for a new figure.
         window: Steps that accuracy is averaged over.
 
@@ -34,6 +34,8 @@ def learning_curves(
     ax = _axes(ax)
     for (name, histories), line in zip(runs.items(), LINES * len(runs), strict=False):
         curves = [history.accuracy(window) for history in histories]
+        shortest = min(map(len, curves))
+        curves = [curve[:shortest] for curve in curves]
         steps = [step for step, _ in curves[0]]
         values = np.array([[value for _, value in curve] for curve in curves])  # (seeds, steps)
         (drawn,) = ax.plot(steps, values.mean(0), line, label=name)

@@ -14,6 +14,7 @@ from mambacl import cli, ops
 from mambacl.bench import blocks, memory, streams
 from mambacl.bench.blocks import BLOCK, MAMBAPY, PROJECTIONS, TRANSFORMER, Shape
 from mambacl.bench.timing import Times, interleaved
+from mambacl.errors import InvalidValueError
 from mambacl.nn import Mamba
 
 SMALL = Shape(length=6, batch=2, d_model=16, d_state=4)
@@ -98,3 +99,8 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     told = json.loads(capsys.readouterr().out)
     assert "block / its projections, length 6" in [row["name"] for row in told["rows"]]
     assert figure.stat().st_size > 5_000
+
+
+def test_a_stream_too_short_to_measure_is_refused():
+    with pytest.raises(InvalidValueError, match="`examples` must be at least 2000, got 1999"):
+        streams.stream(1999)

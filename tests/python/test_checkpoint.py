@@ -323,3 +323,10 @@ def test_what_is_no_run(tmp_path: Path, text: str | None, message: str):
         (tmp_path / "run.json").write_text(text)
     with pytest.raises(RunError, match=message):
         RunFolder.open(tmp_path)
+
+
+def test_a_checkpoint_of_another_step_than_its_folder_says_is_refused(tmp_path: Path):
+    folder = tmp_path / "step-00000060"
+    checkpoint.write(folder, Checkpoint(50, {}, {}))
+    with pytest.raises(CheckpointError, match="must be of the step that its folder names, got 50"):
+        checkpoint.read(folder)

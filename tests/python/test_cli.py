@@ -217,3 +217,14 @@ def test_info_of_a_torch_without_cuda(shell: Shell, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("torch.version.cuda", None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert "torch_cuda  none, no GPU is there" in shell("info")
+
+
+def test_episodes_that_cannot_be_drawn_are_told_before_a_folder_is_made(shell: Shell, tmp_path: Path):
+    for change in ("data.train_shots=100", "data.tasks=0", "data.test_faces=['brush']"):
+        folder = tmp_path / "run"
+        said = shell.fails(
+            *("train", "glyphs-mamba", *SMALL, "--run-dir", folder, "--set", "data.train_shots=4"),
+            *("--set", change),
+        )
+        assert "episode: argument `" in said
+        assert not folder.exists()

@@ -6,7 +6,9 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot as plt
 
+from mambacl import plots
 from mambacl.errors import RunError
 from mambacl.evaluation import over_seeds
 from mambacl.report import Measurement, compare
@@ -27,6 +29,7 @@ MEASURED = Measurement(
     tasks=2,
     train_shots=1,
     test_shots=5,
+    episodes_sha256="0",
     accuracy=[0.8, 1.0],
     vocabulary_accuracy=[0.7, 0.9],
     nll=[0.5, 0.3],
@@ -96,9 +99,23 @@ def test_differences_are_paired_by_seed(tmp_path: Path):
 
 def test_what_cannot_be_paired_says_so(tmp_path: Path):
     one = measured(run(tmp_path / "on", 0, 0.5, [0.5]), [0.8, 0.9])
-    for name, seed, accuracy in (("seed", 1, [0.8, 0.9]), ("episodes", 0, [0.8, 0.9, 0.7])):
-        other = measured(run(tmp_path / name, seed, 0.0, [0.5]), accuracy)
-        assert "needs the same seeds and episodes in both" in table(compare([one, other]))
+    others = [
+        measured(run(tmp_path / "seed", 1, 0.0, [0.5]), [0.8, 0.9]),
+        measured(run(tmp_path / "count", 0, 0.0, [0.5]), [0.8, 0.9, 0.7]),
+        run(tmp_path / "unmeasured", 0, 0.0, [0.5]),
+    ]
+    others.append(run(tmp_path / "other episodes", 0, 0.0, [0.5]))
+    dataclasses.replace(MEASURED, episodes_sha256="1").save(others[-1])
+    for other in others:
+        assert "on the same episodes" in table(compare([one, other])), other
+
+
+def test_curves_of_unequal_length_end_with_the_shortest(tmp_path: Path):
+    runs = [run(tmp_path / str(seed), seed, 0.5, [0.6] * (80 + 20 * seed)) for seed in (0, 1)]
+    (group,) = compare(runs).groups
+    ax = plots.learning_curves({group.name: [member.history for member in group.members]})
+    assert list(ax.lines[0].get_xdata())[-1] == 80
+    plt.close(ax.figure.figure)
 
 
 def test_a_measurement_comes_back(tmp_path: Path):

@@ -12,6 +12,7 @@ import torch
 from mambacl.bench.timing import Times, interleaved
 from mambacl.config import LearnerConfig, VectorEncoder
 from mambacl.episodes import Episode
+from mambacl.errors import InvalidValueError
 from mambacl.learner import Learner
 from mambacl.state import LearnerState
 
@@ -51,7 +52,12 @@ def stream(examples: int) -> Stream:
 
     Returns:
         Times and memory.
+
+    Raises:
+        InvalidValueError: If there are fewer.
     """
+    if examples < 10 * WINDOW:
+        raise InvalidValueError(f"bench: argument `examples` must be at least {10 * WINDOW}, got {examples}")
     torch.manual_seed(0)
     learner = Learner(LearnerConfig(VectorEncoder(DIM))).eval()
     x, y = torch.randn(1, WINDOW, DIM), torch.randint(0, 64, (1, WINDOW))

@@ -28,7 +28,7 @@ class Bench:
         lengths: Of sequences; batch 16, d_model 512.
         repeats: Turns of each measurement.
         examples: Observed one by one.
-        peers: Run other people's Mamba blocks too, which takes minutes; needs `pip install 'mambacl[bench]'`.
+        peers: Run other people's Mamba blocks too, which takes minutes; needs the extra `bench`.
         json: Print JSON.
         plot: File for a figure of time against length.
     """

@@ -67,6 +67,10 @@ def run(command: Train) -> None:
     learner = experiment.learner(command.seed)
     source = experiment.source("train", command.seed)
     validation = experiment.source("validation", command.seed)
+    # Before a folder is made: classes that cannot fill such episodes are told now, not at the first
+    # meta-validation.
+    source.episode(0)
+    validation.episode(0)
     folder = command.run_dir or Path("runs") / f"{experiment.name}-seed{command.seed}"
     begin = RunFolder.resume if command.resume else RunFolder.create
     run_folder = begin(folder, run_settings(experiment, command.seed), _versions())
@@ -86,8 +90,10 @@ def run(command: Train) -> None:
             stop_at=command.steps,
             progress=not command.quiet,
         )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"saved in {folder}; the same command with --resume goes on") from None
+    except KeyboardInterrupt as interrupt:
+        # Without a text it is the second one, or came before the first step: nothing new was saved.
+        saved = f"saved in {folder}" if interrupt.args and run_folder.checkpoints() else "not saved"
+        raise KeyboardInterrupt(f"{saved}; the same command with --resume goes on") from None
     best = history.best()
     told = "" if best is None else f", the best meta-validation {best.score:.3f} at step {best.step}"
     print(f"{len(history.steps)} steps in {history.seconds:.0f} s{told}. Next: mambacl evaluate {folder}")

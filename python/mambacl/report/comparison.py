@@ -141,9 +141,14 @@ def _difference(first: Group, other: Group) -> Interval | None:
     a, b = first.measured, other.measured
     if a is None or b is None or a.keys() != b.keys():
         return None
-    if any(len(a[seed].accuracy) != len(b[seed].accuracy) for seed in a):
+    if any(_asked(a[seed]) != _asked(b[seed]) for seed in a):
         return None
     return paired_over_seeds([a[seed].scores for seed in a], [b[seed].scores for seed in a])
+
+
+def _asked(measured: Measurement) -> tuple[int, str]:
+    """Which episodes a measurement is of."""
+    return len(measured.accuracy), measured.episodes_sha256
 
 
 def _flat(table: Any, name: str = "") -> list[tuple[str, str]]:

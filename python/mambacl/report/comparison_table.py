@@ -7,7 +7,7 @@ from typing import Any
 from mambacl.evaluation import Interval
 from mambacl.report.comparison import LEVELS, Comparison, Group, Member
 
-HEADINGS = ("seed", "accuracy", *(f"steps to {level}" for level in LEVELS), "steps", "minutes")
+HEADINGS = ("seed", "accuracy", "at step", *(f"steps to {level}" for level in LEVELS), "steps", "minutes")
 
 
 def table(comparison: Comparison) -> str:
@@ -32,7 +32,11 @@ def table(comparison: Comparison) -> str:
             "  " + "  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows
         ]
     for name, difference in comparison.differences.items():
-        told = "needs the same seeds and episodes in both" if difference is None else _signed(difference)
+        told = (
+            "needs both evaluated, with the same seeds and on the same episodes"
+            if difference is None
+            else _signed(difference)
+        )
         lines += ["", f"{comparison.groups[0].name} minus {name}: {told}"]
     missing = [
         str(member.path) for group in comparison.groups for member in group.members if not member.measured
@@ -74,8 +78,9 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 def _row(member: Member) -> tuple[str, ...]:
     accuracy = "-" if member.measured is None else str(member.measured.scores)
     reached = ("-" if step is None else f"{step:,}" for step in member.steps_to)
+    at = "-" if member.measured is None else f"{member.measured.step:,}"
     steps, minutes = f"{len(member.history.steps):,}", f"{member.history.seconds / 60:.1f}"
-    return (str(member.seed), accuracy, *reached, steps, minutes)
+    return (str(member.seed), accuracy, at, *reached, steps, minutes)
 
 
 def _means(group: Group) -> tuple[str, ...]:
@@ -84,7 +89,7 @@ def _means(group: Group) -> tuple[str, ...]:
     told = "-" if accuracy is None else f"{accuracy.mean:.3f}"
     told += "" if half_width is None else f" ± {half_width:.3f}"
     medians = [group.median_steps_to(level) for level in range(len(LEVELS))]
-    return ("all", told, *("-" if step is None else f"{step:,g}" for step in medians), "", "")
+    return ("all", told, "", *("-" if step is None else f"{step:,g}" for step in medians), "", "")
 
 
 def _signed(difference: Interval) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from mambacl.data import Split
+from mambacl.episodes import Episode
 from mambacl.errors import RunError
 from mambacl.evaluation import AccuracyMatrix, Scores, accuracy_matrix, evaluate, evaluate_predictor
 from mambacl.experiments.trained import Trained
@@ -36,6 +38,7 @@ class Measurement:
         tasks: Classes of an episode.
         train_shots: Examples read of each.
         test_shots: Queries asked of each.
+        episodes_sha256: Of the first episode: runs with another one were not asked the same.
         accuracy: Of each episode, among the labels observed.
         vocabulary_accuracy: Of each episode, among all symbols.
         nll: Mean negative log-likelihood of each episode, among the labels observed, in nats.
@@ -56,6 +59,7 @@ class Measurement:
     tasks: int
     train_shots: int
     test_shots: int
+    episodes_sha256: str
     accuracy: list[float]
     vocabulary_accuracy: list[float]
     nll: list[float]
@@ -125,7 +129,8 @@ def measure(
     episodes: int = 600,
     matrix_episodes: int = 100,
 ) -> Measurement:
-    """Measures the learner of a run on episodes 0, 1, ..., the same for every run.
+    """Measures the learner of a run on episodes 0, 1, ...; those of "validation" and "test" are the same for
+    every run of the same data.
 
     Args:
         trained: The learner.
@@ -163,6 +168,7 @@ def measure(
         tasks=spec.tasks,
         train_shots=spec.train_shots,
         test_shots=spec.test_shots,
+        episodes_sha256=_digest(source.episode(0)),
         accuracy=found.accuracy.values.tolist(),
         vocabulary_accuracy=found.vocabulary_accuracy.values.tolist(),
         nll=found.nll.values.tolist(),
@@ -175,6 +181,15 @@ def measure(
             for name, yardstick in YARDSTICKS.items()
         },
     )
+
+
+def _digest(episode: Episode) -> str:
+    tensors = (episode.train_x, episode.train_y, episode.test_x, episode.test_y, episode.codebook)
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _file(run: Path, name: str) -> Path:

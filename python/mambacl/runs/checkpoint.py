@@ -92,6 +92,11 @@ def read(folder: Path) -> Checkpoint:
         CheckpointError: If a file is missing or damaged, or the format newer than this version of mambacl.
     """
     header = _header(folder)
+    if folder.name.startswith("step-") and folder.name != f"step-{header['step']:08d}":
+        raise CheckpointError(
+            f"checkpoint: `{folder / _HEADER}` must be of the step that its folder names, "
+            f"got {header['step']}"
+        )
     parts: dict[str, Mapping[str, Tensor]] = {}
     for name, expected in header["sha256"].items():
         path = folder / f"{name}.safetensors"

@@ -10,7 +10,14 @@ from dataclasses import asdict
 import torch
 
 from mambacl.episodes import Episodes
-from mambacl.errors import CheckpointError, ConfigError, NonFiniteError, RunError
+from mambacl.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    InvalidValueError,
+    NonFiniteError,
+    RunError,
+)
 from mambacl.evaluation import Scores, evaluate
 from mambacl.learner import Learner
 from mambacl.runs import Checkpoint, RunFolder, checkpoint
@@ -54,7 +61,8 @@ def meta_train(
 
     Returns:
         The history of measurements.
-
+        KeyboardInterrupt: After Ctrl-C, with how to go on; with a run folder all is saved by then, unless a
+            second one, which has no text, cut that short.
     Raises:
         ConfigError: If `stop_at` is out of its range.
         NonFiniteError: If a loss, gradient or running statistic is NaN or infinite; told one step later, with
@@ -124,8 +132,13 @@ def _train(
                 validates = validation is not None and _validates(config, history, done)
                 if ends or interrupts.requested or validates or done % config.checkpoint_every == 0:
                     told(trainer.settle())
-                    if validates:
-                        validate()
+                    try:
+                        if validates:
+                            validate()
+                    except (InvalidValueError, DataError):
+                        if run is not None and done > 0:
+                            _save(trainer, run)  # the steps are good, whatever the validation episodes are
+                        raise
                     if run is not None and done > 0:
                         _save(trainer, run)
                         bar.flush()
@@ -141,7 +154,7 @@ def _train(
 
 
 def _how_to_go_on(run: RunFolder | None, done: int) -> str:
-    if run is None:
+    if run is None or done == 0:
         return f"stopped after step {done}"
     return f"saved at step {done} in `{run.path}`; meta-training with the same run goes on there"
 
