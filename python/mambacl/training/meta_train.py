@@ -61,15 +61,15 @@ def meta_train(
 
     Returns:
         The history of measurements.
-        KeyboardInterrupt: After Ctrl-C, with how to go on; with a run folder all is saved by then, unless a
-            second one, which has no text, cut that short.
+
     Raises:
         ConfigError: If `stop_at` is out of its range.
         NonFiniteError: If a loss, gradient or running statistic is NaN or infinite; told one step later, with
             the step, its episodes and the last good checkpoint. Parameters and buffers are finite.
         RunError: If another process trains in the folder, its log is damaged, or it cannot be written.
         CheckpointError: If a checkpoint cannot be read or written.
-        KeyboardInterrupt: After Ctrl-C, with how to go on; with a run folder all is saved by then.
+        KeyboardInterrupt: After Ctrl-C, with how to go on; with a run folder all is saved by then, unless a
+            second one, which has no text, cut that short.
     """
     last = config.steps if stop_at is None else stop_at
     if not 1 <= last <= config.steps:
