@@ -28,6 +28,12 @@ pub enum TargetConfig {
     },
 }
 
+impl Default for TargetConfig {
+    fn default() -> Self {
+        Self::Class { vocab: default_vocab() }
+    }
+}
+
 fn default_vocab() -> i64 {
     64
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
+import matplotlib as mpl
 import tyro
 
 from mambacl.commands import bench, compare, evaluate, info, list, train
@@ -23,6 +24,7 @@ Command = (
 def main() -> None:
     """Runs the command line; an error of mambacl is one line, and a status of 1."""
     command = tyro.cli(Command, prog="mambacl", description="Meta-learned continual learning.")
+    mpl.use("agg")  # figures go to files, and need no display
     try:
         match command:
             case train.Train():

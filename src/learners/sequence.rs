@@ -40,7 +40,7 @@ impl Default for SequenceConfig {
             d_model: 128,
             n_layer: 2,
             encoder: EncoderConfig::Cnn(CnnConfig::default()),
-            target: TargetConfig::Class { vocab: 64 },
+            target: TargetConfig::default(),
             mixer: MixerConfig::Mamba(MambaConfig::default()),
             selectivity: Some(SelectivityConfig::default()),
         }

@@ -17,7 +17,7 @@ from gaussian_episodes import GaussianEpisodes
 from mambacl import AccuracyMatrix, Episode, LearnerState, VectorTarget, accuracy_matrix, evaluate
 from mambacl.errors import DataError, DtypeError, InvalidValueError, ShapeError
 from scripted_learners import ScriptedLearner, WrittenEpisodes
-from small_learners import DIM, VOCAB, assert_same, small_learner, tensors
+from small_learners import DIM, VOCAB, small_learner
 
 NAN = torch.nan
 SOURCE = GaussianEpisodes(seed=0, tasks=4, dim=DIM, vocab=VOCAB)
@@ -127,17 +127,6 @@ def test_each_row_is_an_evaluation_of_the_shorter_stream():
         want = evaluate(learner, WrittenEpisodes(short), 10).task_accuracy
         assert want is not None
         torch.testing.assert_close(got.values[i, : i + 1], want, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("mode", [True, False])
-def test_the_learner_is_left_as_it_was(mode: bool):
-    learner = small_learner().train(mode)
-    before, random = tensors(learner), torch.get_rng_state()
-    accuracy_matrix(learner, SOURCE, 3)
-    assert learner.training is mode
-    assert_same(tensors(learner), before)
-    assert torch.equal(torch.get_rng_state(), random)
-    assert torch.is_grad_enabled()
 
 
 def test_measures_of_a_written_matrix():

@@ -247,7 +247,7 @@ def test_an_unwritable_folder_loses_nothing(tmp_path: Path, monkeypatch: pytest.
 def test_best_json_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run = run_of(tmp_path / "run", 3)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", fails)
+        patch.setattr(os, "replace", fails)
         with pytest.raises(RunError, match=r"could not be written: .*No space left"):
             run.save(content(4), 1, {"step": 4, "score": 0.6})
     assert not left_over(run)

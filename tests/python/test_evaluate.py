@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,7 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gaussian_episodes import GaussianEpisodes
-from mambacl import AngleTarget, Episode, Evaluation, Scores, VectorTarget, evaluate, evaluate_predictor
+from mambacl import (
+    AngleTarget,
+    Episode,
+    Evaluation,
+    Scores,
+    VectorTarget,
+    accuracy_matrix,
+    evaluate,
+    evaluate_predictor,
+)
 from mambacl.config import Target
 from mambacl.errors import InvalidValueError, NonFiniteError
 from mambacl.yardsticks import class_mean, nearest_neighbour
@@ -82,11 +92,12 @@ def test_measurements_do_not_depend_on_the_batch(batch_size: int):
     assert_evaluations_near(evaluate(small_learner(), SOURCE, 9, batch_size=batch_size), one)
 
 
+@pytest.mark.parametrize("measure", [evaluate, accuracy_matrix])
 @pytest.mark.parametrize("mode", [True, False])
-def test_the_learner_is_left_as_it_was(mode: bool):
+def test_the_learner_is_left_as_it_was(measure: Callable[..., object], mode: bool):
     learner = small_learner().train(mode)
     before, random = tensors(learner), torch.get_rng_state()
-    evaluate(learner, SOURCE, 4)
+    measure(learner, SOURCE, 4)
     assert learner.training is mode
     assert_same(tensors(learner), before)
     assert torch.equal(torch.get_rng_state(), random)

@@ -49,16 +49,17 @@ def block_memory(shape: Shape) -> Memory:
         return tensor
 
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before = _status("VmRSS")
+    before = process_bytes("VmRSS")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = block(tokens)
     output.sum().backward()
     by_shape: dict[str, int] = {}
     for name, size in kept.values():
         by_shape[name] = by_shape.get(name, 0) + size
-    return Memory(by_shape, _status("VmHWM") - before)
+    return Memory(by_shape, process_bytes("VmHWM") - before)
 
 
-def _status(field: str) -> int:
+def process_bytes(field: str) -> int:
+    """Memory of the process by the name of a field of /proc/self/status, such as "VmRSS" (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
+from mambacl.bench.memory import process_bytes
 from mambacl.bench.timing import Times, interleaved
 from mambacl.config import LearnerConfig, VectorEncoder
 from mambacl.episodes import Episode
@@ -79,7 +79,7 @@ def stream(examples: int) -> Stream:
         for number in range(1, examples // WINDOW):
             state, late = window(state)
             if number == examples // WINDOW // 10:
-                resident = _resident()
+                resident = process_bytes("VmRSS")
         seconds: list[float] = []
         for one_x, _ in pairs:
             began = time.perf_counter()
@@ -91,7 +91,7 @@ def stream(examples: int) -> Stream:
         late=late,
         predict=statistics.median(seconds),
         state_bytes=(first.nbytes, state.nbytes),
-        growth=_resident() - resident,
+        growth=process_bytes("VmRSS") - resident,
     )
 
 
@@ -118,9 +118,3 @@ def episode_step(repeats: int, tasks: int = 20, shots: int = 5) -> Times:
         learner(episode).loss.backward()
 
     return interleaved({"shared": lambda: run(shared), "replicated": lambda: run(replicated)}, repeats)
-
-
-def _resident() -> int:
-    """Bytes of memory that the process holds (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096

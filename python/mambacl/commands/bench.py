@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib as mpl
 import tyro
 
 from mambacl import plots
@@ -45,7 +44,6 @@ def run(command: Bench) -> None:
     """Measures, prints and draws."""
     report = suite.run(command.lengths, command.repeats, command.examples, command.peers)
     if command.plot is not None:
-        mpl.use("agg")
         plots.save(plots.times(report.seconds), command.plot)
     if command.json:
         print(json.dumps(asdict(report)))

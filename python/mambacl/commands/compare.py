@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib as mpl
 import tyro
 
 from mambacl import plots
@@ -48,7 +47,6 @@ def run(command: Compare) -> None:
     """
     comparison = compare(command.runs, command.evaluation)
     if command.plot is not None:
-        mpl.use("agg")
         curves = {group.name: [member.history for member in group.members] for group in comparison.groups}
         ax = plots.learning_curves(curves)
         command.plot.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from mambacl import durable
 
 _NAME = "tensor"
 _DIGEST = "sha256"
@@ -67,17 +68,7 @@ def _read(path: Path) -> Tensor:
 def _write(path: Path, tensor: Tensor) -> None:
     contents = safetensors.torch.save({_NAME: tensor}, metadata={_DIGEST: _digest(tensor)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside its place, on disk before it gets its name: no reader ever sees a part of it.
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    durable.write(path, contents)
 
 
 def _digest(tensor: Tensor) -> str:

@@ -9,7 +9,6 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from mambacl.config import ClassTarget
 from mambacl.episodes import Episode, Episodes
 from mambacl.errors import DataError, InvalidValueError, ShapeError
 from mambacl.evaluation.protocol import batches, evaluation_mode, first_state
@@ -154,7 +153,7 @@ def accuracy_matrix(
         >>> matrix.values[0]  # of the one label observed it can only answer with that
         tensor([1., nan, nan], dtype=torch.float64)
     """
-    if not isinstance(learner.config.target, ClassTarget):
+    if not learner.is_classifier:
         got = type(learner.config.target).__name__
         raise InvalidValueError(f"{_OP}: argument `learner` must answer with classes, got one of {got}")
     shares: list[Tensor] = []

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import torch
 
-from mambacl.config import ClassTarget
 from mambacl.episodes import Episode, Episodes
 from mambacl.errors import InvalidValueError
 from mambacl.learner import Learner
@@ -55,5 +54,5 @@ def batches(
 
 def first_state(learner: Learner, episode: Episode) -> LearnerState:
     """The state before the stream of a batch of episodes, with their codebooks if they have any."""
-    classifies = isinstance(learner.config.target, ClassTarget)
-    return learner.init_state(episode.batch_size, codebook=episode.codebook if classifies else None)
+    codebook = episode.codebook if learner.is_classifier else None
+    return learner.init_state(episode.batch_size, codebook=codebook)

@@ -12,34 +12,38 @@ from mambacl.settings import Settings
 
 
 @dataclass(frozen=True)
-class Sizes(Settings):
-    """The sizes of an experiment's episodes.
+class CharacterEpisodes(Settings):
+    """The sizes of an experiment's episodes, and the typefaces they show.
 
     Attributes:
         tasks: Classes of an episode; each is one task of the stream.
         train_shots: Labelled examples read of each class.
         test_shots: Queries asked of each class in meta-training.
         evaluation_test_shots: The same in meta-validation and meta-test.
+        faces: Typefaces or styles of meta-training; empty for all.
+        test_faces: Those of meta-validation and meta-test; empty for all.
     """
 
     tasks: int = 5
     train_shots: int = 5
     test_shots: int = 2
     evaluation_test_shots: int = 5
+    faces: tuple[str, ...] = ()
+    test_faces: tuple[str, ...] = ()
+
+    def faces_of(self, split: Split) -> tuple[str, ...] | None:
+        """The typefaces of a split's episodes, as the loaders take them."""
+        return (self.faces if split == "train" else self.test_faces) or None
 
 
 @dataclass(frozen=True)
-class Glyphs(Sizes):
+class Glyphs(CharacterEpisodes):
     """Images of characters, 32 x 32 (`mambacl.data.hanzi21`).
 
     Attributes:
-        faces: Typefaces or styles of meta-training; empty for all.
-        test_faces: Those of meta-validation and meta-test; empty for all.
         jitter: Of every image; None for none.
     """
 
-    faces: tuple[str, ...] = ()
-    test_faces: tuple[str, ...] = ()
     jitter: AffineJitter | None = None
     kind: Literal["hanzi21"] = field(default="hanzi21", kw_only=True, repr=False)
 
@@ -50,22 +54,17 @@ class Glyphs(Sizes):
 
     def classes(self, split: Split) -> Classes:
         """The classes of a split."""
-        faces = self.faces if split == "train" else self.test_faces
-        return hanzi21.load(split, faces or None, self.jitter)
+        return hanzi21.load(split, self.faces_of(split), self.jitter)
 
 
 @dataclass(frozen=True)
-class GlyphFeatures(Sizes):
+class GlyphFeatures(CharacterEpisodes):
     """Features of jittered images of characters by a frozen encoder (`mambacl.data.hanzi21_features`).
 
     Attributes:
-        faces: Typefaces or styles of meta-training; empty for all.
-        test_faces: Those of meta-validation and meta-test; empty for all.
         encoder: "all", or "print" for the encoder that has seen print faces only.
     """
 
-    faces: tuple[str, ...] = ()
-    test_faces: tuple[str, ...] = ()
     encoder: Literal["all", "print"] = "all"
     kind: Literal["hanzi21-features"] = field(default="hanzi21-features", kw_only=True, repr=False)
 
@@ -76,8 +75,7 @@ class GlyphFeatures(Sizes):
 
     def classes(self, split: Split) -> Classes:
         """The classes of a split."""
-        faces = self.faces if split == "train" else self.test_faces
-        return hanzi21_features.load(split, faces=faces or None, encoder=self.encoder)
+        return hanzi21_features.load(split, faces=self.faces_of(split), encoder=self.encoder)
 
 
 Data = Annotated[Glyphs | GlyphFeatures, Discriminator("kind")]

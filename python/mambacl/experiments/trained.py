@@ -41,6 +41,22 @@ def run_settings(experiment: Experiment, seed: int) -> dict[str, Any]:
     return {"seed": seed, **{key: table[key] for key in ("name", "model", "train", "data")}}
 
 
+def run_experiment(run: RunFolder) -> tuple[Experiment, int]:
+    """What a run is a run of: its experiment and its seed.
+
+    Raises:
+        RunError: If it is none of an experiment.
+        ConfigError: If the settings are of another version.
+    """
+    table = dict(run.settings)
+    seed = table.pop("seed", None)
+    if not isinstance(seed, int):
+        raise RunError(
+            f"run: `{run.path}` must hold the run of an experiment, got settings {sorted(run.settings)}"
+        )
+    return Experiment.from_table(table), seed
+
+
 def load_run(path: Path | str, which: Which = "best") -> Trained:
     """Loads the learner of a run.
 
@@ -57,11 +73,7 @@ def load_run(path: Path | str, which: Which = "best") -> Trained:
         ConfigError: If the settings are of another version.
     """
     run = RunFolder.open(Path(path))
-    table = dict(run.settings)
-    seed = table.pop("seed", None)
-    if not isinstance(seed, int):
-        raise RunError(f"run: `{run.path}` must hold the run of an experiment, got settings {sorted(table)}")
-    experiment = Experiment.from_table(table)
+    experiment, seed = run_experiment(run)
     folder = run.find(which)
     content = checkpoint.read(folder)
     learner = experiment.learner(seed)

@@ -10,6 +10,7 @@ from typing import Any
 
 from mambacl.errors import RunError
 from mambacl.evaluation import Interval, over_seeds, paired_over_seeds
+from mambacl.experiments.trained import run_experiment, run_settings
 from mambacl.report.measurement import Measurement, measurement_name, read_measurement
 from mambacl.runs import RunFolder
 from mambacl.training import History
@@ -104,14 +105,15 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
     """
     if not paths:
         raise RunError("compare: argument `runs` must name at least one folder, got none")
-    runs = [_of_experiment(RunFolder.open(path)) for path in paths]
+    runs = [RunFolder.open(path) for path in paths]
+    experiments = [run_experiment(run) for run in runs]
     if evaluation is None:
-        data = runs[0].settings["data"]
-        evaluation = measurement_name("test", data["tasks"], data["train_shots"])
+        data = experiments[0][0].data
+        evaluation = measurement_name("test", data.tasks, data.train_shots)
     groups: dict[tuple[tuple[str, str], ...], list[Member]] = {}
-    for run in runs:
-        settings = dict(run.settings)
-        seed = settings.pop("seed")
+    for run, (experiment, seed) in zip(runs, experiments, strict=True):
+        settings = run_settings(experiment, seed)
+        del settings["seed"]  # the rest is what seeds share
         members = groups.setdefault(tuple(_flat(settings)), [])
         if any(member.seed == seed for member in members):
             raise RunError(
@@ -124,17 +126,6 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
     ]
     differences = {other.name: _difference(named[0], other) for other in named[1:]}
     return Comparison(evaluation, named, differences)
-
-
-def _of_experiment(run: RunFolder) -> RunFolder:
-    """A run whose settings are those of an experiment."""
-    settings = run.settings
-    data = settings.get("data")
-    if not (isinstance(settings.get("seed"), int) and isinstance(data, Mapping)):
-        raise RunError(
-            f"run: `{run.path}` must hold the run of an experiment, got settings {sorted(settings)}"
-        )
-    return run
 
 
 def _difference(first: Group, other: Group) -> Interval | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib as mpl
 import torch
 
 from mambacl import plots
@@ -26,7 +25,6 @@ def draw(trained: Trained, measured: Measurement) -> Path:
     Raises:
         OSError: If they cannot be written.
     """
-    mpl.use("agg")
     folder = trained.run.path / "evaluations" / measured.name
     folder.mkdir(parents=True, exist_ok=True)
     ax = plots.learning_curves({measured.experiment: [read_history(trained.run)]})

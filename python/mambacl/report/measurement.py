@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
+from mambacl import durable
 from mambacl.data import Split
 from mambacl.episodes import Episode
 from mambacl.errors import RunError
 from mambacl.evaluation import AccuracyMatrix, Scores, accuracy_matrix, evaluate, evaluate_predictor
 from mambacl.experiments.trained import Trained
-from mambacl.runs import durable
 from mambacl.yardsticks import class_mean, nearest_neighbour
 
 YARDSTICKS = {"nearest neighbour": nearest_neighbour, "class mean": class_mean}

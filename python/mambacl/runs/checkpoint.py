@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from mambacl import durable
 from mambacl.errors import CheckpointError
-from mambacl.runs import durable
 
 FORMAT = 1
 """The version of the format; a newer one is refused."""

@@ -23,8 +23,9 @@ from typing import Any, Literal
 
 import filelock
 
+from mambacl import durable
 from mambacl.errors import RunError
-from mambacl.runs import checkpoint, durable
+from mambacl.runs import checkpoint
 from mambacl.runs.checkpoint import Checkpoint
 from mambacl.runs.log import RunLog
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 
@@ -16,11 +17,11 @@ def write(path: Path, data: bytes) -> None:
     Raises:
         OSError: If it cannot be written; what was there is still there.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
     try:
         write_through(aside, data)
-        aside.replace(path)
-    except OSError:
+        os.replace(aside, path)
+    except BaseException:
         aside.unlink(missing_ok=True)
         raise
     flush_folder(path.parent)
