@@ -17,7 +17,7 @@
 //! 1,500 steps at learning rates up to 2e-3, though the penalty itself fell.
 
 use mambacl::encoder::{EncoderConfig, VectorConfig};
-use mambacl::learners::SequenceConfig;
+use mambacl::learners::{LearnerConfig, SequenceConfig};
 use mambacl::meta::{self, Episode};
 use mambacl::mixers::{MixerConfig, mamba::MambaConfig};
 use mambacl::target::TargetConfig;
@@ -126,7 +126,7 @@ impl Batch {
     }
 }
 
-fn settings() -> SequenceConfig {
+fn settings() -> LearnerConfig {
     SequenceConfig {
         d_model: 64,
         n_layer: 2,
@@ -134,7 +134,9 @@ fn settings() -> SequenceConfig {
         target: TargetConfig::Vector { dim: POINTS as i64 },
         mixer: MixerConfig::Mamba(MambaConfig::default()),
         selectivity: None,
+        ..SequenceConfig::default()
     }
+    .into()
 }
 
 /// Rises over the first steps, then falls as half a cosine.

@@ -11,9 +11,9 @@
 //! | [`learners`] | observe and predict |
 //! | [`selectivity`], [`objective`] | the regulariser; the losses |
 //! | [`backbone`], [`encoder`], [`target`] | the parts of a sequence learner |
-//! | [`mixers`] | how the stream affects an answer: Mamba |
+//! | [`mixers`] | how the stream affects an answer: Mamba, attention and others |
 //! | [`ops`] | functions of tensors with fused kernels |
-//! | [`params`], [`codebook`], [`episode`], [`settings`], [`error`] | the ground |
+//! | [`params`], [`layer_state`], [`codebook`], [`episode`], [`settings`], [`error`] | the ground |
 
 #![warn(missing_docs)]
 
@@ -22,6 +22,7 @@ pub mod codebook;
 pub mod encoder;
 pub mod episode;
 pub mod error;
+pub mod layer_state;
 pub mod learners;
 pub mod meta;
 pub mod mixers;

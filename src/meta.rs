@@ -1,7 +1,7 @@
 //! One episode of meta-training: observe the stream, predict the queries, measure the loss.
 
 use crate::error::{Error, Result};
-use crate::learners::{SequenceLearner, accuracy};
+use crate::learners::{Learner, accuracy};
 use tch::Tensor;
 
 /// A batch of episodes.
@@ -24,7 +24,8 @@ pub struct Episode<'a> {
 
 /// What an episode gives.
 pub struct Outcome {
-    /// The objective and the weighted regulariser: what is differentiated.
+    /// The objective, the weighted regulariser and the weighted balance of experts: what is
+    /// differentiated.
     pub loss: Tensor,
     /// The mean loss over queries.
     pub objective: Tensor,
@@ -43,20 +44,20 @@ pub struct Outcome {
 ///
 /// # Errors
 /// When the episode does not fit the learner.
-pub fn run(learner: &SequenceLearner, episode: &Episode, step: Option<i64>) -> Result<Outcome> {
+pub fn run(learner: &Learner, episode: &Episode, step: Option<i64>) -> Result<Outcome> {
     let config = learner.config();
     log::trace!("episodes of {:?} examples and {:?} queries", episode.train_x.size(), episode.test_x.size());
     let batch = episode.train_x.size().first().copied().unwrap_or(0);
-    let initial = learner.initial_state(batch, episode.codebook)?;
+    let initial = learner.initial_state(batch, episode.codebook, step.unwrap_or(0) as u64)?;
     // Before anything is read: reading in training moves the running statistics.
     episode.check(learner, batch)?;
-    let regulariser = step.and(config.selectivity.as_ref()).filter(|s| s.weight_at(step.unwrap_or(0)) > 0.0);
+    let regulariser = step.and(config.selectivity()).filter(|s| s.weight_at(step.unwrap_or(0)) > 0.0);
     let tasks = regulariser.map(|_| episode.tasks()).transpose()?;
-    let (state, prediction, penalty) = match step {
+    let (state, prediction, penalty, auxiliary) = match step {
         None => {
             let state = learner.observe(&initial, episode.train_x, episode.train_y)?;
             let prediction = learner.predict(&state, episode.test_x, None)?;
-            (state, prediction, None)
+            (state, prediction, None, Vec::new())
         }
         Some(step) => {
             let (state, trace) = learner.observe_traced(&initial, episode.train_x, episode.train_y)?;
@@ -68,14 +69,20 @@ pub fn run(learner: &SequenceLearner, episode: &Episode, step: Option<i64>) -> R
                 let weight = selectivity.weight_at(step);
                 penalty = Some((selectivity.penalty(&layers, stream, queries)?, weight));
             }
-            (state, prediction, penalty)
+            let auxiliary =
+                trace.auxiliary.into_iter().chain(prediction.auxiliary.as_ref().map(Tensor::shallow_clone));
+            let auxiliary = auxiliary.collect();
+            (state, prediction, penalty, auxiliary)
         }
     };
-    let objective = config.target.loss(&prediction.output, episode.test_y);
-    let loss = match &penalty {
-        Some((penalty, weight)) => &objective + penalty * *weight,
-        None => objective.shallow_clone(),
-    };
+    let objective = config.target().loss(&prediction.output, episode.test_y);
+    let mut loss = objective.shallow_clone();
+    if let Some((penalty, weight)) = &penalty {
+        loss = loss + penalty * *weight;
+    }
+    for auxiliary in auxiliary {
+        loss = loss + auxiliary;
+    }
     let seen = state.labels.as_ref().map(|labels| &labels.seen);
     let right = |answers: Tensor| accuracy(&answers, episode.test_y);
     Ok(Outcome {
@@ -90,7 +97,7 @@ pub fn run(learner: &SequenceLearner, episode: &Episode, step: Option<i64>) -> R
 
 impl Episode<'_> {
     /// Checks all but the stream, which `observe` checks.
-    fn check(&self, learner: &SequenceLearner, batch: i64) -> Result<()> {
+    fn check(&self, learner: &Learner, batch: i64) -> Result<()> {
         learner.check_queries(self.test_x, batch)?;
         let queries = self.test_x.size()[1];
         learner.check_targets("episode", self.test_y, batch, queries)?;

@@ -25,12 +25,24 @@ pub fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
         let message = error.inner().to_string();
         // serde_json ends with "at line 1 column 20", which means nothing to who wrote no JSON.
         let message = message.split(" at line ").next().unwrap_or(&message);
-        let reason = match nearest(message) {
-            Some(name) => format!("{message}; did you mean `{name}`?"),
-            None => message.to_owned(),
-        };
-        Error::Config { field: error.path().to_string(), reason }
+        Error::Config { field: error.path().to_string(), reason: with_nearest(message) }
     })
+}
+
+/// The refusal of a name that is none of those known, as [`read`] words it.
+pub(crate) fn unknown(field: &str, given: &str, known: &[&str]) -> Error {
+    let names: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+    let message =
+        format!("unknown variant `{}`, expected one of {}", given.trim_matches('"'), names.join(", "));
+    Error::Config { field: field.into(), reason: with_nearest(&message) }
+}
+
+/// A message, and the nearest valid name if one was misspelt.
+fn with_nearest(message: &str) -> String {
+    match nearest(message) {
+        Some(name) => format!("{message}; did you mean `{name}`?"),
+        None => message.to_owned(),
+    }
 }
 
 /// Of a message of serde's, "unknown field `a`, expected one of `b`, `c`", the valid name that is most
@@ -66,7 +78,7 @@ mod tests {
         assert_eq!(
             refusal(r#"{"n_layers": 3}"#),
             "configuration: `n_layers` unknown field `n_layers`, expected one of `d_model`, `n_layer`, \
-             `encoder`, `target`, `mixer`, `selectivity`; did you mean `n_layer`?"
+             `encoder`, `target`, `mixer`, `feed_forward`, `norm`, `selectivity`; did you mean `n_layer`?"
         );
         assert!(refusal(r#"{"mixer": {"kind": "manba"}}"#).ends_with("did you mean `mamba`?"));
         assert!(refusal(r#"{"selectivity": {"wait": 1.0}}"#).contains("`weight`"));

@@ -129,9 +129,4 @@ impl Target {
     pub fn answer(&self, outputs: &Tensor) -> Tensor {
         outputs.linear(&self.head_weight, Some(&self.head_bias))
     }
-
-    /// The element type and device of the model.
-    pub fn options(&self) -> (tch::Kind, tch::Device) {
-        (self.head_weight.kind(), self.head_weight.device())
-    }
 }

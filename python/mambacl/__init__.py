@@ -14,11 +14,19 @@ from mambacl import errors, nn, ops
 from mambacl._core import __version__
 from mambacl.config import (
     AngleTarget,
+    AttentionMixer,
+    BayesConfig,
     ClassTarget,
     CnnEncoder,
+    ExpertsFeedForward,
+    GemclConfig,
     LearnerConfig,
     MambaMixer,
+    MlpFeedForward,
+    NoFeedForward,
+    PrototypeConfig,
     Selectivity,
+    SequenceConfig,
     VectorEncoder,
     VectorTarget,
 )
@@ -37,13 +45,18 @@ from mambacl.evaluation import (
     paired_over_seeds,
 )
 from mambacl.experiments.trained import load_run
+from mambacl.layer_states import AttentionState, BayesState, GemclState, MambaState, PrototypeState
 from mambacl.learner import EpisodeOutput, Learner
-from mambacl.state import Keys, LearnerState, MambaState, Trace
+from mambacl.state import Keys, LearnerState, Trace
 from mambacl.training import History, TrainConfig, meta_train
 
 __all__ = [
     "AccuracyMatrix",
     "AngleTarget",
+    "AttentionMixer",
+    "AttentionState",
+    "BayesConfig",
+    "BayesState",
     "Calibration",
     "ClassTarget",
     "CnnEncoder",
@@ -53,6 +66,9 @@ __all__ = [
     "EpisodeSource",
     "EpisodeSpec",
     "Evaluation",
+    "ExpertsFeedForward",
+    "GemclConfig",
+    "GemclState",
     "History",
     "Interval",
     "Keys",
@@ -61,8 +77,13 @@ __all__ = [
     "LearnerState",
     "MambaMixer",
     "MambaState",
+    "MlpFeedForward",
+    "NoFeedForward",
+    "PrototypeConfig",
+    "PrototypeState",
     "Scores",
     "Selectivity",
+    "SequenceConfig",
     "Trace",
     "TrainConfig",
     "VectorEncoder",

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from mambacl import _core
-from mambacl.config import ClassTarget, LearnerConfig
+from mambacl.config import ClassTarget, LearnerConfig, SequenceConfig
 from mambacl.episodes import Episode
 from mambacl.errors import InvalidValueError, ShapeError
+from mambacl.layer_states import layer_state
 from mambacl.ops.checks import check_devices, check_types
-from mambacl.state import LAYER_STATES, Keys, LearnerState, Trace
+from mambacl.state import Keys, LearnerState, Trace
+
+PlainTrace: TypeAlias = tuple[
+    list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor | None, bool] | None], Tensor | None
+]
+"""A trace as the engine takes it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +28,7 @@ class EpisodeOutput:
     """What a learner makes of a batch of episodes.
 
     Attributes:
-        loss: The objective and the weighted regulariser, a number to differentiate.
+        loss: The objective, the weighted regulariser and balance of experts, a number to differentiate.
         objective: The mean loss over all queries, a number.
         penalty: The regulariser before its weight, a number; None where it is off.
         output: Logits by label, (batch, Q, vocab), or vectors, (batch, Q, dim).
@@ -40,9 +46,11 @@ class EpisodeOutput:
 
 
 class Learner(nn.Module):
-    """MambaCL: a sequence model that learns from a stream by reading it (arXiv:2412.00776).
+    """A continual learner: a state and two verbs. With `SequenceConfig`, the default, it is MambaCL:
+    a sequence model that learns from a stream by reading it (arXiv:2412.00776).
 
-    Parameters and buffers are PyTorch's own, named as in mamba-ssm; the engine computes with them.
+    Parameters and buffers are PyTorch's own, those of Mamba named as in mamba-ssm; the engine computes with
+    them.
 
     Args:
         config: The settings.
@@ -54,7 +62,7 @@ class Learner(nn.Module):
 
     Example:
         >>> import torch, mambacl
-        >>> config = mambacl.LearnerConfig(mambacl.VectorEncoder(dim=8), d_model=32)
+        >>> config = mambacl.SequenceConfig(mambacl.VectorEncoder(dim=8), d_model=32)
         >>> learner = mambacl.Learner(config).eval()
         >>> state = learner.init_state()
         >>> x, y = torch.randn(1, 6, 8), torch.tensor([[0, 0, 1, 1, 2, 2]])
@@ -66,7 +74,7 @@ class Learner(nn.Module):
     def __init__(self, config: LearnerConfig | None = None, *, seed: int = 0) -> None:
         super().__init__()
         _check_seed("Learner", seed)
-        self.config = LearnerConfig() if config is None else config
+        self.config = SequenceConfig() if config is None else config
         self._engine = _core.Learner(self.config.to_json())
         self._places: list[tuple[nn.Module, str]] = []
         self._undecayed: set[str] = set()
@@ -112,7 +120,8 @@ class Learner(nn.Module):
 
         Args:
             batch_size: Streams, when no codebook is given.
-            seed: Of the codebooks that are drawn when none is given; stream i depends on (seed, i).
+            seed: Of the codebooks that are drawn when none is given; stream i depends on (seed, i). And of
+                what a learner draws for each episode, such as Performer's features.
             codebook: The symbol of each label, (batch, vocab) int64, each row a permutation.
 
         Returns:
@@ -131,7 +140,7 @@ class Learner(nn.Module):
             codebook = _core.draw_codebook(self.config.target.vocab, seed, batch_size).to(self.device)
         if codebook is not None and codebook.dim() > 0:
             batch_size = len(codebook)
-        return self._state(self._engine.initial_state(self._tensors(), batch_size, codebook))
+        return self._state(self._engine.initial_state(self._tensors(), batch_size, codebook, seed))
 
     def observe(self, state: LearnerState, x: Tensor, y: Tensor) -> LearnerState:
         """Reads labelled examples, in order. At once, in pieces or one by one comes to the same.
@@ -168,9 +177,10 @@ class Learner(nn.Module):
             ShapeError, DtypeError, DeviceError, InvalidValueError: As `observe`.
         """
         self._check_stream("observe", state, {"x": x, "y": y})
-        after, (moments, keys) = self._engine.observe_traced(self._tensors(), _plain(state), x, y)
-        trace = Trace(tuple(moments), tuple(None if key is None else Keys(*key) for key in keys))
-        return self._state(after), trace
+        after, trace = self._engine.observe_traced(self._tensors(), _plain(state), x, y)
+        moments, keys, auxiliary = trace
+        typed_keys = tuple(None if key is None else Keys(*key) for key in keys)
+        return self._state(after), Trace(tuple(moments), typed_keys, auxiliary)
 
     def predict(
         self, state: LearnerState, x: Tensor, trace: Trace | None = None, *, chunk_size: int | None = None
@@ -312,9 +322,9 @@ class Learner(nn.Module):
         labels: tuple[Tensor | None, ...] = (None, None)
         if self.is_classifier:
             labels, tensors = tuple(tensors[:2]), tensors[2:]
-        layer_state = LAYER_STATES[self.config.mixer.kind]
-        each = len(tensors) // self.config.n_layer
-        layers = tuple(layer_state(*tensors[i : i + each]) for i in range(0, len(tensors), each))
+        kind = layer_state(self.config)
+        each = len(tensors) // self._engine.state_layers()
+        layers = tuple(kind(*tensors[i : i + each]) for i in range(0, len(tensors), each))
         return LearnerState(examples, labels[0], labels[1], layers)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -340,8 +350,6 @@ def _plain(state: LearnerState) -> tuple[int, list[Tensor]]:
     return state.examples, state.tensors()
 
 
-def _plain_trace(
-    trace: Trace,
-) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor | None] | None]]:
-    keys = [None if key is None else (key.features, key.log_weight) for key in trace.keys]
-    return list(trace.moments), keys
+def _plain_trace(trace: Trace) -> PlainTrace:
+    keys = [None if key is None else (key.features, key.log_weight, key.positive) for key in trace.keys]
+    return list(trace.moments), keys, trace.auxiliary

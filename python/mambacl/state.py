@@ -1,33 +1,15 @@
-"""What a learner remembers of its streams: typed collections of tensors, fixed in size."""
+"""What a learner remembers of its streams, and what reading them leaves for meta-training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mambacl.errors import DeviceError, InvalidValueError, ShapeError
-
-
-class MambaState(NamedTuple):
-    """All that a Mamba layer keeps of the tokens it has read.
-
-    Attributes:
-        conv_window: The last d_conv - 1 inputs of the convolution, (groups, d_inner, d_conv - 1).
-        ssm_state: The state h of the recurrence, (groups, d_inner, d_state).
-    """
-
-    conv_window: Tensor
-    ssm_state: Tensor
-
-
-LayerState = MambaState
-
-LAYER_STATES: dict[str, type[LayerState]] = {"mamba": MambaState}
-"""The state of a layer by the kind of its mixer."""
+from mambacl.layer_states import LayerState
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +26,8 @@ class LearnerState:
         InvalidValueError: If there is no tensor at all: such a state is of no stream.
 
     Example:
-        >>> from mambacl import Learner, LearnerConfig, VectorEncoder
-        >>> learner = Learner(LearnerConfig(VectorEncoder(dim=8), d_model=32))
+        >>> from mambacl import Learner, SequenceConfig, VectorEncoder
+        >>> learner = Learner(SequenceConfig(VectorEncoder(dim=8), d_model=32))
         >>> learner.init_state().nbytes == learner.init_state(batch_size=3).nbytes / 3
         True
     """
@@ -88,8 +70,8 @@ class LearnerState:
             InvalidValueError: If the state is of vector targets, or no example has been observed.
 
         Example:
-            >>> from mambacl import Learner, LearnerConfig, VectorEncoder
-            >>> learner = Learner(LearnerConfig(VectorEncoder(dim=8), d_model=32)).eval()
+            >>> from mambacl import Learner, SequenceConfig, VectorEncoder
+            >>> learner = Learner(SequenceConfig(VectorEncoder(dim=8), d_model=32)).eval()
             >>> x, y = torch.randn(1, 2, 8), torch.tensor([[3, 3]])
             >>> state = learner.observe(learner.init_state(), x, y)
             >>> state.answers(learner.predict(state, x))
@@ -156,10 +138,13 @@ class Keys:
     Attributes:
         features: (batch, heads, tokens, features).
         log_weight: Added to the logits of the association, (batch, heads, tokens); None for nothing.
+        positive: Whether features are positive, as in linear attention: the logit is then the logarithm of
+            the inner product with a query's, else the inner product.
     """
 
     features: Tensor
     log_weight: Tensor | None
+    positive: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,8 +154,10 @@ class Trace:
 
     Attributes:
         moments: Mean and variance of each of the encoder's norms over the stream.
-        keys: For each layer, or None where the regulariser does not look.
+        keys: For each layer, or None where the regulariser does not look; empty where there are no layers.
+        auxiliary: Added to the loss: the weighted balance of experts, a number; None where there are none.
     """
 
     moments: tuple[tuple[Tensor, Tensor], ...]
     keys: tuple[Keys | None, ...]
+    auxiliary: Tensor | None = None

@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::ops::state_kind;
 use crate::params::{Init, Path};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 const EPSILON: f64 = 1e-5;
 /// Share of a batch's moments in the running ones.
@@ -66,6 +66,11 @@ impl Normalised {
             running_mean: norm.buffer("running_mean", channels, Init::Constant(0.0))?,
             running_var: norm.buffer("running_var", channels, Init::Constant(1.0))?,
         })
+    }
+
+    /// The element type and device of the parameters.
+    pub fn options(&self) -> (Kind, Device) {
+        (self.weight.kind(), self.weight.device())
     }
 
     /// Applies the map, (x, weight, bias) -> (n, channels, ...), and normalises the result.

@@ -4,7 +4,7 @@ use super::batch_norm::{Normalised, Statistics};
 use crate::error::{Error, Result, check_size};
 use crate::params::Path;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 /// The settings of the image encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +66,11 @@ impl Cnn {
     /// (channels, height, width)
     pub fn input_shape(&self) -> Vec<i64> {
         vec![self.in_channels, self.image_size, self.image_size]
+    }
+
+    /// The element type and device of the parameters.
+    pub fn options(&self) -> (Kind, Device) {
+        self.projection.options()
     }
 
     /// Encodes images, (n, channels, height, width), as (n, d_model).

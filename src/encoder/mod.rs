@@ -11,7 +11,7 @@ pub use vector::VectorConfig;
 use crate::error::Result;
 use crate::params::Path;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 /// The encoders by name, with their settings.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,6 +48,14 @@ impl Encoder {
         match self {
             Self::Cnn(cnn) => cnn.input_shape(),
             Self::Vector(vector) => vec![vector.dim()],
+        }
+    }
+
+    /// The element type and device of its parameters: the model's.
+    pub fn options(&self) -> (Kind, Device) {
+        match self {
+            Self::Cnn(cnn) => cnn.options(),
+            Self::Vector(vector) => vector.options(),
         }
     }
 

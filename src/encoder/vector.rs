@@ -6,7 +6,7 @@ use super::batch_norm::{Normalised, Statistics};
 use crate::error::{Result, check_size};
 use crate::params::Path;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 /// The settings of the vector encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,11 @@ impl Vector {
     /// Numbers in an input.
     pub fn dim(&self) -> i64 {
         self.dim
+    }
+
+    /// The element type and device of the parameters.
+    pub fn options(&self) -> (Kind, Device) {
+        self.layers[0].options() // there is always one, to d_model
     }
 
     /// Encodes vectors, (n, dim), as (n, d_model).

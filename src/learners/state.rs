@@ -1,7 +1,7 @@
 //! What a learner remembers of its streams.
 
 use crate::error::{Error, Result};
-use crate::mixers::LayerState;
+use crate::layer_state::LayerState;
 use tch::{Kind, Tensor};
 
 /// Labels and symbols of a classifier's streams.
@@ -13,7 +13,7 @@ pub struct Labels {
     pub seen: Tensor,
 }
 
-/// The state of a batch of streams: fixed in size, whatever they have seen.
+/// The state of a batch of streams: fixed in size whatever they have seen, but for attention's.
 #[derive(Debug)]
 pub struct State {
     /// Examples observed by each stream.

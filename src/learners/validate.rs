@@ -1,7 +1,8 @@
 //! Checks at the public edge of a learner. Numbers are read on the CPU only, where no device waits.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_size};
 use crate::ops::{dtype_name, kind_name};
+use crate::target::TargetConfig;
 use tch::{Device, Kind, Tensor};
 
 /// Inputs of shape (batch, n, input shape...), with n of at least 1.
@@ -106,20 +107,29 @@ fn is_permutation(row: &[i64]) -> bool {
     })
 }
 
-/// A tensor of a state, which must be as `like`, an initial one, but for the batch.
+/// A tensor of a state.
 pub(super) fn of_state(
     op: &'static str,
     argument: &str,
     tensor: &Tensor,
-    like: &Tensor,
-    batch: i64,
+    size: &[i64],
+    options: (Kind, Device),
 ) -> Result<()> {
-    let expected = [&[batch], &like.size()[1..]].concat();
-    if tensor.size() != expected {
-        let (expected, got) = (format!("{expected:?}, as the learner's"), tensor.size());
+    if tensor.size() != size {
+        let (expected, got) = (format!("{size:?}, as the learner's"), tensor.size());
         return Err(Error::Shape { op, argument: argument.into(), expected, got });
     }
-    like_model(op, argument, tensor, (like.kind(), like.device()))
+    like_model(op, argument, tensor, options)
+}
+
+/// The vocabulary of a learner that is for classes only.
+pub(super) fn classes_only(target: &TargetConfig) -> Result<i64> {
+    let vocab = target.vocab().ok_or_else(|| Error::Config {
+        field: "target.kind".into(),
+        reason: "must be `class` for this kind of learner".into(),
+    })?;
+    check_size("target.vocab", vocab)?;
+    Ok(vocab)
 }
 
 /// Tasks int64 (batch, n).

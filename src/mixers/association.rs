@@ -20,12 +20,27 @@ pub enum Association {
     Decayed,
 }
 
+/// How near a query's features are to a token's: the logit of their association.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Similarity {
+    /// The inner product, as in softmax attention.
+    InnerProduct,
+    /// Its logarithm, for features that are positive, as in linear attention: the association is then
+    /// the inner product's share.
+    LogInnerProduct,
+}
+
+/// Added to inner products whose logarithm is taken: features may underflow.
+const SMALLEST: f64 = 1e-30;
+
 /// What the tokens of a stream are found by.
 pub struct Keys {
     /// (batch, heads, tokens, features)
     pub features: Tensor,
     /// Added to the logits, (batch, heads, tokens).
     pub log_weight: Option<Tensor>,
+    /// What becomes of inner products with queries.
+    pub similarity: Similarity,
 }
 
 /// What queries look for.
@@ -37,7 +52,11 @@ pub struct Queries {
 impl Queries {
     /// The logits of the association, (batch, heads, queries, tokens).
     pub fn logits(&self, keys: &Keys) -> Tensor {
-        let logits = self.features.matmul(&keys.features.transpose(-1, -2));
+        let products = self.features.matmul(&keys.features.transpose(-1, -2));
+        let logits = match keys.similarity {
+            Similarity::InnerProduct => products,
+            Similarity::LogInnerProduct => (products + SMALLEST).log(),
+        };
         match &keys.log_weight {
             Some(weight) => logits + weight.unsqueeze(-2),
             None => logits,

@@ -8,8 +8,9 @@
 //! | `b`, `c` (d_state) | B, C, computed from the token: the selection |
 //! | `d` (d_inner) | D, the skip connection |
 
-use super::{Answered, Association, Keys, LayerState, Mixer, Observed, Queries};
+use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
 use crate::error::{Error, Result, check_size};
+use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::causal_conv1d::CausalConv1d;
 use crate::ops::selective_scan::SelectiveScan;
 use crate::ops::state_kind;
@@ -189,7 +190,8 @@ impl Mamba {
     }
 
     fn keys(&self, pass: &Pass, association: Association) -> Keys {
-        let plain = |log_weight| Keys { features: pass.b.unsqueeze(1), log_weight };
+        let similarity = Similarity::InnerProduct;
+        let plain = |log_weight| Keys { features: pass.b.unsqueeze(1), log_weight, similarity };
         match association {
             Association::Content => plain(None),
             Association::Gated => {
@@ -204,7 +206,8 @@ impl Mamba {
                 let later = sum.narrow(1, -1, 1) - &sum;
                 let kept = (later.unsqueeze(-1) * self.a()).exp();
                 let written = delta.unsqueeze(-1) * pass.b.unsqueeze(-2);
-                Keys { features: (kept * written).flatten(2, 3).unsqueeze(1), log_weight: None }
+                let features = (kept * written).flatten(2, 3).unsqueeze(1);
+                Keys { features, log_weight: None, similarity }
             }
         }
     }
@@ -226,19 +229,13 @@ impl Mamba {
 }
 
 impl Mixer for Mamba {
-    fn state_names(&self) -> &'static [&'static str] {
-        &["conv_window", "ssm_state"]
-    }
-
-    /// `conv_window` (batch, d_inner, d_conv - 1) and `ssm_state` (batch, d_inner, d_state), zeros.
-    fn initial_state(&self, batch: i64) -> LayerState {
-        let options = (state_kind(self.a_log.kind()), self.a_log.device());
-        let (d_inner, d_state) = (self.d.size()[0], self.d_state);
-        let taps = self.conv1d_weight.size()[2];
-        LayerState(vec![
-            Tensor::zeros([batch, d_inner, taps - 1], options),
-            Tensor::zeros([batch, d_inner, d_state], options),
-        ])
+    /// `conv_window` (d_inner, d_conv - 1) and `ssm_state` (d_inner, d_state).
+    fn state_specs(&self) -> Vec<StateSpec> {
+        let (d_inner, taps) = (self.d.size()[0], self.conv1d_weight.size()[2]);
+        vec![
+            StateSpec::new("conv_window", &[d_inner, taps - 1]),
+            StateSpec::new("ssm_state", &[d_inner, self.d_state]),
+        ]
     }
 
     fn observe(

@@ -4,18 +4,17 @@
 //! trait. To add one: write its file, and name it in [`MixerConfig`].
 
 mod association;
+pub mod attention;
 pub mod mamba;
 
-pub use association::{Association, Keys, Queries};
+pub use association::{Association, Keys, Queries, Similarity};
 
+use crate::backbone::FeedForwardConfig;
 use crate::error::Result;
+use crate::layer_state::{LayerState, StateSpec};
 use crate::params::Path;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
-
-/// What a layer remembers of a stream: the mixer's tensors, each with the batch as its first axis.
-#[derive(Debug)]
-pub struct LayerState(pub Vec<Tensor>);
+use tch::{Device, Kind, Tensor};
 
 /// What reading a stream gives.
 pub struct Observed {
@@ -37,11 +36,13 @@ pub struct Answered {
 
 /// A layer that mixes along the stream, with its tensors bound.
 pub trait Mixer {
-    /// The names of the state's tensors, in order.
-    fn state_names(&self) -> &'static [&'static str];
+    /// The tensors of the state, in order.
+    fn state_specs(&self) -> Vec<StateSpec>;
 
-    /// The state before any token.
-    fn initial_state(&self, batch: i64) -> LayerState;
+    /// The state before any token. `draw` numbers the episode, for mixers that draw at random.
+    fn initial_state(&self, batch: i64, _draw: u64, options: (Kind, Device)) -> LayerState {
+        LayerState::zeros(&self.state_specs(), batch, options)
+    }
 
     /// Reads tokens, (batch, length, d_model), from a state of as many rows.
     ///
@@ -73,6 +74,8 @@ pub trait Mixer {
 pub enum MixerConfig {
     /// Mamba (arXiv:2312.00752).
     Mamba(mamba::MambaConfig),
+    /// Softmax attention (arXiv:1706.03762).
+    Attention(attention::AttentionConfig),
 }
 
 impl MixerConfig {
@@ -81,8 +84,25 @@ impl MixerConfig {
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
     pub fn build(&self, path: &Path, d_model: i64) -> Result<Box<dyn Mixer>> {
+        Ok(match self {
+            Self::Mamba(config) => Box::new(mamba::Mamba::new(path, config, d_model)?),
+            Self::Attention(config) => Box::new(attention::Attention::new(path, config, d_model)?),
+        })
+    }
+
+    /// Whether the mixer is blind to order, so that tokens need positions.
+    pub fn needs_positions(&self) -> bool {
         match self {
-            Self::Mamba(config) => Ok(Box::new(mamba::Mamba::new(path, config, d_model)?)),
+            Self::Attention(_) => true,
+            Self::Mamba(_) => false,
+        }
+    }
+
+    /// The feed-forward layer that the mixer is published with.
+    pub fn usual_feed_forward(&self) -> FeedForwardConfig {
+        match self {
+            Self::Attention(_) => FeedForwardConfig::Mlp(Default::default()),
+            Self::Mamba(_) => FeedForwardConfig::None,
         }
     }
 }

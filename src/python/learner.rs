@@ -1,28 +1,29 @@
-//! The sequence learner through the doorway: its settings live here, its tensors come with each call.
+//! Learners through the doorway: its settings live here, its tensors come with each call.
 
 use super::errors::detached;
 use super::tensor::PyTensor;
 use crate::encoder::Moments;
-use crate::error::{Error, Result};
-use crate::learners::{SequenceConfig, SequenceLearner, State, Trace};
+use crate::error::Result;
+use crate::learners::{self, LearnerConfig, State, Trace};
 use crate::meta::{self, Episode};
-use crate::mixers::Keys;
+use crate::mixers::{Keys, Similarity};
 use crate::params::{Role, Schema};
-use crate::settings;
 use pyo3::prelude::*;
 use tch::Tensor;
 
-/// The settings and the schema of a sequence learner.
+/// The settings and the schema of a learner.
 #[pyclass(frozen)]
 pub struct Learner {
-    config: SequenceConfig,
+    config: LearnerConfig,
     schema: Schema,
 }
 
 /// A state: the number of examples and the tensors.
 type PyState = (i64, Vec<PyTensor>);
-/// A trace: mean and variance of each norm; features and log weights of each layer that has keys.
-type PyTrace = (Vec<(PyTensor, PyTensor)>, Vec<Option<(PyTensor, Option<PyTensor>)>>);
+/// Features, log weights, and whether features are positive, so that logits are logarithms.
+type PyKeys = (PyTensor, Option<PyTensor>, bool);
+/// A trace: mean and variance of each norm; the keys of each layer that has any; the auxiliary loss.
+type PyTrace = (Vec<(PyTensor, PyTensor)>, Vec<Option<PyKeys>>, Option<PyTensor>);
 /// Loss, objective, penalty, output, accuracy and whole-vocabulary accuracy.
 type PyOutcome = (PyTensor, PyTensor, Option<PyTensor>, PyTensor, Option<PyTensor>, Option<PyTensor>);
 
@@ -48,33 +49,36 @@ fn to_python(state: &State) -> PyState {
 }
 
 fn trace_to_python(trace: Trace) -> PyTrace {
-    let moments = trace.moments.into_iter();
-    let keys = trace
-        .keys
-        .into_iter()
-        .map(|keys| keys.map(|keys| (PyTensor(keys.features), keys.log_weight.map(PyTensor))));
-    (moments.map(|m| (PyTensor(m.mean), PyTensor(m.variance))).collect(), keys.collect())
-}
-
-fn trace_from_python((moments, keys): PyTrace) -> Trace {
-    let moments = moments.into_iter().map(|(mean, variance)| Moments { mean: mean.0, variance: variance.0 });
-    let keys = keys.into_iter().map(|keys| {
-        keys.map(|(features, weight)| Keys {
-            features: features.0,
-            log_weight: weight.map(|weight| weight.0),
+    let moments = trace.moments.into_iter().map(|m| (PyTensor(m.mean), PyTensor(m.variance)));
+    let keys = trace.keys.into_iter().map(|keys| {
+        keys.map(|keys| {
+            let positive = keys.similarity == Similarity::LogInnerProduct;
+            (PyTensor(keys.features), keys.log_weight.map(PyTensor), positive)
         })
     });
-    Trace { moments: moments.collect(), keys: keys.collect() }
+    (moments.collect(), keys.collect(), trace.auxiliary.map(PyTensor))
+}
+
+fn trace_from_python((moments, keys, auxiliary): PyTrace) -> Trace {
+    let moments = moments.into_iter().map(|(mean, variance)| Moments { mean: mean.0, variance: variance.0 });
+    let keys = keys.into_iter().map(|keys| {
+        keys.map(|(features, weight, positive)| Keys {
+            features: features.0,
+            log_weight: weight.map(|weight| weight.0),
+            similarity: if positive { Similarity::LogInnerProduct } else { Similarity::InnerProduct },
+        })
+    });
+    Trace { moments: moments.collect(), keys: keys.collect(), auxiliary: auxiliary.map(|loss| loss.0) }
 }
 
 impl Learner {
-    fn bind(&self, tensors: &[Tensor]) -> Result<SequenceLearner> {
+    fn bind(&self, tensors: &[Tensor]) -> Result<learners::Learner> {
         self.config.bind(&self.schema, tensors)
     }
 
     fn state(&self, (examples, tensors): PyState) -> Result<State> {
-        let classifier = self.config.target.vocab().is_some();
-        State::from_tensors(examples, plain(tensors), classifier, self.config.n_layer as usize)
+        let classifier = self.config.target().vocab().is_some();
+        State::from_tensors(examples, plain(tensors), classifier, self.config.state_layers())
     }
 }
 
@@ -83,17 +87,19 @@ impl Learner {
     /// Reads the settings from JSON.
     #[new]
     fn new(config: &str) -> PyResult<Self> {
-        let config: SequenceConfig = settings::read(config)?;
+        let config = LearnerConfig::from_json(config)?;
         let schema = config.schema()?;
         Ok(Self { config, schema })
     }
 
     /// All settings as JSON, those that were left out included.
     fn config(&self) -> PyResult<String> {
-        Ok(serde_json::to_string(&self.config).map_err(|error| {
-            let reason = error.to_string();
-            Error::Config { field: "model".into(), reason }
-        })?)
+        Ok(self.config.to_json()?)
+    }
+
+    /// Parts that the state has.
+    fn state_layers(&self) -> usize {
+        self.config.state_layers()
     }
 
     /// Name, shape and role ("decayed", "undecayed" or "buffer") of each tensor, in order.
@@ -112,18 +118,19 @@ impl Learner {
         detached(py, || Ok(self.schema.initial(seed).into_iter().map(PyTensor).collect()))
     }
 
-    #[pyo3(signature = (tensors, batch, codebook))]
+    #[pyo3(signature = (tensors, batch, codebook, draw))]
     fn initial_state(
         &self,
         py: Python<'_>,
         tensors: Vec<PyTensor>,
         batch: i64,
         codebook: Option<PyTensor>,
+        draw: u64,
     ) -> PyResult<PyState> {
         detached(py, move || {
             let learner = self.bind(&plain(tensors))?;
             let codebook = codebook.as_ref().map(|codebook| &codebook.0);
-            Ok(to_python(&learner.initial_state(batch, codebook)?))
+            Ok(to_python(&learner.initial_state(batch, codebook, draw)?))
         })
     }
 
@@ -197,7 +204,7 @@ impl Learner {
 
     /// The objective of answers.
     fn loss(&self, py: Python<'_>, output: PyTensor, y: PyTensor) -> PyResult<PyTensor> {
-        detached(py, move || Ok(PyTensor(self.config.target.loss(&output.0, &y.0))))
+        detached(py, move || Ok(PyTensor(self.config.target().loss(&output.0, &y.0))))
     }
 
     #[pyo3(signature = (tensors, episode, step))]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mambacl import ClassTarget, Episode, Learner, LearnerConfig, MambaMixer, VectorEncoder
+from mambacl import ClassTarget, Episode, Learner, MambaMixer, SequenceConfig, VectorEncoder
 
 
 def gaussian_learner(seed: int = 0, **changes: Any) -> Learner:
@@ -18,7 +18,7 @@ def gaussian_learner(seed: int = 0, **changes: Any) -> Learner:
         "d_model": 32,
         **changes,
     }
-    return Learner(LearnerConfig(**settings), seed=seed)
+    return Learner(SequenceConfig(**settings), seed=seed)
 
 
 @dataclass(frozen=True)

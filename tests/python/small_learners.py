@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mambacl import ClassTarget, Episode, Learner, LearnerConfig, MambaMixer, VectorEncoder
+from mambacl import ClassTarget, Episode, Learner, MambaMixer, SequenceConfig, VectorEncoder
 from mambacl.config import Target
 
 DIM = 5
 VOCAB = 8
-CONFIG = LearnerConfig(
+CONFIG = SequenceConfig(
     encoder=VectorEncoder(DIM, hidden=(6,)),
     target=ClassTarget(VOCAB),
     mixer=MambaMixer(d_state=4, d_conv=3),
@@ -22,7 +22,7 @@ CONFIG = LearnerConfig(
 )
 
 
-def small_config(**changes: Any) -> LearnerConfig:
+def small_config(**changes: Any) -> SequenceConfig:
     return dataclasses.replace(CONFIG, **changes)
 
 

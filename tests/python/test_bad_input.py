@@ -16,10 +16,10 @@ from mambacl import (
     CnnEncoder,
     Episode,
     Learner,
-    LearnerConfig,
     LearnerState,
     MambaMixer,
     Selectivity,
+    SequenceConfig,
     VectorEncoder,
     VectorTarget,
     errors,
@@ -464,7 +464,7 @@ def test_no_odd_argument_ends_in_a_panic():
             lambda odd=odd: LEARNER.loss(X, odd),
             lambda odd=odd: LEARNER.observe(dataclasses.replace(state, codebook=odd), X, Y),
             lambda odd=odd: LEARNER.predict(dataclasses.replace(state, seen=odd, layers=()), X),
-            lambda odd=odd: Learner(LearnerConfig(d_model=odd)),
+            lambda odd=odd: Learner(SequenceConfig(d_model=odd)),
             lambda odd=odd: Learner(odd),
             *(
                 lambda change=change, mode=mode: small_learner().train(mode)(

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mambacl import Learner, LearnerConfig, MambaMixer, VectorEncoder
+from mambacl import Learner, MambaMixer, SequenceConfig, VectorEncoder
 from mambacl.config import ClassTarget
 from mambacl.nn import Mamba
 from small_learners import DIM, VOCAB
 
 D_MODEL, LAYERS = 16, 2
-CONFIG = LearnerConfig(
+CONFIG = SequenceConfig(
     VectorEncoder(DIM), ClassTarget(VOCAB), MambaMixer(d_state=4), d_model=D_MODEL, n_layer=LAYERS
 )
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mambacl import LearnerConfig, TrainConfig, experiments
+from mambacl import LearnerConfig, SequenceConfig, TrainConfig, experiments
 from mambacl.data import AffineJitter
 from mambacl.errors import ConfigError
 from mambacl.experiments import EVALUATION_SEED, Experiment
@@ -29,7 +29,7 @@ def test_every_file_reads_and_says_what_to_expect(name: str):
 
 
 def test_the_engine_and_python_have_the_same_defaults():
-    assert LearnerConfig.from_table({}) == LearnerConfig()
+    assert LearnerConfig.from_table({}) == SequenceConfig()
     experiment = Experiment.from_table({"name": "plain"})
     assert (experiment.train, experiment.data) == (TrainConfig(), Glyphs())
 

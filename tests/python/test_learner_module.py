@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mambacl import AngleTarget, CnnEncoder, Learner, LearnerConfig
+from mambacl import AngleTarget, CnnEncoder, Learner, SequenceConfig
 from small_learners import CONFIG, DIM, assert_same, small_config, small_episode, small_learner, tensors
 
 NAMES = """
@@ -61,7 +61,7 @@ def test_names_and_shapes_are_pinned():
 
 
 def test_names_of_the_other_encoder_and_target():
-    config = LearnerConfig(CnnEncoder(image_size=8, channels=(4, 6)), AngleTarget(), d_model=8, n_layer=1)
+    config = SequenceConfig(CnnEncoder(image_size=8, channels=(4, 6)), AngleTarget(), d_model=8, n_layer=1)
     names = [name for name in Learner(config).state_dict() if not name.startswith("backbone")]
     norm = ["norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"]
     assert names == [

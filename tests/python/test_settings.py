@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Discriminator
 
-from mambacl import LearnerConfig, TrainConfig, settings
+from mambacl import SequenceConfig, TrainConfig, settings
 from mambacl.errors import ConfigError
 from mambacl.settings import Settings
 
@@ -61,7 +61,7 @@ def test_a_whole_number_stands_for_a_real_one():
     [
         Drawing("a", 2, 0.5, Square(3), ("x", "y"), (1.0, 2.0), Square(1), (0, 1)),
         TrainConfig(lr=0.1, betas=(0.5, 0.6)),
-        LearnerConfig(),
+        SequenceConfig(),
     ],
 )
 def test_settings_come_back_from_their_table(kept: Settings):

@@ -1,10 +1,13 @@
 //! Small learners to test with, and what they read.
 
 use crate::draw::Draw;
+use mambacl::backbone::{ExpertsConfig, FeedForwardConfig};
 use mambacl::encoder::{CnnConfig, EncoderConfig, VectorConfig};
-use mambacl::learners::{SequenceConfig, SequenceLearner};
+use mambacl::learners::{
+    BayesConfig, GemclConfig, Learner, LearnerConfig, Predictive, PrototypeConfig, SequenceConfig,
+};
 use mambacl::meta::Episode;
-use mambacl::mixers::{MixerConfig, mamba::MambaConfig};
+use mambacl::mixers::{MixerConfig, attention::AttentionConfig, mamba::MambaConfig};
 use mambacl::params::Schema;
 use mambacl::target::TargetConfig;
 use tch::{Device, Kind, Tensor, nn::VarStore};
@@ -22,6 +25,7 @@ pub fn classifier() -> SequenceConfig {
         target: TargetConfig::Class { vocab: VOCAB },
         mixer: MixerConfig::Mamba(MambaConfig { d_state: 4, ..MambaConfig::default() }),
         selectivity: None,
+        ..SequenceConfig::default()
     }
 }
 
@@ -36,16 +40,63 @@ pub fn regressor() -> SequenceConfig {
     SequenceConfig { target: TargetConfig::Vector { dim: 3 }, ..classifier() }
 }
 
+/// A learner to try the laws on.
+pub struct Case {
+    pub name: &'static str,
+    pub config: LearnerConfig,
+    /// Numbers in the memory of one stream after as many examples.
+    pub numbers: fn(usize) -> usize,
+}
+
+/// A small sequence learner with another mixer.
+fn sequence(mixer: MixerConfig) -> LearnerConfig {
+    SequenceConfig { mixer, ..classifier() }.into()
+}
+
+/// Small learners of every kind.
+pub fn cases() -> Vec<Case> {
+    // Two layers of 16 channels, each with 3 inputs and 4 states.
+    let mamba = |_| 2 * 16 * (3 + 4);
+    let experts = ExpertsConfig { n_expert: 3, top_k: 2, ..ExpertsConfig::default() };
+    let experts = Some(FeedForwardConfig::Experts(experts));
+    let attention = AttentionConfig { n_head: 2, d_key: Some(3), d_value: None };
+    let SequenceConfig { d_model, encoder, target, .. } = classifier();
+    let (e, t) = (encoder.clone(), target.clone());
+    let prototype = PrototypeConfig { d_model, encoder: e, target: t };
+    let gemcl = |predictive| {
+        let (encoder, target) = (encoder.clone(), target.clone());
+        LearnerConfig::Gemcl(GemclConfig { d_model, encoder, target, predictive })
+    };
+    let (encoder, target) = (encoder.clone(), target.clone());
+    let bayes = BayesConfig { d_model, encoder, target, d_latent: 5, d_hidden: 7 };
+    let case = |name, config, numbers| Case { name, config, numbers };
+    let classes = VOCAB as usize;
+    assert_eq!((classes, d_model), (6, 8));
+    vec![
+        case("mamba", classifier().into(), mamba),
+        case("regression by mamba", regressor().into(), mamba),
+        case("images by mamba", image_classifier().into(), mamba),
+        case("mamba and experts", SequenceConfig { feed_forward: experts, ..classifier() }.into(), mamba),
+        // Two layers and heads, two tokens an example, keys of 3 and values of 4.
+        case("attention", sequence(MixerConfig::Attention(attention)), |n| 2 * 2 * (2 * n) * (3 + 4)),
+        case("prototype", LearnerConfig::Prototype(prototype), |_| 6 * (1 + 8)),
+        case("gemcl", gemcl(Predictive::StudentT), |_| 6 * (1 + 2 * 8)),
+        case("gemcl at the mode", gemcl(Predictive::Map), |_| 6 * (1 + 2 * 8)),
+        case("bayes", LearnerConfig::Bayes(bayes), |_| 2 * 5),
+    ]
+}
+
 /// A learner whose tensors a `VarStore` holds.
 pub struct Model {
     pub variables: VarStore,
     pub schema: Schema,
     pub tensors: Vec<Tensor>,
-    pub learner: SequenceLearner,
+    pub learner: Learner,
 }
 
 impl Model {
-    pub fn new(config: &SequenceConfig, kind: Kind) -> Self {
+    pub fn new(config: impl Into<LearnerConfig>, kind: Kind) -> Self {
+        let config = config.into();
         let mut variables = VarStore::new(Device::Cpu);
         let schema = config.schema().unwrap();
         let tensors = schema.variables(&variables.root(), 0);
@@ -79,19 +130,20 @@ pub struct Streams {
 
 impl Streams {
     pub fn draw(
-        config: &SequenceConfig,
+        config: impl Into<LearnerConfig>,
         kind: Kind,
         [batch, examples, queries]: [i64; 3],
         seed: u64,
     ) -> Self {
+        let config = config.into();
         let mut draw = Draw::new(seed);
-        let shape: &[i64] = match &config.encoder {
+        let shape: &[i64] = match config.encoder() {
             EncoderConfig::Cnn(cnn) => &[cnn.in_channels, cnn.image_size, cnn.image_size],
             EncoderConfig::Vector(vector) => &[vector.dim],
         };
         let mut inputs = |n: i64| draw.normal(&[&[batch, n], shape].concat()).to_kind(kind);
         let (train_x, test_x) = (inputs(examples), inputs(queries));
-        let mut targets = |n: i64| match config.target {
+        let mut targets = |n: i64| match *config.target() {
             TargetConfig::Class { vocab } => draw.below(vocab, &[batch, n]),
             TargetConfig::Vector { dim } | TargetConfig::Angle { dim } => {
                 draw.normal(&[batch, n, dim]).to_kind(kind)
@@ -99,7 +151,7 @@ impl Streams {
         };
         let (train_y, test_y) = (targets(examples), targets(queries));
         let codebook = config
-            .target
+            .target()
             .vocab()
             .map(|vocab| mambacl::codebook::draw(vocab, seed, batch).expect("sizes in range"));
         Self { train_x, train_y, test_x, test_y, codebook }

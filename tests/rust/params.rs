@@ -2,6 +2,7 @@
 
 use crate::models::{Model, classifier, image_classifier, regressor};
 use mambacl::error::Error;
+use mambacl::learners::LearnerConfig;
 use mambacl::params::{Init, Role, Schema};
 use tch::{Kind, Tensor};
 
@@ -12,9 +13,13 @@ fn names(role: Role) -> impl Fn(&Schema) -> Vec<String> {
     }
 }
 
+fn schema(config: impl Into<LearnerConfig>) -> Schema {
+    config.into().schema().unwrap()
+}
+
 #[test]
 fn the_schema_is_pinned() {
-    let schema = classifier().schema().unwrap();
+    let schema = schema(classifier());
     let all: Vec<_> = schema.specs().iter().map(|spec| format!("{} {:?}", spec.name, spec.shape)).collect();
     let mut want = [
         "encoder.layers.0.linear.weight [7, 5]",
@@ -54,7 +59,7 @@ fn the_schema_is_pinned() {
 
 #[test]
 fn other_encoders_and_targets_are_pinned() {
-    let conv: Vec<_> = names(Role::Decayed)(&image_classifier().schema().unwrap());
+    let conv: Vec<_> = names(Role::Decayed)(&schema(image_classifier()));
     assert_eq!(
         conv[..3],
         [
@@ -63,7 +68,7 @@ fn other_encoders_and_targets_are_pinned() {
             "encoder.projection.linear.weight [8, 16]"
         ]
     );
-    let schema = regressor().schema().unwrap();
+    let schema = schema(regressor());
     let target = schema.specs().iter().filter(|spec| spec.name.starts_with("target_embedding"));
     let target: Vec<_> = target.map(|spec| format!("{} {:?}", spec.name, spec.shape)).collect();
     assert_eq!(
@@ -80,7 +85,7 @@ fn other_encoders_and_targets_are_pinned() {
 #[test]
 fn dynamics_norms_and_biases_have_no_weight_decay() {
     for config in [classifier(), image_classifier(), regressor()] {
-        for spec in config.schema().unwrap().specs() {
+        for spec in schema(config).specs() {
             let last = spec.name.rsplit('.').next().unwrap();
             let role = match last {
                 "running_mean" | "running_var" => Role::Buffer,
@@ -95,7 +100,7 @@ fn dynamics_norms_and_biases_have_no_weight_decay() {
 
 #[test]
 fn a_var_store_has_the_names_and_trains_all_but_buffers() {
-    let model = Model::new(&classifier(), Kind::Float);
+    let model = Model::new(classifier(), Kind::Float);
     let variables = model.variables.variables();
     assert_eq!(variables.len(), model.schema.specs().len());
     for (spec, value) in model.schema.specs().iter().zip(model.schema.initial(0)) {
@@ -167,7 +172,7 @@ fn first_values_are_distributed_as_they_say() {
 
 #[test]
 fn a_missing_tensor_is_named() {
-    let (config, model) = (classifier(), Model::new(&classifier(), Kind::Float));
+    let (config, model) = (LearnerConfig::from(classifier()), Model::new(classifier(), Kind::Float));
     let bind = |tensors: &[Tensor]| config.bind(&model.schema, tensors).err().unwrap();
     let count = model.tensors.len();
     let error = bind(&model.tensors[..count - 1]);
@@ -182,7 +187,7 @@ fn a_missing_tensor_is_named() {
 
 #[test]
 fn a_tensor_of_another_shape_is_named() {
-    let (config, model) = (classifier(), Model::new(&classifier(), Kind::Float));
+    let (config, model) = (LearnerConfig::from(classifier()), Model::new(classifier(), Kind::Float));
     for (place, spec) in model.schema.specs().iter().enumerate() {
         let mut tensors: Vec<_> = model.tensors.iter().map(Tensor::shallow_clone).collect();
         tensors[place] = tensors[place].unsqueeze(0);

@@ -4,15 +4,15 @@ use crate::agreement::assert_near;
 use crate::draw::Draw;
 use crate::models::{Model, Streams, VOCAB, classifier, regressor};
 use mambacl::error::Error;
-use mambacl::learners::SequenceConfig;
+use mambacl::learners::{LearnerConfig, SequenceConfig};
 use mambacl::meta::{self, Episode};
-use mambacl::mixers::{Association, Keys, Mixer, MixerConfig, Queries, mamba::MambaConfig};
+use mambacl::mixers::{Association, Keys, Mixer, MixerConfig, Queries, Similarity, mamba::MambaConfig};
 use mambacl::ops::selective_scan::SelectiveScan;
 use mambacl::params::Schema;
 use mambacl::selectivity::{KeyTokens, Layers, NamedLayers, SelectivityConfig, Target};
 use std::collections::HashMap;
 use tch::nn::{Adam, OptimizerConfig};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Logits (queries, tokens) of one stream, as numbers.
 type Logits = Vec<Vec<f64>>;
@@ -49,6 +49,7 @@ fn drawn(seed: u64, weighted: bool) -> (Keys, Queries, Logits) {
     let keys = Keys {
         features: draw.normal(&[1, 1, 10, 4]),
         log_weight: weighted.then(|| draw.normal(&[1, 1, 10])),
+        similarity: Similarity::InnerProduct,
     };
     let queries = Queries { features: draw.normal(&[1, 1, 3, 4]) };
     let key = Vec::<Vec<f64>>::try_from(keys.features.view([10, 4])).unwrap();
@@ -153,7 +154,7 @@ fn settings_read_as_written() {
 fn settings_out_of_range_are_refused_by_field() {
     let refuse = |selectivity| {
         let config = SequenceConfig { selectivity: Some(selectivity), ..classifier() };
-        let error = config.schema().unwrap_err();
+        let error = LearnerConfig::from(config).schema().unwrap_err();
         let Error::Config { field, .. } = error else { panic!("{error:?}") };
         field
     };
@@ -198,7 +199,7 @@ impl Layer {
     /// Logits of queries (1, Q, d_model), each after the stream (1, T, d_model), as the layer says:
     /// (Q, T).
     fn logits(&self, stream: &Tensor, queries: &Tensor, association: Association) -> Tensor {
-        let initial = self.mixer.initial_state(1);
+        let initial = self.mixer.initial_state(1, 0, (Kind::Double, Device::Cpu));
         let observed = self.mixer.observe(stream, &initial, Some(association)).unwrap();
         let tokens = queries.transpose(0, 1); // (Q, 1, d_model)
         let answered = self.mixer.answer(&tokens, &observed.state, Some(association)).unwrap();
@@ -313,7 +314,7 @@ fn regularised(association: Association) -> (SequenceConfig, Streams) {
         ..SelectivityConfig::default()
     };
     let config = SequenceConfig { selectivity: Some(selectivity), ..classifier() };
-    let mut streams = Streams::draw(&config, Kind::Float, [2, 2 * VOCAB, 4], 0);
+    let mut streams = Streams::draw(config.clone(), Kind::Float, [2, 2 * VOCAB, 4], 0);
     let all = Tensor::arange(VOCAB, (Kind::Int64, streams.train_y.device()));
     streams.train_y = all.repeat([2, 2]);
     (config, streams)
@@ -323,7 +324,7 @@ fn regularised(association: Association) -> (SequenceConfig, Streams) {
 fn the_penalty_reaches_what_selects() {
     for association in [Association::Content, Association::Gated, Association::Decayed] {
         let (config, streams) = regularised(association);
-        let model = Model::new(&config, Kind::Float);
+        let model = Model::new(config.clone(), Kind::Float);
         let outcome = meta::run(&model.learner, &streams.episode(), Some(0)).unwrap();
         outcome.penalty.unwrap().backward();
         for layer in 0..2 {
@@ -345,7 +346,7 @@ fn descent_on_the_penalty_moves_mass_to_the_right_class() {
         // Each query is an input of the stream, so that there is something to find it by.
         streams.test_x = streams.train_x.narrow(1, 3, 4);
         streams.test_y = streams.train_y.narrow(1, 3, 4);
-        let model = Model::new(&config, Kind::Float);
+        let model = Model::new(config.clone(), Kind::Float);
         let mut optimizer = Adam::default().build(&model.variables, 1e-2).unwrap();
         let penalty = || {
             let outcome = meta::run(&model.learner, &streams.episode(), Some(0)).unwrap();
@@ -370,7 +371,7 @@ fn the_loss_is_the_objective_and_the_weighted_penalty() {
     let selectivity = SelectivityConfig { weight: 0.3, end_step: Some(10), ..selectivity.clone() };
     let config = SequenceConfig { selectivity: Some(selectivity), ..config };
     let run = |step| {
-        let model = Model::new(&config, Kind::Float);
+        let model = Model::new(config.clone(), Kind::Float);
         meta::run(&model.learner, &streams.episode(), step).unwrap()
     };
     let on = run(Some(9));
@@ -384,8 +385,8 @@ fn the_loss_is_the_objective_and_the_weighted_penalty() {
 fn vector_targets_need_tasks() {
     let selectivity = Some(SelectivityConfig::default());
     let config = SequenceConfig { selectivity, ..regressor() };
-    let model = Model::new(&config, Kind::Float);
-    let streams = Streams::draw(&config, Kind::Float, [2, 4, 2], 0);
+    let model = Model::new(config.clone(), Kind::Float);
+    let streams = Streams::draw(config.clone(), Kind::Float, [2, 4, 2], 0);
     let text = meta::run(&model.learner, &streams.episode(), Some(0)).err().unwrap().to_string();
     assert!(text.contains("give `train_task` and `test_task`"), "{text}");
     let tasks = |n| Tensor::arange(n, (Kind::Int64, tch::Device::Cpu)).expand([2, n], false);

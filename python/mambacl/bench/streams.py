@@ -10,7 +10,7 @@ import torch
 
 from mambacl.bench.memory import process_bytes
 from mambacl.bench.timing import Times, interleaved
-from mambacl.config import LearnerConfig, VectorEncoder
+from mambacl.config import SequenceConfig, VectorEncoder
 from mambacl.episodes import Episode
 from mambacl.errors import InvalidValueError
 from mambacl.learner import Learner
@@ -59,7 +59,7 @@ def stream(examples: int) -> Stream:
     if examples < 10 * WINDOW:
         raise InvalidValueError(f"bench: argument `examples` must be at least {10 * WINDOW}, got {examples}")
     torch.manual_seed(0)
-    learner = Learner(LearnerConfig(VectorEncoder(DIM))).eval()
+    learner = Learner(SequenceConfig(VectorEncoder(DIM))).eval()
     x, y = torch.randn(1, WINDOW, DIM), torch.randint(0, 64, (1, WINDOW))
     pairs = list(zip(x.split(1, dim=1), y.split(1, dim=1), strict=True))
 
@@ -99,7 +99,7 @@ def episode_step(repeats: int, tasks: int = 20, shots: int = 5) -> Times:
     """A training step of one episode whose queries continue one state ("shared"), and of the same episode
     with each query on a copy of the stream of its own ("replicated"), as models without states do it."""
     torch.manual_seed(0)
-    learner = Learner(LearnerConfig(VectorEncoder(DIM), selectivity=None))
+    learner = Learner(SequenceConfig(VectorEncoder(DIM), selectivity=None))
     queries = tasks * shots
     labels = torch.arange(tasks).repeat_interleave(shots).view(1, -1)
     train_x, test_x = torch.randn(1, queries, DIM), torch.randn(1, queries, DIM)

@@ -75,11 +75,11 @@ def evaluate(learner: Learner, source: Episodes, episodes: int = 600, *, batch_s
         ShapeError, DtypeError: If the episodes do not fit the learner.
 
     Example:
-        >>> from mambacl import EpisodeSource, EpisodeSpec, LearnerConfig
+        >>> from mambacl import EpisodeSource, EpisodeSpec, SequenceConfig
         >>> from mambacl.data import hanzi21
         >>> spec = EpisodeSpec(tasks=3, train_shots=1, test_shots=2)
         >>> source = EpisodeSource(hanzi21.load("validation"), spec, seed=0, split="validation")
-        >>> evaluation = evaluate(Learner(LearnerConfig(d_model=16)), source, episodes=4)
+        >>> evaluation = evaluate(Learner(SequenceConfig(d_model=16)), source, episodes=4)
         >>> evaluation.score.values.shape, evaluation.task_accuracy.shape, evaluation.calibration.total
         (torch.Size([4]), torch.Size([3]), 24)
     """

@@ -145,11 +145,11 @@ def accuracy_matrix(
         DtypeError: If the targets are vectors.
 
     Example:
-        >>> from mambacl import EpisodeSource, EpisodeSpec, LearnerConfig
+        >>> from mambacl import EpisodeSource, EpisodeSpec, SequenceConfig
         >>> from mambacl.data import hanzi21
         >>> spec = EpisodeSpec(tasks=3, train_shots=1, test_shots=2)
         >>> source = EpisodeSource(hanzi21.load("validation"), spec, seed=0, split="validation")
-        >>> matrix = accuracy_matrix(Learner(LearnerConfig(d_model=16)), source, episodes=4)
+        >>> matrix = accuracy_matrix(Learner(SequenceConfig(d_model=16)), source, episodes=4)
         >>> matrix.values[0]  # of the one label observed it can only answer with that
         tensor([1., nan, nan], dtype=torch.float64)
     """

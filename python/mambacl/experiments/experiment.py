@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mambacl import settings
-from mambacl.config import ClassTarget, CnnEncoder, LearnerConfig
+from mambacl.config import ClassTarget, CnnEncoder, LearnerConfig, SequenceConfig
 from mambacl.data import Split
 from mambacl.episodes import EpisodeSource, EpisodeSpec
 from mambacl.errors import ConfigError
@@ -39,7 +39,7 @@ class Experiment(Settings):
     purpose: str = ""
     expected: str = ""
     time: str = ""
-    model: LearnerConfig = field(default_factory=LearnerConfig)
+    model: LearnerConfig = field(default_factory=SequenceConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     data: Data = field(default_factory=Glyphs)
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mambacl.errors import ConfigError, ShapeError
+from mambacl.layer_states import MambaState
 from mambacl.ops import causal_conv1d, selective_scan
-from mambacl.state import MambaState
 
 
 class Mamba(nn.Module):

@@ -1,0 +1,46 @@
+"""Encoders: from an input to `d_model` numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Discriminator
+
+from mambacl.settings import Settings
+
+
+@dataclass(frozen=True)
+class CnnEncoder(Settings):
+    """A small convolutional network for square images, trained with the learner.
+
+    3x3 convolutions of stride 2 with batch normalisation and ReLU, then a linear map with batch
+    normalisation. Statistics come from the stream alone; queries never affect them.
+
+    Attributes:
+        in_channels: Channels of the images: 1 for grey, 3 for colour.
+        image_size: Height and width in pixels.
+        channels: Channels after each convolution.
+    """
+
+    in_channels: int = 1
+    image_size: int = 32
+    channels: tuple[int, ...] = (32, 64, 128)
+    kind: Literal["cnn"] = field(default="cnn", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True)
+class VectorEncoder(Settings):
+    """Linear maps with batch normalisation for vectors, such as features of a frozen encoder.
+
+    Attributes:
+        dim: Numbers in an input.
+        hidden: Widths of hidden layers, each followed by ReLU.
+    """
+
+    dim: int
+    hidden: tuple[int, ...] = ()
+    kind: Literal["vector"] = field(default="vector", kw_only=True, repr=False)
+
+
+Encoder = Annotated[CnnEncoder | VectorEncoder, Discriminator("kind")]

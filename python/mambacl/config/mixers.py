@@ -1,0 +1,51 @@
+"""Sequence mixers: the layer that mixes along the stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Discriminator
+
+from mambacl.settings import Settings
+
+
+@dataclass(frozen=True)
+class MambaMixer(Settings):
+    """Mamba (arXiv:2312.00752), with mamba-ssm's names and defaults.
+
+    Attributes:
+        d_state: States of a channel.
+        d_conv: Taps of the convolution.
+        expand: d_inner / d_model.
+        dt_rank: Rank of delta's projection; None for d_model / 16, rounded up.
+        dt_min: Smallest step size at the start.
+        dt_max: Largest step size at the start.
+    """
+
+    d_state: int = 16
+    d_conv: int = 4
+    expand: int = 2
+    dt_rank: int | None = None
+    dt_min: float = 1e-3
+    dt_max: float = 1e-1
+    kind: Literal["mamba"] = field(default="mamba", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True)
+class AttentionMixer(Settings):
+    """Softmax attention (arXiv:1706.03762): the Transformer. Its state grows with the stream.
+
+    Attributes:
+        n_head: Heads.
+        d_key: Numbers in a head's keys; None for d_model / n_head.
+        d_value: Numbers in a head's values; None for d_model / n_head.
+    """
+
+    n_head: int = 8
+    d_key: int | None = None
+    d_value: int | None = None
+    kind: Literal["attention"] = field(default="attention", kw_only=True, repr=False)
+
+
+Mixer = Annotated[MambaMixer | AttentionMixer, Discriminator("kind")]

@@ -1,0 +1,32 @@
+"""The regulariser of meta-training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mambacl.settings import Settings
+
+
+@dataclass(frozen=True)
+class Selectivity(Settings):
+    """The regulariser of meta-training: it guides what a query is associated with (arXiv:2412.00776).
+
+    Attributes:
+        association: What stands for the association of a query t with a token j: "content", a softmax
+            of C_t . B_j; "gated", with each token weighted by its mean step size; "decayed", what is
+            left of the token when the query comes (arXiv:2403.01590).
+        target: "mass", -ln of the association with the query's own class (the form of
+            arXiv:2310.11952); "uniform", KL(p || q) with p uniform on it.
+        keys: "all" tokens of an example, or the "label" token only.
+        layers: "last", "all", or indices of layers.
+        weight: Its weight in the loss, lambda.
+        end_step: The training step from which on it is off; None for never.
+    """
+
+    association: Literal["content", "gated", "decayed"] = "content"
+    target: Literal["mass", "uniform"] = "mass"
+    keys: Literal["all", "label"] = "all"
+    layers: Literal["last", "all"] | tuple[int, ...] = "last"
+    weight: float = 0.5
+    end_step: int | None = None

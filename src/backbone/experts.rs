@@ -1,0 +1,110 @@
+//! A mixture of experts: each token goes through the few networks that a router chooses
+//! (Switch Transformer, arXiv:2101.03961; top-k as in arXiv:1701.06538).
+//!
+//! ```text
+//! p = softmax(router x),   y = sum over the k largest p_e of  p_e / (sum of those) * expert_e(x)
+//! balance = E * sum_e f_e P_e      f: share of the choices that fall on e, P: mean of p_e
+//! ```
+//!
+//! The balance is 1 when tokens are spread evenly, and grows as they crowd; its gradient flows
+//! through P.
+
+use crate::error::{Error, Result, check_size};
+use crate::params::{Init, Path};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// The settings of a mixture of experts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpertsConfig {
+    /// Networks to choose from.
+    pub n_expert: i64,
+    /// Networks that a token uses.
+    pub top_k: i64,
+    /// Width of each one's hidden layer; 2 d_model when absent.
+    pub d_hidden: Option<i64>,
+    /// Weight of the balance in the loss of meta-training.
+    pub balance: f64,
+}
+
+impl Default for ExpertsConfig {
+    fn default() -> Self {
+        Self { n_expert: 4, top_k: 2, d_hidden: None, balance: 1e-2 }
+    }
+}
+
+/// A mixture of experts with its tensors bound.
+pub struct Experts {
+    top_k: i64,
+    balance: f64,
+    /// (n_expert, d_model)
+    router: Tensor,
+    /// (n_expert, d_hidden, d_model), (n_expert, d_hidden)
+    hidden: [Tensor; 2],
+    /// (n_expert, d_model, d_hidden), (n_expert, d_model)
+    output: [Tensor; 2],
+}
+
+impl Experts {
+    /// Binds the tensors.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a tensor does not fit.
+    pub fn new(path: &Path, config: &ExpertsConfig, d_model: i64) -> Result<Self> {
+        let ExpertsConfig { n_expert, top_k, balance, .. } = *config;
+        let d_hidden = config.d_hidden.unwrap_or(2 * d_model);
+        check_size("feed_forward.n_expert", n_expert)?;
+        check_size("feed_forward.d_hidden", d_hidden)?;
+        let refuse = |field: &str, reason| Error::Config { field: format!("feed_forward.{field}"), reason };
+        if !(1..=n_expert).contains(&top_k) {
+            return Err(refuse("top_k", format!("must be from 1 to n_expert = {n_expert}, got {top_k}")));
+        }
+        if !(balance.is_finite() && balance >= 0.0) {
+            return Err(refuse("balance", format!("must be a number of at least 0, got {balance}")));
+        }
+        let (hidden, output) = (path.sub("hidden"), path.sub("output"));
+        let (first, second) = (Init::fan_in(d_model), Init::fan_in(d_hidden));
+        Ok(Self {
+            top_k,
+            balance,
+            router: path.sub("router").parameter("weight", &[n_expert, d_model], first)?,
+            hidden: [
+                hidden.parameter("weight", &[n_expert, d_hidden, d_model], first)?,
+                hidden.undecayed("bias", &[n_expert, d_hidden], first)?,
+            ],
+            output: [
+                output.parameter("weight", &[n_expert, d_model, d_hidden], second)?,
+                output.undecayed("bias", &[n_expert, d_model], second)?,
+            ],
+        })
+    }
+
+    /// Each token, (..., d_model), through its experts; and the weighted balance, a number.
+    pub fn forward(&self, x: &Tensor) -> (Tensor, Tensor) {
+        let tokens = x.flatten(0, -2); // (tokens, d_model)
+        let n_expert = self.router.size()[0];
+        let shares = tokens.linear(&self.router, None::<&Tensor>).softmax(-1, None::<Kind>);
+        let (largest, chosen) = shares.topk(self.top_k, -1, true, true); // (tokens, top_k)
+        let weights = &largest / largest.sum_dim_intlist(-1, true, None::<Kind>);
+        let weights = Tensor::zeros_like(&shares).scatter_add(-1, &chosen, &weights);
+        let mut output = tokens.zeros_like();
+        for expert in 0..n_expert {
+            let of = |parts: &[Tensor; 2]| [parts[0].select(0, expert), parts[1].select(0, expert)];
+            let ([hidden, hidden_bias], [out, out_bias]) = (of(&self.hidden), of(&self.output));
+            // Only the tokens that chose it: (their number, d_model).
+            let rows = chosen.eq(expert).any_dim(-1, false).nonzero().squeeze_dim(-1);
+            let answers = tokens
+                .index_select(0, &rows)
+                .linear(&hidden, Some(&hidden_bias))
+                .gelu("none")
+                .linear(&out, Some(&out_bias));
+            let share = weights.select(1, expert).index_select(0, &rows).unsqueeze(-1);
+            output = output.index_add(0, &rows, &(answers * share).to_kind(output.kind()));
+        }
+        let counts = chosen.flatten(0, 1).one_hot(n_expert).to_kind(shares.kind());
+        let choices = counts.mean_dim(0, false, None::<Kind>);
+        let balance = (choices * shares.mean_dim(0, false, None::<Kind>)).sum(None::<Kind>);
+        (output.view_as(x), balance * (n_expert as f64 * self.balance))
+    }
+}

@@ -1,0 +1,93 @@
+//! What follows the mixer in a block: nothing, a small network, or a mixture of them.
+
+use super::experts::{Experts, ExpertsConfig};
+use crate::error::{Result, check_size};
+use crate::params::{Init, Path};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// The feed-forward layers by name, with their settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FeedForwardConfig {
+    /// None: a block is its mixer.
+    None,
+    /// A hidden layer with GELU, as in Transformers.
+    Mlp(MlpConfig),
+    /// A mixture of such networks, of which each token uses a few.
+    Experts(ExpertsConfig),
+}
+
+/// The settings of a feed-forward network.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MlpConfig {
+    /// Width of the hidden layer; 2 d_model, CL-as-Seq's ratio, when absent.
+    pub d_hidden: Option<i64>,
+}
+
+/// A feed-forward network with its tensors bound.
+pub struct Mlp {
+    /// (d_hidden, d_model), (d_hidden)
+    hidden: [Tensor; 2],
+    /// (d_model, d_hidden), (d_model)
+    output: [Tensor; 2],
+}
+
+impl Mlp {
+    fn new(path: &Path, config: &MlpConfig, d_model: i64) -> Result<Self> {
+        let d_hidden = config.d_hidden.unwrap_or(2 * d_model);
+        check_size("feed_forward.d_hidden", d_hidden)?;
+        let (hidden, output) = (path.sub("hidden"), path.sub("output"));
+        let (first, second) = (Init::fan_in(d_model), Init::fan_in(d_hidden));
+        Ok(Self {
+            hidden: [
+                hidden.parameter("weight", &[d_hidden, d_model], first)?,
+                hidden.undecayed("bias", &[d_hidden], first)?,
+            ],
+            output: [
+                output.parameter("weight", &[d_model, d_hidden], second)?,
+                output.undecayed("bias", &[d_model], second)?,
+            ],
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let hidden = x.linear(&self.hidden[0], Some(&self.hidden[1])).gelu("none");
+        hidden.linear(&self.output[0], Some(&self.output[1]))
+    }
+}
+
+/// A feed-forward layer with its tensors bound.
+pub enum FeedForward {
+    /// A network.
+    Mlp(Mlp),
+    /// A mixture of networks.
+    Experts(Experts),
+}
+
+impl FeedForward {
+    /// Binds the tensors; none for [`FeedForwardConfig::None`].
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a tensor does not fit.
+    pub fn new(path: &Path, config: &FeedForwardConfig, d_model: i64) -> Result<Option<Self>> {
+        Ok(match config {
+            FeedForwardConfig::None => None,
+            FeedForwardConfig::Mlp(config) => Some(Self::Mlp(Mlp::new(path, config, d_model)?)),
+            FeedForwardConfig::Experts(config) => Some(Self::Experts(Experts::new(path, config, d_model)?)),
+        })
+    }
+
+    /// Each token, (..., d_model), by itself; and the loss that keeps experts in use, if there are
+    /// experts.
+    pub fn forward(&self, x: &Tensor) -> (Tensor, Option<Tensor>) {
+        match self {
+            Self::Mlp(mlp) => (mlp.forward(x), None),
+            Self::Experts(experts) => {
+                let (output, balance) = experts.forward(x);
+                (output, Some(balance))
+            }
+        }
+    }
+}

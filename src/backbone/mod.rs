@@ -1,0 +1,165 @@
+//! The backbone: residual blocks of a mixer and, if any, a feed-forward layer, and their states.
+//!
+//! ```text
+//! x <- x + mixer(norm(x))      x <- x + feed_forward(norm(x))
+//! ```
+
+mod experts;
+mod feed_forward;
+mod norm;
+mod positions;
+
+pub use experts::ExpertsConfig;
+pub use feed_forward::{FeedForwardConfig, MlpConfig};
+pub use norm::NormConfig;
+pub use positions::sinusoidal;
+
+use crate::error::Result;
+use crate::layer_state::{LayerState, StateSpec};
+use crate::mixers::{Association, Keys, Mixer, MixerConfig, Queries};
+use crate::params::Path;
+use feed_forward::FeedForward;
+use norm::Norm;
+use tch::{Device, Kind, Tensor};
+
+/// What all blocks are made of.
+#[derive(Clone, Copy)]
+pub struct BlockConfig<'a> {
+    /// Numbers in a token.
+    pub d_model: i64,
+    /// What mixes along the stream.
+    pub mixer: &'a MixerConfig,
+    /// What follows it.
+    pub feed_forward: &'a FeedForwardConfig,
+    /// What is before each.
+    pub norm: NormConfig,
+}
+
+struct Block {
+    norm: Norm,
+    mixer: Box<dyn Mixer>,
+    feed_forward: Option<(Norm, FeedForward)>,
+}
+
+impl Block {
+    fn new(path: &Path, config: BlockConfig) -> Result<Self> {
+        let norm = |name| Norm::new(&path.sub(name), config.norm, config.d_model);
+        let path_after = path.sub("feed_forward");
+        let feed_forward = match FeedForward::new(&path_after, config.feed_forward, config.d_model)? {
+            Some(layer) => Some((norm("feed_forward_norm")?, layer)),
+            None => None,
+        };
+        Ok(Self {
+            norm: norm("norm")?,
+            mixer: config.mixer.build(&path.sub("mixer"), config.d_model)?,
+            feed_forward,
+        })
+    }
+
+    /// x + mixed, and what follows; the balance of experts is added up.
+    fn finish(&self, x: Tensor, mixed: Tensor, balance: &mut Option<Tensor>) -> Tensor {
+        let x = x + mixed;
+        let Some((norm, layer)) = &self.feed_forward else { return x };
+        let (output, own) = layer.forward(&norm.forward(&x));
+        *balance = match (balance.take(), own) {
+            (Some(sum), Some(own)) => Some(sum + own),
+            (sum, own) => sum.or(own),
+        };
+        x + output
+    }
+}
+
+/// What a backbone makes of a stream.
+pub struct Read {
+    /// The states after it.
+    pub states: Vec<LayerState>,
+    /// What the tokens are found by, for every layer with an association asked for.
+    pub keys: Vec<Option<Keys>>,
+    /// The loss that keeps experts in use, a number; where there are experts.
+    pub balance: Option<Tensor>,
+}
+
+/// What a backbone makes of queries.
+pub struct Answer {
+    /// (batch, queries, d_model)
+    pub output: Tensor,
+    /// What the queries look for, for every layer with an association asked for.
+    pub queries: Vec<Option<Queries>>,
+    /// As [`Read::balance`].
+    pub balance: Option<Tensor>,
+}
+
+/// A stack of blocks and a last norm.
+pub struct Backbone {
+    blocks: Vec<Block>,
+    norm_f: Norm,
+}
+
+impl Backbone {
+    /// Binds the tensors of all layers.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a tensor does not fit.
+    pub fn new(path: &Path, config: BlockConfig, n_layer: i64) -> Result<Self> {
+        let block = |index| Block::new(&path.sub("layers").sub(index), config);
+        Ok(Self {
+            blocks: (0..n_layer).map(block).collect::<Result<_>>()?,
+            norm_f: Norm::new(&path.sub("norm_f"), config.norm, config.d_model)?,
+        })
+    }
+
+    /// The states of all layers before any token.
+    pub fn initial_states(&self, batch: i64, draw: u64, options: (Kind, Device)) -> Vec<LayerState> {
+        self.blocks.iter().map(|block| block.mixer.initial_state(batch, draw, options)).collect()
+    }
+
+    /// The tensors of each layer's state, in order.
+    pub fn state_specs(&self) -> Vec<Vec<StateSpec>> {
+        self.blocks.iter().map(|block| block.mixer.state_specs()).collect()
+    }
+
+    /// Reads tokens, (batch, length, d_model).
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn observe(
+        &self,
+        tokens: Tensor,
+        states: &[LayerState],
+        associations: &[Option<Association>],
+    ) -> Result<Read> {
+        let mut x = tokens;
+        let mut read = Read { states: Vec::new(), keys: Vec::new(), balance: None };
+        for ((block, state), association) in self.blocks.iter().zip(states).zip(associations) {
+            let observed = block.mixer.observe(&block.norm.forward(&x), state, *association)?;
+            read.states.push(observed.state);
+            read.keys.push(observed.keys);
+            // Nobody reads what comes after the last mixer, but its experts learn to be balanced there.
+            let experts = matches!(block.feed_forward, Some((_, FeedForward::Experts(_))));
+            if read.states.len() < self.blocks.len() || experts {
+                x = block.finish(x, observed.output, &mut read.balance);
+            }
+        }
+        Ok(read)
+    }
+
+    /// Answers queries, (batch, queries, d_model), each alone, from states that stay as they are.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn answer(
+        &self,
+        tokens: &Tensor,
+        states: &[LayerState],
+        associations: &[Option<Association>],
+    ) -> Result<Answer> {
+        let mut x = tokens.flatten(0, 1).unsqueeze(1); // (batch x queries, 1, d_model)
+        let (mut queries, mut balance) = (Vec::new(), None);
+        for ((block, state), association) in self.blocks.iter().zip(states).zip(associations) {
+            let answered = block.mixer.answer(&block.norm.forward(&x), state, *association)?;
+            x = block.finish(x, answered.output, &mut balance);
+            queries.push(answered.queries);
+        }
+        Ok(Answer { output: self.norm_f.forward(&x).view_as(tokens), queries, balance })
+    }
+}

@@ -1,0 +1,165 @@
+//! GeMCL (Banayeeanzade et al., NeurIPS 2021): a Gaussian for each class, its precision under a
+//! Gamma prior that is learned.
+//!
+//! ```text
+//! precision ~ Gamma(α, β),  mean flat;  after n examples, in each dimension,
+//! α' = α + n / 2,  β' = β + (summed squares about the mean) / 2
+//! Student-t:  ln t(x; 2α' degrees of freedom, mean, β'/α' (1 + 1/n))       the posterior predictive
+//! MAP:        ln N(x; mean, β' / (α' - 1/2))                               at the posterior's mode
+//! ```
+//!
+//! as CL-as-Seq (arXiv:2310.11952) computes it, but for the terms that depend on n, which cancel
+//! there because all classes have as many shots. The logit of a class sums them over dimensions. The
+//! state is a count, a mean and summed squares of each symbol.
+
+use super::class_moments::ClassMoments;
+use super::memory::{Answer, Inputs, Memory, Read};
+use super::validate::classes_only;
+use crate::encoder::{CnnConfig, EncoderConfig};
+use crate::error::Result;
+use crate::layer_state::{LayerState, StateSpec};
+use crate::params::{Init, Path};
+use crate::target::TargetConfig;
+use serde::{Deserialize, Serialize};
+use std::f64::consts::{PI, TAU};
+use tch::{Kind, Tensor};
+
+/// First values of the prior, ours: a variance of 1, which the encoder's norm gives all examples
+/// together, with the certainty of 20 examples.
+const PRIOR: f64 = 10.0;
+/// Keeps α' - 1/2 from zero while the prior is learned.
+const SMALLEST: f64 = 1e-3;
+
+/// What a class's Gaussian is taken at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Predictive {
+    /// All of the posterior: a Student-t distribution.
+    #[default]
+    StudentT,
+    /// The posterior's mode: a Gaussian.
+    Map,
+}
+
+/// The settings of GeMCL.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GemclConfig {
+    /// Dimensions of a class's Gaussian.
+    pub d_model: i64,
+    /// From inputs to the space of Gaussians.
+    pub encoder: EncoderConfig,
+    /// Classes only.
+    pub target: TargetConfig,
+    /// What a class's Gaussian is taken at.
+    pub predictive: Predictive,
+}
+
+impl Default for GemclConfig {
+    fn default() -> Self {
+        Self {
+            d_model: 128,
+            encoder: EncoderConfig::Cnn(CnnConfig::default()),
+            target: TargetConfig::default(),
+            predictive: Predictive::default(),
+        }
+    }
+}
+
+/// GeMCL with its tensors bound.
+pub struct Gemcl {
+    vocab: i64,
+    d_model: i64,
+    predictive: Predictive,
+    /// ln α and ln β
+    log_prior: [Tensor; 2],
+}
+
+impl Gemcl {
+    /// Binds all tensors but the encoder's.
+    ///
+    /// # Errors
+    /// When the target is no class, or a tensor does not fit.
+    pub fn new(path: &Path, config: &GemclConfig) -> Result<Self> {
+        let prior = Init::Constant(PRIOR.ln());
+        let log_prior = [path.undecayed("log_alpha", &[1], prior)?, path.undecayed("log_beta", &[1], prior)?];
+        let vocab = classes_only(&config.target)?;
+        Ok(Self { vocab, d_model: config.d_model, predictive: config.predictive, log_prior })
+    }
+
+    /// ln of the density of x (batch, Q, 1, d_model) in each class, up to what all classes share:
+    /// (batch, Q, vocab, d_model).
+    fn log_density(&self, x: &Tensor, classes: &ClassMoments) -> Tensor {
+        let [alpha, beta] = self.log_prior.each_ref().map(Tensor::exp);
+        let counts = classes.counts.unsqueeze(-1); // (batch, vocab, 1)
+        let alpha = alpha + &counts * 0.5;
+        let beta = beta + &classes.deviations * 0.5;
+        let each = |values: Tensor| values.unsqueeze(1); // for every query
+        let square = (x - each(classes.means.shallow_clone())).square();
+        match self.predictive {
+            Predictive::StudentT => {
+                let square_scale = beta / &alpha * (counts.clamp_min(1.0).reciprocal() + 1.0);
+                let peak = (&alpha + 0.5).lgamma()
+                    - alpha.lgamma()
+                    - (&alpha * (2.0 * PI)).log() * 0.5
+                    - square_scale.log() * 0.5;
+                let tail = (square / each(&square_scale * &alpha * 2.0)).log1p() * each(alpha + 0.5);
+                each(peak) - tail
+            }
+            Predictive::Map => {
+                let variance = beta / (alpha - 0.5).clamp_min(SMALLEST);
+                (square / each(variance.shallow_clone()) + each((variance * TAU).log())) * -0.5
+            }
+        }
+    }
+}
+
+impl Memory for Gemcl {
+    /// `counts` (vocab), `means` (vocab, d_model) and `deviations` (vocab, d_model).
+    fn state_specs(&self) -> Vec<Vec<StateSpec>> {
+        let size = [self.vocab, self.d_model];
+        vec![vec![
+            StateSpec::new("counts", &size[..1]),
+            StateSpec::new("means", &size),
+            StateSpec::new("deviations", &size),
+        ]]
+    }
+
+    fn observe(
+        &self,
+        layers: &[LayerState],
+        _examples: i64,
+        inputs: &Inputs,
+        targets: &Tensor,
+        _record: bool,
+    ) -> Result<Read> {
+        let before = moments(&layers[0]);
+        let x = inputs.encoded.to_kind(before.means.kind());
+        let after = before.with(&ClassMoments::of(&x, targets, self.vocab));
+        Ok(Read::only(vec![LayerState(vec![after.counts, after.means, after.deviations])]))
+    }
+
+    fn answer(
+        &self,
+        layers: &[LayerState],
+        _examples: i64,
+        inputs: &Inputs,
+        _record: bool,
+    ) -> Result<Answer> {
+        let classes = moments(&layers[0]);
+        let x = inputs.encoded.to_kind(classes.means.kind()).unsqueeze(2);
+        let logits = self.log_density(&x, &classes).sum_dim_intlist(-1, false, None::<Kind>);
+        // A symbol without examples has no density.
+        let without = classes.counts.eq(0.0).unsqueeze(1);
+        Ok(Answer::only(logits.masked_fill(&without, f64::NEG_INFINITY)))
+    }
+}
+
+fn moments(layer: &LayerState) -> ClassMoments {
+    let [counts, means, deviations] = &layer.0[..] else { unreachable!("the state was checked") };
+    ClassMoments {
+        counts: counts.shallow_clone(),
+        means: means.shallow_clone(),
+        deviations: deviations.shallow_clone(),
+    }
+}

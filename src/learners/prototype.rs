@@ -1,0 +1,107 @@
+//! Prototypical network (arXiv:1703.05175): the answer is the class whose mean is nearest.
+//!
+//! ```text
+//! logit of c = -s ‖f(x) - mean of f over the examples of c‖²
+//! ```
+//!
+//! f is the encoder, and s a learned scale (ours: the encoder ends in a norm, which fixes its
+//! own). The state is a mean and a count of each symbol.
+
+use super::class_moments::ClassMoments;
+use super::memory::{Answer, Inputs, Memory, Read};
+use super::validate::classes_only;
+use crate::encoder::{CnnConfig, EncoderConfig};
+use crate::error::Result;
+use crate::layer_state::{LayerState, StateSpec};
+use crate::params::{Init, Path};
+use crate::target::TargetConfig;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// The settings of a prototypical network.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrototypeConfig {
+    /// Numbers in a prototype.
+    pub d_model: i64,
+    /// From inputs to the space of prototypes.
+    pub encoder: EncoderConfig,
+    /// Classes only.
+    pub target: TargetConfig,
+}
+
+impl Default for PrototypeConfig {
+    fn default() -> Self {
+        Self {
+            d_model: 128,
+            encoder: EncoderConfig::Cnn(CnnConfig::default()),
+            target: TargetConfig::default(),
+        }
+    }
+}
+
+/// A prototypical network with its tensors bound.
+pub struct Prototype {
+    vocab: i64,
+    d_model: i64,
+    /// ln s
+    log_scale: Tensor,
+}
+
+impl Prototype {
+    /// Binds all tensors but the encoder's.
+    ///
+    /// # Errors
+    /// When the target is no class, or a tensor does not fit.
+    pub fn new(path: &Path, config: &PrototypeConfig) -> Result<Self> {
+        let vocab = classes_only(&config.target)?;
+        // Distances are of the order of d_model: the first logits lie some units apart.
+        let scale = Init::Constant(-0.5 * (config.d_model as f64).ln());
+        Ok(Self { vocab, d_model: config.d_model, log_scale: path.undecayed("log_scale", &[1], scale)? })
+    }
+}
+
+impl Memory for Prototype {
+    /// `counts` (vocab) and `means` (vocab, d_model).
+    fn state_specs(&self) -> Vec<Vec<StateSpec>> {
+        vec![vec![
+            StateSpec::new("counts", &[self.vocab]),
+            StateSpec::new("means", &[self.vocab, self.d_model]),
+        ]]
+    }
+
+    fn observe(
+        &self,
+        layers: &[LayerState],
+        _examples: i64,
+        inputs: &Inputs,
+        targets: &Tensor,
+        _record: bool,
+    ) -> Result<Read> {
+        let [counts, means] = &layers[0].0[..] else { unreachable!("the state was checked") };
+        let x = inputs.encoded.to_kind(means.kind());
+        let before = ClassMoments {
+            counts: counts.shallow_clone(),
+            means: means.shallow_clone(),
+            deviations: means.zeros_like(),
+        };
+        let after = before.with(&ClassMoments::of(&x, targets, self.vocab));
+        Ok(Read::only(vec![LayerState(vec![after.counts, after.means])]))
+    }
+
+    fn answer(
+        &self,
+        layers: &[LayerState],
+        _examples: i64,
+        inputs: &Inputs,
+        _record: bool,
+    ) -> Result<Answer> {
+        let [counts, means] = &layers[0].0[..] else { unreachable!("the state was checked") };
+        let x = inputs.encoded.to_kind(means.kind());
+        let distance =
+            (x.unsqueeze(2) - means.unsqueeze(1)).square().sum_dim_intlist(-1, false, None::<Kind>);
+        let logits = -distance * self.log_scale.exp(); // (batch, Q, vocab)
+        // A symbol without examples is nowhere.
+        Ok(Answer::only(logits.masked_fill(&counts.eq(0.0).unsqueeze(1), f64::NEG_INFINITY)))
+    }
+}
