@@ -1,10 +1,13 @@
-//! A small convolutional network: 3x3 convolutions of stride 2, then a linear map to `d_model`.
+//! A small convolutional network: 3x3 convolutions, then a linear map to `d_model`.
 
 use super::batch_norm::{Normalised, Statistics};
 use crate::error::{Error, Result, check_size};
 use crate::params::Path;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+
+/// Of a convolution whose stride is not given.
+const STRIDE: i64 = 2;
 
 /// The settings of the image encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,13 +17,15 @@ pub struct CnnConfig {
     pub in_channels: i64,
     /// Height and width of the images in pixels.
     pub image_size: i64,
-    /// Channels after each convolution, each of which halves height and width.
+    /// Channels after each convolution.
     pub channels: Vec<i64>,
+    /// Stride of each convolution; when empty 2 for all, which halves height and width.
+    pub strides: Vec<i64>,
 }
 
 impl Default for CnnConfig {
     fn default() -> Self {
-        Self { in_channels: 1, image_size: 32, channels: vec![32, 64, 128] }
+        Self { in_channels: 1, image_size: 32, channels: vec![32, 64, 128], strides: Vec::new() }
     }
 }
 
@@ -28,6 +33,7 @@ impl Default for CnnConfig {
 pub struct Cnn {
     in_channels: i64,
     image_size: i64,
+    strides: Vec<i64>,
     convolutions: Vec<Normalised>,
     projection: Normalised,
 }
@@ -47,17 +53,30 @@ impl Cnn {
             let reason = "must be a list of sizes, got none".into();
             return Err(Error::Config { field: "encoder.channels".into(), reason });
         }
+        let strides = match &config.strides[..] {
+            [] => vec![STRIDE; config.channels.len()],
+            strides if strides.len() == config.channels.len() => strides.to_vec(),
+            strides => {
+                let (count, got) = (config.channels.len(), strides.len());
+                let reason = format!("must be one for each of the {count} `channels`, got {got}");
+                return Err(Error::Config { field: "encoder.strides".into(), reason });
+            }
+        };
+        for &stride in &strides {
+            check_size("encoder.strides", stride)?;
+        }
         let (mut before, mut side) = (config.in_channels, config.image_size);
         let mut convolutions = Vec::new();
         for (index, &channels) in config.channels.iter().enumerate() {
             let path = path.sub("layers").sub(index);
             convolutions.push(Normalised::new(&path, "conv", &[channels, before, 3, 3])?);
-            (before, side) = (channels, (side + 1) / 2);
+            (before, side) = (channels, (side - 1) / strides[index] + 1);
         }
         let shape = [d_model, before * side * side];
         Ok(Self {
             in_channels: config.in_channels,
             image_size: config.image_size,
+            strides,
             convolutions,
             projection: Normalised::new(&path.sub("projection"), "linear", &shape)?,
         })
@@ -79,9 +98,9 @@ impl Cnn {
     /// When recorded moments are missing.
     pub fn forward(&self, images: &Tensor, statistics: &mut Statistics) -> Result<Tensor> {
         let mut x = images.shallow_clone();
-        for convolution in &self.convolutions {
+        for (convolution, &stride) in self.convolutions.iter().zip(&self.strides) {
             let map = |x: &Tensor, weight: &Tensor, bias: Option<&Tensor>| {
-                x.conv2d(weight, bias, [2, 2], [1, 1], [1, 1], 1)
+                x.conv2d(weight, bias, [stride, stride], [1, 1], [1, 1], 1)
             };
             x = convolution.forward(&x, statistics, map)?.relu();
         }

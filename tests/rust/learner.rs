@@ -450,4 +450,6 @@ fn a_configuration_out_of_range_is_refused_by_field() {
     }
     assert_eq!(with("\"vector\", \"dim\": 3", "\"cnn\", \"channels\": []"), "encoder.channels");
     assert_eq!(with("\"vector\", \"dim\": 3", "\"cnn\", \"image_size\": 0"), "encoder.image_size");
+    assert_eq!(with("\"vector\", \"dim\": 3", "\"cnn\", \"strides\": [1]"), "encoder.strides");
+    assert_eq!(with("\"vector\", \"dim\": 3", "\"cnn\", \"strides\": [1, 2, 0]"), "encoder.strides");
 }

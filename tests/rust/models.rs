@@ -31,7 +31,7 @@ pub fn classifier() -> SequenceConfig {
 
 /// A classifier of grey images of 6 x 6.
 pub fn image_classifier() -> SequenceConfig {
-    let cnn = CnnConfig { in_channels: 1, image_size: 6, channels: vec![3, 4] };
+    let cnn = CnnConfig { in_channels: 1, image_size: 6, channels: vec![3, 4], strides: vec![1, 2] };
     SequenceConfig { encoder: EncoderConfig::Cnn(cnn), ..classifier() }
 }
 

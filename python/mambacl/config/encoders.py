@@ -14,18 +14,20 @@ from mambacl.settings import Settings
 class CnnEncoder(Settings):
     """A small convolutional network for square images, trained with the learner.
 
-    3x3 convolutions of stride 2 with batch normalisation and ReLU, then a linear map with batch
+    3x3 convolutions with batch normalisation and ReLU, then a linear map with batch
     normalisation. Statistics come from the stream alone; queries never affect them.
 
     Attributes:
         in_channels: Channels of the images: 1 for grey, 3 for colour.
         image_size: Height and width in pixels.
         channels: Channels after each convolution.
+        strides: Stride of each convolution; empty for 2, which halves height and width.
     """
 
     in_channels: int = 1
     image_size: int = 32
     channels: tuple[int, ...] = (32, 64, 128)
+    strides: tuple[int, ...] = ()
     kind: Literal["cnn"] = field(default="cnn", kw_only=True, repr=False)
 
 
