@@ -10,6 +10,7 @@
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
 use crate::error::{Error, Result, check_size};
 use crate::layer_state::{GROWS, LayerState, StateSpec};
+use crate::ops::state_kind;
 use crate::params::{Init, Path};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -92,6 +93,11 @@ impl Heads {
         self.v_proj.size()[0] / self.n_head
     }
 
+    /// The element type of the parameters.
+    pub(super) fn kind(&self) -> Kind {
+        self.q_proj.kind()
+    }
+
     /// Tokens, (rows, length, d_model).
     pub(super) fn project(&self, tokens: &Tensor) -> Projected {
         let project = |weight: &Tensor| {
@@ -169,7 +175,9 @@ impl Mixer for Attention {
             log_weight: None,
             similarity: Similarity::InnerProduct,
         });
-        Ok(Observed { output: self.heads.merge(&heads), state: LayerState(vec![k, v]), keys })
+        // Under autocast they are of half precision; the state is of the model's.
+        let kept = [k, v].map(|tensor| tensor.to_kind(state_kind(self.heads.kind())));
+        Ok(Observed { output: self.heads.merge(&heads), state: LayerState(kept.into()), keys })
     }
 
     fn answer(

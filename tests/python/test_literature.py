@@ -1,4 +1,4 @@
-"""The literature's full-size configurations: their parameters beside the numbers reported, and that they train."""
+"""The literature's full-size configurations: their parameters, and that they train."""
 
 from __future__ import annotations
 

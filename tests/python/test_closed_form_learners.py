@@ -1,0 +1,145 @@
+"""Prototypes, GeMCL and sequential Bayes against plain computations of what they are, in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+
+from mambacl import (
+    BayesConfig,
+    ClassTarget,
+    GemclConfig,
+    Learner,
+    LearnerConfig,
+    PrototypeConfig,
+    VectorEncoder,
+    VectorTarget,
+)
+from mambacl.errors import ConfigError
+
+DIM, D_MODEL, VOCAB, EXAMPLES = 5, 6, 4, 11
+ENCODER, TARGET = VectorEncoder(dim=DIM), ClassTarget(vocab=VOCAB)
+
+Array = NDArray[np.float64]
+
+
+def parameters(learner: Learner) -> dict[str, Array]:
+    return {name: value.detach().numpy() for name, value in learner.state_dict().items()}
+
+
+def encoded(learner: Learner, x: torch.Tensor) -> Array:
+    """What the encoder makes of inputs, with its first running statistics: mean 0, variance 1."""
+    return x.numpy() @ parameters(learner)["encoder.layers.0.linear.weight"].T / np.sqrt(1 + 1e-5)
+
+
+def learner_of(config: LearnerConfig) -> Learner:
+    return Learner(config, seed=3).double().eval()
+
+
+def stream(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One stream of unequal classes, the last label never shown; queries; a codebook that renames."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(1, EXAMPLES, DIM, generator=generator, dtype=torch.float64)
+    queries = torch.randn(1, 3, DIM, generator=generator, dtype=torch.float64)
+    return x, torch.tensor([[0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2]]), queries, torch.tensor([[2, 0, 3, 1]])
+
+
+def logits(learner: Learner) -> Array:
+    """(queries, labels), read in three pieces."""
+    x, y, queries, codebook = stream()
+    state = learner.init_state(codebook=codebook)
+    for piece in (slice(0, 1), slice(1, 8), slice(8, EXAMPLES)):
+        state = learner.observe(state, x[:, piece], y[:, piece])
+    return learner.predict(state, queries)[0].detach().numpy()
+
+
+def classes(learner: Learner) -> list[Array]:
+    """The encoded examples of each label shown."""
+    x, y, _, _ = stream()
+    return [encoded(learner, x[0])[y[0].numpy() == label] for label in range(3)]
+
+
+def test_prototypes_answer_by_the_nearest_mean():
+    learner = learner_of(PrototypeConfig(ENCODER, TARGET, D_MODEL))
+    queries = encoded(learner, stream()[2][0])
+    scale = np.exp(parameters(learner)["log_scale"])
+    expected = [-scale * ((queries - examples.mean(0)) ** 2).sum(1) for examples in classes(learner)]
+    got = logits(learner)
+    np.testing.assert_allclose(got[:, :3], np.stack(expected, 1), rtol=1e-11)
+    assert (got[:, 3] == -np.inf).all()
+
+
+@pytest.mark.parametrize("predictive", ["student_t", "map"])
+def test_gemcl_is_the_posterior_of_scipys_distributions(predictive: Any):
+    learner = learner_of(GemclConfig(ENCODER, TARGET, D_MODEL, predictive=predictive))
+    with torch.no_grad():  # a prior whose two parts differ
+        learner.get_parameter("log_alpha").fill_(np.log(3.0))
+        learner.get_parameter("log_beta").fill_(np.log(0.7))
+    queries = encoded(learner, stream()[2][0])
+    got = logits(learner)
+    for label, examples in enumerate(classes(learner)):
+        n, mean = len(examples), examples.mean(0)
+        alpha, beta = 3.0 + n / 2, 0.7 + ((examples - mean) ** 2).sum(0) / 2
+        if predictive == "student_t":
+            scale = np.sqrt(beta / alpha * (1 + 1 / n))
+            expected = stats.t(df=2 * alpha, loc=mean, scale=scale).logpdf(queries).sum(1)
+        else:
+            expected = stats.norm(mean, np.sqrt(beta / (alpha - 0.5))).logpdf(queries).sum(1)
+        np.testing.assert_allclose(got[:, label], expected, rtol=1e-11)
+    assert (got[:, 3] == -np.inf).all()
+
+
+def network(weights: dict[str, Array], name: str, x: Array) -> Array:
+    part = {key: weights[f"{name}.{key}"] for key in ("hidden.weight", "hidden.bias", "output.weight")}
+    hidden = np.maximum(x @ part["hidden.weight"].T + part["hidden.bias"], 0)
+    return hidden @ part["output.weight"].T + weights[f"{name}.output.bias"]
+
+
+def test_bayes_multiplies_gaussians_one_by_one():
+    learner = learner_of(BayesConfig(ENCODER, TARGET, D_MODEL, d_latent=7, d_hidden=9))
+    weights = parameters(learner)
+    x, y, queries, codebook = stream()
+    mean, precision = weights["prior.mean"], np.log1p(np.exp(weights["prior.raw_precision"]))
+    for example, label in zip(encoded(learner, x[0]), y[0].tolist(), strict=True):
+        token = weights["target_embedding.weight"][codebook[0, label]]
+        said = network(weights, "writer", np.concatenate([example, token]))
+        value, certainty = said[:7], np.log1p(np.exp(said[7:]))
+        mean = (precision * mean + certainty * value) / (precision + certainty)
+        precision = precision + certainty
+    pairs = np.concatenate([encoded(learner, queries[0]), np.tile(mean, (3, 1))], 1)
+    read = network(weights, "reader", pairs)
+    symbols = read @ weights["head.weight"].T + weights["head.bias"]
+    np.testing.assert_allclose(logits(learner), symbols[:, codebook[0].numpy()], rtol=1e-10)
+
+
+def test_bayes_forgets_the_order_of_examples():
+    learner = learner_of(BayesConfig(ENCODER, VectorTarget(dim=2), D_MODEL))
+    x = stream()[0]
+    y = x[..., :2]
+    forwards = learner.observe(learner.init_state(), x, y)
+    backwards = learner.observe(learner.init_state(), x.flip(1), y.flip(1))
+    for one, other in zip(forwards.tensors(), backwards.tensors(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("config", [PrototypeConfig, GemclConfig])
+def test_learners_of_classes_refuse_vectors(config: type[LearnerConfig]):
+    with pytest.raises(ConfigError, match=r"`target\.kind` must be `class` for this kind of learner"):
+        Learner(config(ENCODER, VectorTarget(dim=2)))
+
+
+def test_means_keep_their_digits_in_long_streams():
+    """In float32, far from zero: a mean by way of sums of 200,000 such numbers would be off by 1e-5."""
+    learner = Learner(PrototypeConfig(ENCODER, TARGET, D_MODEL)).eval()
+    x = torch.randn(1, 1000, DIM, generator=torch.Generator().manual_seed(1)) + 100
+    y = torch.zeros(1, 1000, dtype=torch.int64)
+    once = learner.observe(learner.init_state(), x, y)
+    state = once
+    for _ in range(199):
+        state = learner.observe(state, x, y)
+    torch.testing.assert_close(state.layers[0].means, once.layers[0].means, rtol=1e-6, atol=0)
