@@ -13,7 +13,7 @@ from small_learners import DIM, VOCAB
 
 D_MODEL, LAYERS = 16, 2
 CONFIG = SequenceConfig(
-    VectorEncoder(DIM), ClassTarget(VOCAB), MambaMixer(d_state=4), d_model=D_MODEL, n_layer=LAYERS
+    VectorEncoder(DIM), ClassTarget(VOCAB), mixer=MambaMixer(d_state=4), d_model=D_MODEL, n_layer=LAYERS
 )
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from mambacl import __version__, _core
-from mambacl.config import kinds
+from mambacl.config import LEARNERS, kinds
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Facts:
         torch_cuda: The CUDA that torch was built for, and whether a GPU is there.
         learners: Kinds of learner.
         mixers: Kinds of mixer.
+        feed_forwards: Kinds of feed-forward layer.
         encoders: Kinds of encoder.
         targets: Kinds of target.
     """
@@ -52,6 +53,7 @@ class Facts:
     torch_cuda: str
     learners: list[str]
     mixers: list[str]
+    feed_forwards: list[str]
     encoders: list[str]
     targets: list[str]
 
@@ -63,7 +65,7 @@ def run(command: Info) -> None:
         print(json.dumps(facts))
         return
     for name, value in facts.items():
-        print(f"{name:<11} {', '.join(value) if isinstance(value, list) else value}")
+        print(f"{name:<13} {', '.join(value) if isinstance(value, list) else value}")
 
 
 def gather() -> Facts:
@@ -79,8 +81,9 @@ def gather() -> Facts:
         threads=torch.get_num_threads(),
         kernels=["cpu"],
         torch_cuda=f"{built}, {present}" if built else f"none, {present}",
-        learners=["sequence"],
+        learners=list(LEARNERS),
         mixers=kinds("mixer"),
+        feed_forwards=kinds("feed_forward"),
         encoders=kinds("encoder"),
         targets=kinds("target"),
     )
