@@ -14,6 +14,7 @@ from mambacl import errors, nn, ops
 from mambacl._core import __version__
 from mambacl.config import (
     AngleTarget,
+    AnmlConfig,
     AttentionMixer,
     BayesConfig,
     ClassTarget,
@@ -24,6 +25,7 @@ from mambacl.config import (
     MambaMixer,
     MlpFeedForward,
     NoFeedForward,
+    OmlConfig,
     PrototypeConfig,
     Selectivity,
     SequenceConfig,
@@ -45,7 +47,7 @@ from mambacl.evaluation import (
     paired_over_seeds,
 )
 from mambacl.experiments.trained import load_run
-from mambacl.layer_states import AttentionState, BayesState, GemclState, MambaState, PrototypeState
+from mambacl.layer_states import AttentionState, BayesState, FastState, GemclState, MambaState, PrototypeState
 from mambacl.learner import EpisodeOutput, Learner
 from mambacl.state import Keys, LearnerState, Trace
 from mambacl.training import History, TrainConfig, meta_train
@@ -53,6 +55,7 @@ from mambacl.training import History, TrainConfig, meta_train
 __all__ = [
     "AccuracyMatrix",
     "AngleTarget",
+    "AnmlConfig",
     "AttentionMixer",
     "AttentionState",
     "BayesConfig",
@@ -67,6 +70,7 @@ __all__ = [
     "EpisodeSpec",
     "Evaluation",
     "ExpertsFeedForward",
+    "FastState",
     "GemclConfig",
     "GemclState",
     "History",
@@ -79,6 +83,7 @@ __all__ = [
     "MambaState",
     "MlpFeedForward",
     "NoFeedForward",
+    "OmlConfig",
     "PrototypeConfig",
     "PrototypeState",
     "Scores",

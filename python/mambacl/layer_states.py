@@ -72,13 +72,27 @@ class BayesState(NamedTuple):
     precision: Tensor
 
 
-LayerState = MambaState | AttentionState | PrototypeState | GemclState | BayesState
+class FastState(NamedTuple):
+    """A layer of fast weights, of OML and ANML, after the steps of gradient descent so far.
+
+    Attributes:
+        weight: (batch, out, in); of a convolution, in is (channels, 3, 3) in a row.
+        bias: (batch, out).
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+
+LayerState = MambaState | AttentionState | PrototypeState | GemclState | BayesState | FastState
 
 _OF_MIXERS: dict[str, type[LayerState]] = {"mamba": MambaState, "attention": AttentionState}
 _OF_LEARNERS: dict[str, type[LayerState]] = {
     "prototype": PrototypeState,
     "gemcl": GemclState,
     "bayes": BayesState,
+    "oml": FastState,
+    "anml": FastState,
 }
 
 

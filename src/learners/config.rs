@@ -1,9 +1,11 @@
 //! The learners by name, with their settings.
 
 use super::Learner;
+use super::anml::{Anml, AnmlConfig};
 use super::bayes::{Bayes, BayesConfig};
 use super::gemcl::{Gemcl, GemclConfig};
 use super::memory::Memory;
+use super::oml::{Oml, OmlConfig};
 use super::prototype::{Prototype, PrototypeConfig};
 use super::sequence::{Sequence, SequenceConfig};
 use crate::encoder::EncoderConfig;
@@ -26,6 +28,10 @@ pub enum LearnerConfig {
     Gemcl(GemclConfig),
     /// A Gaussian belief about a latent variable (arXiv:2405.18758).
     Bayes(BayesConfig),
+    /// A slow encoder and a fast network above it (arXiv:1905.12588).
+    Oml(OmlConfig),
+    /// A fast network, gated by a slow one (arXiv:2002.09571).
+    Anml(AnmlConfig),
 }
 
 /// Calls with the settings of whatever kind.
@@ -36,12 +42,14 @@ macro_rules! each {
             LearnerConfig::Prototype($name) => $value,
             LearnerConfig::Gemcl($name) => $value,
             LearnerConfig::Bayes($name) => $value,
+            LearnerConfig::Oml($name) => $value,
+            LearnerConfig::Anml($name) => $value,
         }
     };
 }
 
 impl LearnerConfig {
-    const KINDS: [&str; 4] = ["sequence", "prototype", "gemcl", "bayes"];
+    const KINDS: [&str; 6] = ["sequence", "prototype", "gemcl", "bayes", "oml", "anml"];
 
     /// Reads settings from JSON; without a `kind` they are a sequence learner's.
     ///
@@ -57,6 +65,8 @@ impl LearnerConfig {
             Some("prototype") => settings::read(&json).map(Self::Prototype),
             Some("gemcl") => settings::read(&json).map(Self::Gemcl),
             Some("bayes") => settings::read(&json).map(Self::Bayes),
+            Some("oml") => settings::read(&json).map(Self::Oml),
+            Some("anml") => settings::read(&json).map(Self::Anml),
             _ => Err(settings::unknown("kind", &kind.unwrap_or_default().to_string(), &Self::KINDS)),
         }
     }
@@ -80,6 +90,8 @@ impl LearnerConfig {
             Self::Prototype(_) => "prototype",
             Self::Gemcl(_) => "gemcl",
             Self::Bayes(_) => "bayes",
+            Self::Oml(_) => "oml",
+            Self::Anml(_) => "anml",
         }
     }
 
@@ -106,10 +118,12 @@ impl LearnerConfig {
         }
     }
 
-    /// Parts that the state has: a sequence learner's layers.
+    /// Parts that the state has: a sequence learner's layers, or those of fast weights.
     pub fn state_layers(&self) -> usize {
         match self {
             Self::Sequence(config) => config.n_layer as usize,
+            Self::Oml(config) => config.hidden.len() + 1,
+            Self::Anml(config) => config.hidden().len() + 1,
             _ => 1,
         }
     }
@@ -141,6 +155,8 @@ impl LearnerConfig {
             Self::Prototype(config) => Box::new(Prototype::new(path, config)?),
             Self::Gemcl(config) => Box::new(Gemcl::new(path, config)?),
             Self::Bayes(config) => Box::new(Bayes::new(path, config)?),
+            Self::Oml(config) => Box::new(Oml::new(path, config)?),
+            Self::Anml(config) => Box::new(Anml::new(path, config)?),
         })
     }
 }

@@ -8,21 +8,28 @@
 //! Meta-training, evaluation and deployment call the same two. [`Learner`] is what all kinds share;
 //! each kind is a file with its settings and its [`memory::Memory`], named in [`LearnerConfig`].
 
+mod anml;
 mod bayes;
 mod class_moments;
 mod config;
+mod fast;
+mod fast_layer;
 mod gemcl;
+mod inner_loss;
 mod learner;
 pub mod memory;
+mod oml;
 mod prototype;
 mod sequence;
 mod state;
 mod validate;
 
+pub use anml::AnmlConfig;
 pub use bayes::BayesConfig;
 pub use config::LearnerConfig;
 pub use gemcl::{GemclConfig, Predictive};
 pub use learner::{Learner, Prediction, Trace, accuracy};
+pub use oml::OmlConfig;
 pub use prototype::PrototypeConfig;
 pub use sequence::SequenceConfig;
 pub use state::{Labels, State};

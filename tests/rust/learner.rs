@@ -269,7 +269,7 @@ fn queries_use_the_statistics_of_their_stream_in_training() {
 }
 
 /// An episode of `classes` well separated classes with two examples and one query each.
-fn separated(classes: i64, batch: i64, seed: u64) -> Streams {
+pub fn separated(classes: i64, batch: i64, seed: u64) -> Streams {
     let mut draw = Draw::new(seed);
     let centres = draw.normal(&[batch, classes, INPUT]) * 2.0;
     let y = Tensor::arange(classes, (Kind::Int64, Device::Cpu)).expand([batch, classes], false);

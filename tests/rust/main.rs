@@ -4,6 +4,7 @@ mod agreement;
 mod causal_conv1d;
 mod draw;
 mod errors;
+mod fast;
 mod learner;
 mod models;
 mod objective;

@@ -4,7 +4,8 @@ use crate::draw::Draw;
 use mambacl::backbone::{ExpertsConfig, FeedForwardConfig};
 use mambacl::encoder::{CnnConfig, EncoderConfig, VectorConfig};
 use mambacl::learners::{
-    BayesConfig, GemclConfig, Learner, LearnerConfig, Predictive, PrototypeConfig, SequenceConfig,
+    AnmlConfig, BayesConfig, GemclConfig, Learner, LearnerConfig, OmlConfig, Predictive, PrototypeConfig,
+    SequenceConfig,
 };
 use mambacl::meta::Episode;
 use mambacl::mixers::{MixerConfig, attention::AttentionConfig, mamba::MambaConfig};
@@ -38,6 +39,18 @@ pub fn image_classifier() -> SequenceConfig {
 /// A regressor from vectors to vectors of 3.
 pub fn regressor() -> SequenceConfig {
     SequenceConfig { target: TargetConfig::Vector { dim: 3 }, ..classifier() }
+}
+
+/// A slow encoder and a fast network of one hidden layer, which learns in large steps.
+pub fn oml() -> OmlConfig {
+    let SequenceConfig { d_model, encoder, target, .. } = classifier();
+    OmlConfig { d_model, encoder, target, hidden: vec![7], inner_lr: 0.2 }
+}
+
+/// A gated network of two hidden layers, which learns in large steps.
+pub fn anml() -> AnmlConfig {
+    let SequenceConfig { d_model, encoder, target, .. } = classifier();
+    AnmlConfig { d_model, encoder, target, hidden: Some(vec![7, 4]), inner_lr: 0.2 }
 }
 
 /// A learner to try the laws on.
@@ -83,6 +96,18 @@ pub fn cases() -> Vec<Case> {
         case("gemcl", gemcl(Predictive::StudentT), |_| 6 * (1 + 2 * 8)),
         case("gemcl at the mode", gemcl(Predictive::Map), |_| 6 * (1 + 2 * 8)),
         case("bayes", LearnerConfig::Bayes(bayes), |_| 2 * 5),
+        case("oml", LearnerConfig::Oml(oml()), |_| 7 * (8 + 1) + 6 * (7 + 1)),
+        case("anml", LearnerConfig::Anml(anml()), |_| 7 * (5 + 1) + 4 * (7 + 1) + 6 * (4 + 1)),
+        // Images of 6 x 6, then 3 channels of 3 x 3 and 4 of 2 x 2.
+        case(
+            "images by anml",
+            LearnerConfig::Anml(AnmlConfig {
+                encoder: image_classifier().encoder,
+                hidden: Some(vec![3, 4]),
+                ..anml()
+            }),
+            |_| 3 * (9 + 1) + 4 * (3 * 9 + 1) + 6 * (4 * 2 * 2 + 1),
+        ),
     ]
 }
 

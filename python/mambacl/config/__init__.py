@@ -4,9 +4,11 @@ from mambacl.config.encoders import CnnEncoder, Encoder, VectorEncoder
 from mambacl.config.feed_forwards import ExpertsFeedForward, FeedForward, MlpFeedForward, NoFeedForward
 from mambacl.config.learners import (
     LEARNERS,
+    AnmlConfig,
     BayesConfig,
     GemclConfig,
     LearnerConfig,
+    OmlConfig,
     PrototypeConfig,
     SequenceConfig,
     kinds,
@@ -18,6 +20,7 @@ from mambacl.config.targets import AngleTarget, ClassTarget, Target, VectorTarge
 __all__ = [
     "LEARNERS",
     "AngleTarget",
+    "AnmlConfig",
     "AttentionMixer",
     "BayesConfig",
     "ClassTarget",
@@ -31,6 +34,7 @@ __all__ = [
     "Mixer",
     "MlpFeedForward",
     "NoFeedForward",
+    "OmlConfig",
     "PrototypeConfig",
     "Selectivity",
     "SequenceConfig",

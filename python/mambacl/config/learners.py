@@ -146,8 +146,47 @@ class BayesConfig(LearnerConfig):
     kind: Literal["bayes"] = field(default="bayes", kw_only=True, repr=False)
 
 
+@dataclass(frozen=True)
+class OmlConfig(LearnerConfig):
+    """OML (arXiv:1905.12588): a slow encoder, and above it a small network of fast weights, which learns from
+    each example of a stream by a step of gradient descent.
+
+    Attributes:
+        encoder: From inputs to the representation.
+        target: What is learned by fast weights.
+        d_model: Numbers in the representation.
+        hidden: Widths of the fast network's hidden layers; none for a linear one.
+        inner_lr: The first value of the steps' learning rate, which meta-training learns.
+    """
+
+    hidden: tuple[int, ...] = (256,)
+    inner_lr: float = 0.03
+    kind: Literal["oml"] = field(default="oml", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True)
+class AnmlConfig(LearnerConfig):
+    """ANML (arXiv:2002.09571): a network of fast weights that learns from each example of a stream by a step
+    of gradient descent, and a slow one that gates its last hidden layer.
+
+    Attributes:
+        encoder: From inputs to what the gates are made of.
+        target: What is learned by fast weights.
+        d_model: Numbers that the encoder gives the gates.
+        hidden: Hidden layers of the fast network, which sees inputs as they come and of order 1: for images
+            the channels of each convolution, for vectors the widths of dense layers. None for
+            (32, 64, 64, 64) and (256, 256).
+        inner_lr: The first value of the steps' learning rate, which meta-training learns.
+    """
+
+    hidden: tuple[int, ...] | None = None
+    inner_lr: float = 0.01
+    kind: Literal["anml"] = field(default="anml", kw_only=True, repr=False)
+
+
 LEARNERS: dict[str, type[LearnerConfig]] = {
-    config.kind: config for config in (SequenceConfig, PrototypeConfig, GemclConfig, BayesConfig)
+    config.kind: config
+    for config in (SequenceConfig, PrototypeConfig, GemclConfig, BayesConfig, OmlConfig, AnmlConfig)
 }
 """The settings of learners by their kind."""
 

@@ -1,0 +1,151 @@
+//! Fast weights: their gradient to second order, what they learn, and steps that are too large.
+
+use crate::agreement::assert_near;
+use crate::learner::separated;
+use crate::models::{Model, Streams, anml, image_classifier, oml};
+use mambacl::error::Error;
+use mambacl::learners::{AnmlConfig, LearnerConfig, OmlConfig};
+use mambacl::meta;
+use mambacl::params::Role;
+use mambacl::target::TargetConfig;
+use tch::nn::{Adam, OptimizerConfig};
+use tch::{Kind, Tensor};
+
+/// Examples and queries of two streams.
+const SIZES: [i64; 3] = [2, 5, 3];
+
+fn configs() -> Vec<(&'static str, LearnerConfig)> {
+    let (vector, angle) = (TargetConfig::Vector { dim: 3 }, TargetConfig::Angle { dim: 2 });
+    let images = image_classifier().encoder;
+    vec![
+        ("oml", LearnerConfig::Oml(oml())),
+        ("oml without a hidden layer", LearnerConfig::Oml(OmlConfig { hidden: vec![], ..oml() })),
+        ("oml of two hidden layers", LearnerConfig::Oml(OmlConfig { hidden: vec![7, 4], ..oml() })),
+        ("vectors by oml", LearnerConfig::Oml(OmlConfig { target: vector.clone(), ..oml() })),
+        ("angles by oml", LearnerConfig::Oml(OmlConfig { target: angle.clone(), ..oml() })),
+        ("anml", LearnerConfig::Anml(anml())),
+        ("vectors by anml", LearnerConfig::Anml(AnmlConfig { target: vector, ..anml() })),
+        ("angles by anml", LearnerConfig::Anml(AnmlConfig { target: angle, ..anml() })),
+        (
+            "images by anml",
+            LearnerConfig::Anml(AnmlConfig { encoder: images, hidden: Some(vec![3, 4]), ..anml() }),
+        ),
+    ]
+}
+
+/// The loss of meta-training.
+fn loss(model: &Model, streams: &Streams) -> Tensor {
+    meta::run(&model.learner, &streams.episode(), Some(0)).unwrap().loss
+}
+
+/// The gradient of the loss by a parameter, number by number, from differences.
+fn slopes(model: &Model, streams: &Streams, parameter: &Tensor) -> Tensor {
+    let step = 1e-6;
+    let _guard = tch::no_grad_guard();
+    let mut numbers = parameter.detach().view([-1]); // shares the parameter's memory
+    let mut slope = |index: i64| {
+        let own = numbers.double_value(&[index]);
+        let at = |value: f64| {
+            let _ = numbers.narrow(0, index, 1).fill_(value);
+            loss(model, streams).double_value(&[])
+        };
+        let difference = at(own + step) - at(own - step);
+        at(own);
+        difference / (2.0 * step)
+    };
+    let slopes: Vec<f64> = (0..parameter.numel() as i64).map(&mut slope).collect();
+    numbers = Tensor::from_slice(&slopes);
+    numbers.view_as(parameter)
+}
+
+#[test]
+fn meta_gradients_are_those_of_finite_differences() {
+    for (name, config) in configs() {
+        let model = Model::new(config.clone(), Kind::Double);
+        let streams = Streams::draw(config, Kind::Double, SIZES, 0);
+        loss(&model, &streams).backward();
+        for (spec, parameter) in model.schema.specs().iter().zip(&model.tensors) {
+            if spec.role == Role::Buffer {
+                continue;
+            }
+            let gradient = parameter.grad();
+            assert!(gradient.abs().max().double_value(&[]) > 1e-6, "{name}, {}", spec.name);
+            let want = slopes(&model, &streams, parameter);
+            assert_near(&format!("{name}, {}", spec.name), &gradient, &want, 1e-7);
+        }
+    }
+}
+
+/// The gradient that takes the inner steps for constants is another: the test above can fail.
+#[test]
+fn first_order_gradients_are_not() {
+    for (name, config) in configs() {
+        let model = Model::new(config.clone(), Kind::Double);
+        let streams = Streams::draw(config, Kind::Double, SIZES, 0);
+        let initial = model.learner.initial_state(2, streams.codebook.as_ref(), 0).unwrap();
+        let (mut state, trace) =
+            model.learner.observe_traced(&initial, &streams.train_x, &streams.train_y).unwrap();
+        for layer in &mut state.layers {
+            layer.0 = layer.0.iter().map(|tensor| tensor.detach().set_requires_grad(true)).collect();
+        }
+        let answers = model.learner.predict(&state, &streams.test_x, Some(&trace)).unwrap().output;
+        model.learner.config().target().loss(&answers, &streams.test_y).backward();
+        let first_order = state.layers[0].0[0].grad().sum_dim_intlist(0, false, Kind::Double);
+        let want = slopes(&model, &streams, model.tensor("fast.0.weight"));
+        let distance = (first_order - &want).abs().max().double_value(&[]);
+        assert!(distance > 1e-3, "{name}: {distance}");
+    }
+}
+
+#[test]
+fn meta_training_teaches_to_learn_by_gradient_descent() {
+    let oml = OmlConfig { d_model: 32, hidden: vec![32], inner_lr: 0.03, ..oml() };
+    let anml = AnmlConfig { d_model: 32, hidden: Some(vec![32, 32]), inner_lr: 0.01, ..anml() };
+    for config in [LearnerConfig::Oml(oml), LearnerConfig::Anml(anml)] {
+        let model = Model::new(config, Kind::Float);
+        let mut optimizer = Adam::default().build(&model.variables, 5e-3).unwrap();
+        let fresh = || {
+            let outcome = meta::run(&model.learner, &separated(4, 100, 1 << 40).episode(), None).unwrap();
+            outcome.accuracy.unwrap().double_value(&[])
+        };
+        let before = fresh();
+        for step in 0..150 {
+            optimizer.backward_step(&loss(&model, &separated(4, 16, step)));
+        }
+        let (kind, after) = (model.learner.config().kind(), fresh());
+        println!("{kind} from {before} to {after}");
+        assert!(after > 0.8 && after > before + 0.2, "{kind} from {before} to {after}, chance 0.25");
+    }
+}
+
+/// A rate too large is no panic: the answers are useless, most often NaN, and the loss says so.
+#[test]
+fn steps_too_large_show_in_the_loss() {
+    for (name, config) in configs() {
+        let model = Model::new(config.clone(), Kind::Float);
+        let streams = Streams::draw(config, Kind::Float, [2, 9, 3], 0);
+        let _ = tch::no_grad(|| model.tensor("log_inner_lr").shallow_clone().fill_(60.0));
+        let loss = loss(&model, &streams).double_value(&[]);
+        assert!(loss.is_nan() || loss > 1e6, "{name}: {loss}");
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_refused_by_field() {
+    let refuse = |config: LearnerConfig| {
+        let Error::Config { field, .. } = config.schema().unwrap_err() else { panic!("another error") };
+        field
+    };
+    for inner_lr in [0.0, -0.1, f64::NAN, f64::INFINITY] {
+        assert_eq!(refuse(LearnerConfig::Oml(OmlConfig { inner_lr, ..oml() })), "inner_lr");
+        assert_eq!(refuse(LearnerConfig::Anml(AnmlConfig { inner_lr, ..anml() })), "inner_lr");
+    }
+    assert_eq!(refuse(LearnerConfig::Oml(OmlConfig { hidden: vec![3, 0], ..oml() })), "hidden");
+    for hidden in [vec![], vec![0]] {
+        assert_eq!(refuse(LearnerConfig::Anml(AnmlConfig { hidden: Some(hidden), ..anml() })), "hidden");
+    }
+    let target = TargetConfig::Class { vocab: 0 };
+    assert_eq!(refuse(LearnerConfig::Oml(OmlConfig { target, ..oml() })), "target.vocab");
+    let target = TargetConfig::Vector { dim: 0 };
+    assert_eq!(refuse(LearnerConfig::Anml(AnmlConfig { target, ..anml() })), "target.dim");
+}
