@@ -217,7 +217,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
 def test_info_of_a_torch_without_cuda(shell: Shell, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("torch.version.cuda", None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert "torch_cuda  none, no GPU is there" in shell("info")
+    assert "torch_cuda    none, no GPU is there" in shell("info")
 
 
 def test_episodes_that_cannot_be_drawn_are_told_before_a_folder_is_made(shell: Shell, tmp_path: Path):
