@@ -45,8 +45,8 @@ CONFIGS = {
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 
-def episode_for(config: LearnerConfig, dtype: torch.dtype = torch.float32) -> Episode:
-    episode = small_episode(batch=2, examples=6, queries=4, target=config.target)
+def episode_for(config: LearnerConfig, dtype: torch.dtype = torch.float32, examples: int = 6) -> Episode:
+    episode = small_episode(batch=2, examples=examples, queries=4, target=config.target)
     generator = torch.Generator().manual_seed(1)
     inputs = {"train_x": episode.train_x, "test_x": episode.test_x}
     if isinstance(config.encoder, CnnEncoder):
@@ -131,9 +131,10 @@ def by_autograd(t: Tensors, config: LearnerConfig, episode: Episode) -> Tensor:
     return torch.stack(answers)
 
 
+@pytest.mark.parametrize("examples", [6, 40])
 @each_config
-def test_steps_and_meta_gradients_are_those_of_autograd(config: LearnerConfig):
-    learner, episode = Learner(config).double().eval(), episode_for(config, torch.float64)
+def test_steps_and_meta_gradients_are_those_of_autograd(config: LearnerConfig, examples: int):
+    learner, episode = Learner(config).double().eval(), episode_for(config, torch.float64, examples)
     parameters = dict(learner.named_parameters())
     tensors = {**parameters, **dict(learner.named_buffers())}
     got, want = learner(episode), by_autograd(tensors, config, episode)
@@ -242,5 +243,5 @@ def test_settings_are_read_by_kind():
     table = {"kind": "oml", "encoder": {"kind": "vector", "dim": DIM}, "hidden": [32, 16], "inner_lr": 0.1}
     assert LearnerConfig.from_table(table) == OmlConfig(VectorEncoder(DIM), hidden=(32, 16), inner_lr=0.1)
     assert LearnerConfig.from_table({"kind": "anml"}) == AnmlConfig()
-    widths = [len(layer.bias[0]) for layer in Learner(AnmlConfig(VectorEncoder(DIM))).init_state().layers]
-    assert widths == [256, 256, 64]
+    layers = Learner(AnmlConfig(VectorEncoder(DIM))).init_state().layers
+    assert [layer[1].shape for layer in layers] == [(1, 256), (1, 256), (1, 64)]
