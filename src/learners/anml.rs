@@ -39,7 +39,7 @@ pub struct AnmlConfig {
     pub encoder: EncoderConfig,
     /// What is learned by fast weights.
     pub target: TargetConfig,
-    /// Hidden layers of the prediction network: for images the channels of each convolution, 32, 64, 64
+    /// Hidden layers of the prediction network: for images the channels of each convolution, 16, 32, 64
     /// and 64 when absent; for vectors the widths of dense layers, 256 and 256 when absent.
     pub hidden: Option<Vec<i64>>,
     /// The first value of η, which meta-training learns.
@@ -63,7 +63,7 @@ impl AnmlConfig {
     pub(super) fn hidden(&self) -> &[i64] {
         match (&self.hidden, &self.encoder) {
             (Some(hidden), _) => hidden,
-            (None, EncoderConfig::Cnn(_)) => &[32, 64, 64, 64],
+            (None, EncoderConfig::Cnn(_)) => &[16, 32, 64, 64],
             (None, EncoderConfig::Vector(_)) => &[256, 256],
         }
     }

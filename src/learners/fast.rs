@@ -7,13 +7,14 @@
 //! What meta-training learns is W_0, ln η and all that makes x. The gradient is written out in tensor
 //! operations instead of asked of autograd: so a stream is read without any, and in meta-training
 //! autograd goes through the steps as through any function. That is the second-order gradient of MAML
-//! (arXiv:1703.03400), through all steps, for which autograd keeps the weights after each.
+//! (arXiv:1703.03400), through all steps.
 //!
 //! The state is W_t: `weight` and `bias` of each layer, as many numbers as the network has. Nothing
 //! bounds a step: at a rate too large the weights become huge, infinite or NaN, and what comes of them
 //! is no error here; meta-training refuses a loss that is not finite.
 
 use super::fast_layer::{FastLayer, Form};
+use super::fast_weights::FastWeights;
 use super::inner_loss::InnerLoss;
 use crate::error::{Error, Result};
 use crate::layer_state::{LayerState, StateSpec};
@@ -85,7 +86,7 @@ impl FastNetwork {
         let gates = stream.gates.map(|gates| gates.to_kind(kind).split(1, 1));
         let wanted = self.loss.wanted(targets, kind).split(1, 1);
         let rate = self.log_rate.to_kind(kind).exp();
-        let mut weights: Vec<_> = before.iter().map(shared).collect();
+        let mut weights: Vec<_> = before.iter().map(FastWeights::of).collect();
         for (index, (rows, wanted)) in rows.into_iter().zip(&wanted).enumerate() {
             let gate = gates.as_ref().map(|gates| &gates[index]);
             let pass = self.forward(&weights, rows, gate, 1);
@@ -93,30 +94,23 @@ impl FastNetwork {
             let descent = self.loss.gradient(&pass.output, wanted) * -&rate;
             weights = self.step(&weights, &pass, gate, descent);
         }
-        weights
+        weights.into_iter().map(FastWeights::into_state).collect()
     }
 
     /// Answers to queries, (batch, n, width).
-    pub fn answer(&self, weights: &[LayerState], queries: &Entries) -> Tensor {
-        let kind = weights[0].0[0].kind();
+    pub fn answer(&self, state: &[LayerState], queries: &Entries) -> Tensor {
+        let kind = state[0].0[0].kind();
         let gates = queries.gates.map(|gates| gates.to_kind(kind));
         let rows = self.layers[0].enter(&queries.x.to_kind(kind));
-        self.forward(weights, rows, gates.as_ref(), queries.x.size()[1]).output
+        let weights: Vec<_> = state.iter().map(FastWeights::of).collect();
+        self.forward(&weights, rows, gates.as_ref(), queries.x.size()[1]).output
     }
 
-    fn forward(&self, weights: &[LayerState], rows: Tensor, gate: Option<&Tensor>, n: i64) -> Pass {
+    fn forward(&self, weights: &[FastWeights], rows: Tensor, gate: Option<&Tensor>, n: i64) -> Pass {
         let last = self.layers.len() - 1;
         let mut pass = Pass { rows: vec![rows], hidden: Vec::new(), output: Tensor::new() };
-        for (index, state) in weights.iter().enumerate() {
-            let [weight, bias] = parts(state);
-            let output = bias.unsqueeze(1).baddbmm(&pass.rows[index], &weight.transpose(1, 2), 1, 1);
-            // Under autocast it may be of half precision; what fast weights learn from is not.
-            let output = output.to_kind(weight.kind());
-            if index == last {
-                pass.output = output;
-                break;
-            }
-            let hidden = output.relu();
+        for index in 0..last {
+            let hidden = weights[index].forward(&pass.rows[index]).relu();
             let mut rows = self.layers[index + 1].rows(&hidden, n);
             if let (true, Some(gate)) = (index + 1 == last, gate) {
                 rows = rows * gate;
@@ -124,45 +118,31 @@ impl FastNetwork {
             pass.hidden.push(hidden);
             pass.rows.push(rows);
         }
+        pass.output = weights[last].forward(&pass.rows[last]);
         pass
     }
 
     /// The weights after a step, by `descent`: -η times the gradient by the output, (batch, 1, width).
     fn step(
         &self,
-        weights: &[LayerState],
+        weights: &[FastWeights],
         pass: &Pass,
         gate: Option<&Tensor>,
         mut descent: Tensor,
-    ) -> Vec<LayerState> {
+    ) -> Vec<FastWeights> {
         let last = self.layers.len() - 1;
         let mut after = Vec::with_capacity(last + 1);
-        for (index, state) in weights.iter().enumerate().rev() {
-            let [weight, bias] = parts(state);
-            after.push(LayerState(vec![
-                weight + descent.transpose(1, 2).bmm(&pass.rows[index]).to_kind(weight.kind()),
-                bias + descent.sum_dim_intlist(1, false, None::<Kind>),
-            ]));
-            if index == 0 {
-                break;
-            }
-            descent = descent.bmm(weight).to_kind(weight.kind());
+        for index in (1..=last).rev() {
+            after.push(weights[index].step(&descent, &pass.rows[index]));
+            let mut back = weights[index].backward(&descent);
             if let (true, Some(gate)) = (index == last, gate) {
-                descent = descent * gate;
+                back = back * gate;
             }
             // Through ReLU, where it was open.
-            descent = pass.hidden[index - 1].threshold_backward(&self.layers[index].back(&descent), 0);
+            descent = pass.hidden[index - 1].threshold_backward(&self.layers[index].back(&back), 0);
         }
+        after.push(weights[0].step(&descent, &pass.rows[0]));
         after.reverse();
         after
     }
-}
-
-fn parts(state: &LayerState) -> [&Tensor; 2] {
-    let [weight, bias] = &state.0[..] else { unreachable!("the state was checked") };
-    [weight, bias]
-}
-
-fn shared(state: &LayerState) -> LayerState {
-    LayerState(state.0.iter().map(Tensor::shallow_clone).collect())
 }

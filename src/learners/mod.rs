@@ -14,6 +14,7 @@ mod class_moments;
 mod config;
 mod fast;
 mod fast_layer;
+mod fast_weights;
 mod gemcl;
 mod inner_loss;
 mod learner;

@@ -60,9 +60,12 @@ fn slopes(model: &Model, streams: &Streams, parameter: &Tensor) -> Tensor {
 
 #[test]
 fn meta_gradients_are_those_of_finite_differences() {
-    for (name, config) in configs() {
+    // And of a stream that is longer than steps are gathered for.
+    let long = ("a long stream by oml", LearnerConfig::Oml(oml()), [1, 70, 2]);
+    let cases = configs().into_iter().map(|(name, config)| (name, config, SIZES));
+    for (name, config, sizes) in cases.chain([long]) {
         let model = Model::new(config.clone(), Kind::Double);
-        let streams = Streams::draw(config, Kind::Double, SIZES, 0);
+        let streams = Streams::draw(config, Kind::Double, sizes, 0);
         loss(&model, &streams).backward();
         for (spec, parameter) in model.schema.specs().iter().zip(&model.tensors) {
             if spec.role == Role::Buffer {
@@ -72,6 +75,30 @@ fn meta_gradients_are_those_of_finite_differences() {
             assert!(gradient.abs().max().double_value(&[]) > 1e-6, "{name}, {}", spec.name);
             let want = slopes(&model, &streams, parameter);
             assert_near(&format!("{name}, {}", spec.name), &gradient, &want, 1e-7);
+        }
+    }
+}
+
+/// Steps are gathered from where a piece begins, which must not show.
+#[test]
+fn long_streams_in_pieces_come_to_the_same() {
+    for (name, config) in configs() {
+        let model = Model::new(config.clone(), Kind::Double);
+        let streams = Streams::draw(config, Kind::Double, [2, 80, 3], 0);
+        let read = |pieces: &[i64]| {
+            let mut state = model.learner.initial_state(2, streams.codebook.as_ref(), 0).unwrap();
+            for &length in pieces {
+                let cut = |of: &Tensor| of.narrow(1, state.examples, length);
+                let (x, y) = (cut(&streams.train_x), cut(&streams.train_y));
+                state = model.learner.observe(&state, &x, &y).unwrap();
+            }
+            state
+        };
+        let whole = read(&[80]);
+        for pieces in [vec![1; 80], vec![31, 1, 48], vec![33, 47]] {
+            for (piecewise, whole) in read(&pieces).tensors().into_iter().zip(whole.tensors()) {
+                assert_near(name, piecewise, whole, 1e-12);
+            }
         }
     }
 }

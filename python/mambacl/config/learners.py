@@ -175,7 +175,7 @@ class AnmlConfig(LearnerConfig):
         d_model: Numbers that the encoder gives the gates.
         hidden: Hidden layers of the fast network, which sees inputs as they come and of order 1: for images
             the channels of each convolution, for vectors the widths of dense layers. None for
-            (32, 64, 64, 64) and (256, 256).
+            (16, 32, 64, 64) and (256, 256).
         inner_lr: The first value of the steps' learning rate, which meta-training learns.
     """
 
