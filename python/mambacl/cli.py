@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
 import matplotlib as mpl
 import tyro
 
-from mambacl.commands import bench, compare, evaluate, info, list, train
+from mambacl.commands import bench, compare, evaluate, info, list, sweep, train
 from mambacl.errors import MambaclError
 
 Command = (
     Annotated[train.Train, tyro.conf.subcommand("train")]
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
+    | Annotated[sweep.Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[bench.Bench, tyro.conf.subcommand("bench")]
     | Annotated[list.List, tyro.conf.subcommand("list")]
     | Annotated[info.Info, tyro.conf.subcommand("info")]
@@ -33,12 +35,19 @@ def main() -> None:
                 evaluate.run(command)
             case compare.Compare():
                 compare.run(command)
+            case sweep.Sweep():
+                sweep.run(command)
             case bench.Bench():
                 bench.run(command)
             case list.List():
                 list.run()
             case info.Info():
                 info.run(command)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read has had enough, as `head` does. What is left must not be told again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # as a process that SIGPIPE ends
     except (MambaclError, OSError) as error:
         sys.exit(f"mambacl: {error}")
     except KeyboardInterrupt as interrupt:

@@ -115,3 +115,16 @@ def test_a_full_disk_leaves_whole_records(log: RunLog):
     log.cut(4)
     log.append({"step": 5})
     assert [json.loads(line)["step"] for line in log.path.read_text().splitlines()] == [1, 2, 3, 4, 5]
+
+
+def test_who_watches_reads_the_last_whole_record(tmp_path: Path):
+    log = RunLog(tmp_path / "log.jsonl")
+    assert log.last_step() == 0
+    for step in range(1, 200):  # more than is read
+        log.append({"step": step, "loss": 1 / step})
+    assert log.last_step() == 199
+    with log.path.open("ab") as file:
+        file.write(b'{"step": 200, "lo')
+    assert log.last_step() == 199
+    log.cut(0)
+    assert log.last_step() == 0

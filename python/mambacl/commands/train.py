@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +9,9 @@ from typing import Annotated
 import torch
 import tyro
 
-from mambacl import __version__, experiments
+from mambacl import experiments
 from mambacl.errors import ConfigError
-from mambacl.experiments.trained import run_settings
-from mambacl.runs import RunFolder
-from mambacl.training import meta_train
+from mambacl.experiments.training_run import TrainingRun
 
 
 @dataclass(frozen=True)
@@ -64,40 +61,20 @@ def run(command: Train) -> None:
             f"train: `--steps` must be from 1 to train.steps = {experiment.train.steps}, where the schedule "
             f"ends, got {command.steps}"
         )
-    learner = experiment.learner(command.seed)
-    source = experiment.source("train", command.seed)
-    validation = experiment.source("validation", command.seed)
-    # Before a folder is made: classes that cannot fill such episodes are told now, not at the first
-    # meta-validation.
-    source.episode(0)
-    validation.episode(0)
     folder = command.run_dir or Path("runs") / f"{experiment.name}-seed{command.seed}"
-    begin = RunFolder.resume if command.resume else RunFolder.create
-    run_folder = begin(folder, run_settings(experiment, command.seed), _versions())
-    parameters = sum(parameter.numel() for parameter in learner.parameters())
+    training = TrainingRun.begin(experiment, command.seed, folder, resume=command.resume)
+    parameters = sum(parameter.numel() for parameter in training.learner.parameters())
     print(
         f"{experiment.name}, seed {command.seed}: {parameters:,} parameters, a state of "
-        f"{learner.init_state().nbytes:,} bytes, {experiment.data.tasks} tasks x "
+        f"{training.learner.init_state().nbytes:,} bytes, {experiment.data.tasks} tasks x "
         f"{experiment.data.train_shots} shots, on {torch.get_num_threads()} threads. In {folder}"
     )
     try:
-        history = meta_train(
-            learner,
-            source,
-            experiment.train,
-            validation=validation,
-            run=run_folder,
-            stop_at=command.steps,
-            progress=not command.quiet,
-        )
+        history = training.train(command.steps, progress=not command.quiet)
     except KeyboardInterrupt as interrupt:
         # Without a text it is the second one, or came before the first step: nothing new was saved.
-        saved = f"saved in {folder}" if interrupt.args and run_folder.checkpoints() else "not saved"
+        saved = f"saved in {folder}" if interrupt.args and training.folder.checkpoints() else "not saved"
         raise KeyboardInterrupt(f"{saved}; the same command with --resume goes on") from None
     best = history.best()
     told = "" if best is None else f", the best meta-validation {best.score:.3f} at step {best.step}"
     print(f"{len(history.steps)} steps in {history.seconds:.0f} s{told}. Next: mambacl evaluate {folder}")
-
-
-def _versions() -> dict[str, str]:
-    return {"mambacl": __version__, "torch": str(torch.__version__), "python": platform.python_version()}

@@ -79,11 +79,7 @@ class Experiment(Settings):
             raise ConfigError(
                 f"experiment: `model.target.kind` must be 'class', got {self.model.target.kind!r}"
             )
-        if self.model.target.vocab < self.data.tasks:
-            raise ConfigError(
-                f"experiment: `model.target.vocab` must be at least `data.tasks` = {self.data.tasks}, "
-                f"got {self.model.target.vocab}"
-            )
+        _check_vocabulary("data.tasks", self.data.tasks, self.model.target.vocab)
         encoder = self.model.encoder
         shape = (
             (encoder.in_channels, encoder.image_size, encoder.image_size)
@@ -124,11 +120,7 @@ class Experiment(Settings):
             test_shots=self.data.test_shots if split == "train" else self.data.evaluation_test_shots,
             vocab=self.model.target.vocab,
         )
-        if spec.tasks > spec.vocab:
-            raise ConfigError(
-                f"experiment: `tasks` must be at most the vocabulary that the learner was trained with, "
-                f"{spec.vocab}, got {spec.tasks}"
-            )
+        _check_vocabulary("tasks", spec.tasks, spec.vocab)
         seed = seed if split == "train" else EVALUATION_SEED
         return EpisodeSource(self.data.classes(split), spec, seed, split)
 
@@ -138,3 +130,12 @@ class _Data(Settings):
     """[data] behind its name, so that its kind is read as that of a union's member."""
 
     data: Data
+
+
+def _check_vocabulary(name: str, tasks: int, vocab: int) -> None:
+    """Each class of a stream takes a symbol."""
+    if tasks > vocab:
+        raise ConfigError(
+            f"experiment: `{name}` must be at most `model.target.vocab` = {vocab}, the learner's symbols, "
+            f"got {tasks}"
+        )

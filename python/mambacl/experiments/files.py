@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from mambacl.errors import ConfigError
 from mambacl.experiments.experiment import Experiment
+from mambacl.experiments.tables import merge, nested
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-_FOLDER = files("mambacl.experiments") / "files"
+_FOLDER = Path(str(files("mambacl.experiments") / "files"))
 
 
 def names() -> list[str]:
     """The experiments of the package."""
-    return sorted(file.name.removesuffix(".toml") for file in _FOLDER.iterdir())
+    found = (file.name for file in _FOLDER.iterdir())
+    return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))
 
 
 def load(experiment: str, changes: Sequence[str] = ()) -> Experiment:
@@ -31,7 +33,7 @@ def load(experiment: str, changes: Sequence[str] = ()) -> Experiment:
     Args:
         experiment: A name of the package's, or a path that ends in .toml.
         changes: Settings to change, each "a.b=c" with c as TOML has it (a word needs no quotes). Changing
-            the `kind` of a part drops its other settings.
+            the `kind` of a part drops the settings that only the old kind has.
 
     Returns:
         The experiment.
@@ -43,28 +45,48 @@ def load(experiment: str, changes: Sequence[str] = ()) -> Experiment:
         >>> load("glyphs-mamba", ["train.lr=1e-4", "model.n_layer=4"]).model.n_layer
         4
     """
-    table = {"name": Path(experiment).stem, **_read(experiment)}
+    table = {"name": Path(experiment).stem, **read_table(experiment)}
     for change in changes:
-        _change(table, change)
+        table = merge(table, _change(table, change))
     return Experiment.from_table(table)
 
 
-def _read(experiment: str) -> dict[str, Any]:
+def read_table(experiment: str) -> dict[str, Any]:
+    """The table of an experiment, as its file has it.
+
+    Args:
+        experiment: A name of the package's, or a path that ends in .toml.
+
+    Raises:
+        ConfigError: If there is no such experiment, or the file cannot be read.
+    """
     if experiment.endswith(".toml"):
-        file = Path(experiment)
-    elif experiment in names():
-        file = _FOLDER / f"{experiment}.toml"
-    else:
-        near = difflib.get_close_matches(experiment, names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
-        raise ConfigError(f"experiment: there is none named {experiment!r}; {hint}")
+        return read_toml(Path(experiment), "experiment")
+    if experiment in names():
+        return read_toml(_FOLDER / f"{experiment}.toml", "experiment")
+    near = difflib.get_close_matches(experiment, names(), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
+    raise ConfigError(f"experiment: there is none named {experiment!r}; {hint}")
+
+
+def read_toml(file: Path, what: str) -> dict[str, Any]:
+    """The table of a TOML file.
+
+    Args:
+        file: To read.
+        what: It is, for the message.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"experiment: `{file}` cannot be read: {error}") from error
+        raise ConfigError(f"{what}: `{file}` cannot be read: {error}") from error
 
 
-def _change(table: dict[str, Any], change: str) -> None:
+def _change(table: Mapping[str, Any], change: str) -> dict[str, Any]:
+    """The table of one change."""
     place, equals, text = change.partition("=")
     *parts, last = place.strip().split(".")
     if not equals or not all([*parts, last]):
@@ -73,11 +95,9 @@ def _change(table: dict[str, Any], change: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
+    inner: Any = table
     for part in parts:
-        inner = table.setdefault(part, {})
-        if not isinstance(inner, dict):
+        inner = inner.get(part, {})
+        if not isinstance(inner, Mapping):
             raise ConfigError(f"--set: `{part}` of {place!r} is no table")
-        table = inner
-    if last == "kind" and table.get("kind") != value:
-        table.clear()
-    table[last] = value
+    return nested(place.strip(), value)

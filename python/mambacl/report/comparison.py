@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 from mambacl.errors import RunError
-from mambacl.evaluation import Interval, over_seeds, paired_over_seeds
+from mambacl.evaluation import Interval, Scores, over_seeds, paired_over_seeds
 from mambacl.experiments.trained import run_experiment, run_settings
 from mambacl.report.measurement import Measurement, measurement_name, read_measurement
 from mambacl.runs import RunFolder
@@ -124,22 +124,47 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
         Group(name, sorted(members, key=lambda member: member.seed))
         for name, members in zip(_names(list(groups)), groups.values(), strict=True)
     ]
-    differences = {other.name: _difference(named[0], other) for other in named[1:]}
+    differences = {other.name: _group_difference(named[0], other) for other in named[1:]}
     return Comparison(evaluation, named, differences)
 
 
-def _difference(first: Group, other: Group) -> Interval | None:
-    a, b = first.measured, other.measured
-    if a is None or b is None or a.keys() != b.keys():
-        return None
-    if any(_asked(a[seed]) != _asked(b[seed]) for seed in a):
+class Asked(Protocol):
+    """What a model was asked and how it answered."""
+
+    @property
+    def scores(self) -> Scores:
+        """Of each episode."""
+        ...
+
+    @property
+    def episodes_sha256(self) -> str:
+        """Of the first episode."""
+        ...
+
+
+def difference(a: Mapping[int, Asked], b: Mapping[int, Asked]) -> Interval | None:
+    """The mean difference of two methods on identical episodes.
+
+    Args:
+        a: Of one method, by seed.
+        b: Of the other.
+
+    Returns:
+        The interval over seeds; None where the seeds or episodes are not the same.
+    """
+    if not a or a.keys() != b.keys() or any(_asked(a[seed]) != _asked(b[seed]) for seed in a):
         return None
     return paired_over_seeds([a[seed].scores for seed in a], [b[seed].scores for seed in a])
 
 
-def _asked(measured: Measurement) -> tuple[int, str]:
+def _asked(measured: Asked) -> tuple[int, str]:
     """Which episodes a measurement is of."""
-    return len(measured.accuracy), measured.episodes_sha256
+    return len(measured.scores.values), measured.episodes_sha256
+
+
+def _group_difference(first: Group, other: Group) -> Interval | None:
+    a, b = first.measured, other.measured
+    return None if a is None or b is None else difference(a, b)
 
 
 def _flat(table: Any, name: str = "") -> list[tuple[str, str]]:

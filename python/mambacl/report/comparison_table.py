@@ -35,7 +35,7 @@ def table(comparison: Comparison) -> str:
         told = (
             "needs both evaluated, with the same seeds and on the same episodes"
             if difference is None
-            else _signed(difference)
+            else signed(difference)
         )
         lines += ["", f"{comparison.groups[0].name} minus {name}: {told}"]
     missing = [
@@ -53,7 +53,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "groups": [
             {
                 "name": group.name,
-                "accuracy": _interval(group.accuracy),
+                "accuracy": interval_as_json(group.accuracy),
                 "runs": [
                     {
                         "path": str(member.path),
@@ -71,7 +71,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
             }
             for group in comparison.groups
         ],
-        "differences": {name: _interval(value) for name, value in comparison.differences.items()},
+        "differences": {name: interval_as_json(value) for name, value in comparison.differences.items()},
     }
 
 
@@ -92,12 +92,14 @@ def _means(group: Group) -> tuple[str, ...]:
     return ("all", told, "", *("-" if step is None else f"{step:,g}" for step in medians), "", "")
 
 
-def _signed(difference: Interval) -> str:
+def signed(difference: Interval) -> str:
+    """A difference with its sign, its width and what it is over."""
     spread = "" if difference.half_width is None else f" ± {difference.half_width:.3f}"
     return f"{difference.mean:+.3f}{spread} ({difference.scope})"
 
 
-def _interval(interval: Interval | None) -> dict[str, Any] | None:
+def interval_as_json(interval: Interval | None) -> dict[str, Any] | None:
+    """An interval as values that JSON has."""
     if interval is None:
         return None
     return {"mean": interval.mean, "half_width": interval.half_width, "scope": interval.scope}

@@ -21,12 +21,11 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
-
 from mambacl import durable
 from mambacl.errors import RunError
 from mambacl.runs import checkpoint
 from mambacl.runs.checkpoint import Checkpoint
+from mambacl.runs.lock import held
 from mambacl.runs.log import RunLog
 
 FORMAT = 1
@@ -121,16 +120,9 @@ class RunFolder:
             RunError: If another process holds it.
             OSError: If the folder cannot be written.
         """
-        lock = filelock.FileLock(self.path / "lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise RunError(f"run: another process is training in `{self.path}`") from None
-        try:
+        with held(self.path, "run: another process is training"):
             self._clear()
             yield
-        finally:
-            lock.release()
 
     def checkpoints(self) -> list[Path]:
         """All checkpoints, the oldest first."""

@@ -14,6 +14,9 @@ from mambacl.errors import RunError
 
 Record = Mapping[str, Any]
 
+_TAIL = 4096
+"""Bytes that hold more than a record."""
+
 
 class RunLog:
     """The log of a run. Each record has its `step`.
@@ -61,6 +64,17 @@ class RunLog:
             RunError: If another line is no record.
         """
         return [record for record, _ in self._records()]
+
+    def last_step(self) -> int:
+        """The step of the last whole record, 0 before any: for who watches a run that another process trains.
+        Only the end of the file is read."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(-min(self.path.stat().st_size, _TAIL), os.SEEK_END)
+                lines = file.read().split(b"\n")[:-1]
+            return json.loads(lines[-1])["step"]
+        except (OSError, IndexError, ValueError, KeyError, TypeError):
+            return 0
 
     def cut(self, step: int) -> None:
         """Drops all records of later steps.

@@ -1,0 +1,66 @@
+"""`mambacl sweep`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from mambacl.errors import RunError
+from mambacl.sweeps import Results, table
+from mambacl.sweeps.schedule import run as run_cells
+from mambacl.sweeps.sweep import Sweep as SweepFile
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Train and test a family of learners, and write the table that compares them.
+
+    Of each learner the values of [search] are chosen on meta-validation; the runs with these are tested once.
+    The same command goes on with what is left. The table is made of small files in the folder of results, for
+    which no run is needed.
+
+    For example:
+
+      mambacl sweep sweeps/learners.toml --jobs 2
+
+      mambacl sweep sweeps/learners.toml --table
+
+    Attributes:
+        file: A .toml file, see CONTRIBUTING.md.
+        jobs: Runs at a time, each a process with its share of the threads.
+        runs: Folder of the runs; runs/sweeps/FILE by default.
+        results: Folder of what they came to and of the table; docs/results/FILE by default.
+        table: Only write the table, of the runs that are done.
+    """
+
+    file: tyro.conf.Positional[Path]
+    jobs: Annotated[int, tyro.conf.arg(metavar="J")] = 1
+    runs: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    table: bool = False
+
+
+def run(command: Sweep) -> None:
+    """Runs, writes and says where.
+
+    Raises:
+        MambaclError: If a setting of any cell is wrong, which is told before anything is trained; or if a
+            cell failed, when the others have ended.
+        OSError: If a folder cannot be written.
+        KeyboardInterrupt: After Ctrl-C, with how to go on.
+    """
+    sweep = SweepFile.read(command.file)
+    results = Results(command.results or Path("docs/results") / sweep.name)
+    failures = []
+    if not command.table:
+        sweep.draw_episodes()
+        runs = command.runs or Path("runs/sweeps") / sweep.name
+        failures = run_cells(sweep, command.file, runs, results, command.jobs)
+    file = table.write(sweep, results)
+    print(f"Written to {file}")
+    if failures:
+        told = "".join(f"\n  {one.cell}: {one.reason} (see {one.log})" for one in failures)
+        raise RunError(f"sweep: {len(failures)} cells failed; the same command tries them again{told}")

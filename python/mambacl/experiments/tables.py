@@ -1,0 +1,64 @@
+"""Tables of settings laid over one another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from mambacl.config import LearnerConfig, SequenceConfig
+from mambacl.experiments.data import Glyphs
+
+_DEFAULT_KINDS = {"model": SequenceConfig.kind, "data": Glyphs.kind}
+"""What a table is of where it names no kind."""
+
+_SHARED = {"model": {field.name for field in dataclasses.fields(LearnerConfig)} - {"kind"}}
+"""Settings that every kind of a table has."""
+
+
+def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of an experiment with changes laid over it, table by table.
+
+    Where the `kind` of a part changes, its other settings are dropped, for they are another kind's; of the
+    model those that every learner has stay: encoder, target and `d_model`.
+
+    Args:
+        table: Of an experiment.
+        changes: Some of such a table.
+
+    Returns:
+        A new table; the parts of the old are as they were.
+
+    Example:
+        >>> table = {"model": {"d_model": 64, "mixer": {"kind": "mamba", "d_state": 8}}}
+        >>> merge(table, {"model": {"mixer": {"kind": "attention"}}})
+        {'model': {'d_model': 64, 'mixer': {'kind': 'attention'}}}
+        >>> merge(table, {"model": {"kind": "prototype"}})
+        {'model': {'d_model': 64, 'kind': 'prototype'}}
+    """
+    return _merged(table, changes, "")
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if "kind" in new and new["kind"] != old.get("kind", _DEFAULT_KINDS.get(name)):
+        shared = _SHARED.get(name, set())
+        old = {key: value for key, value in old.items() if key in shared}
+    merged = dict(old)
+    for key, value in new.items():
+        before = merged.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = _merged(before, value, f"{name}.{key}".lstrip("."))
+        merged[key] = value
+    return merged
+
+
+def nested(place: str, value: Any) -> dict[str, Any]:
+    """A table of one setting by its full name.
+
+    Example:
+        >>> nested("train.lr", 1e-3)
+        {'train': {'lr': 0.001}}
+    """
+    for part in reversed(place.split(".")):
+        value = {part: value}
+    return value

@@ -1,0 +1,97 @@
+"""Meta-training an experiment in the folder of a run."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mambacl import __version__
+from mambacl.episodes import EpisodeSource
+from mambacl.experiments.experiment import Experiment
+from mambacl.experiments.trained import run_settings
+from mambacl.learner import Learner
+from mambacl.runs import RunFolder
+from mambacl.training import History, StepRecord, meta_train
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """A run that can be trained: its folder is made, its episodes can be drawn. Use `begin`.
+
+    Attributes:
+        experiment: What it is a run of.
+        learner: Before training; what the folder's newest checkpoint holds is read by `train`.
+        source: Of meta-training episodes.
+        validation: Of meta-validation episodes.
+        folder: The run's.
+    """
+
+    experiment: Experiment
+    learner: Learner
+    source: EpisodeSource
+    validation: EpisodeSource
+    folder: RunFolder
+
+    @classmethod
+    def begin(cls, experiment: Experiment, seed: int, path: Path, *, resume: bool) -> TrainingRun:
+        """Makes the folder of a run, or opens it.
+
+        Args:
+            experiment: To train.
+            seed: Of the run.
+            path: Of its folder.
+            resume: Whether a run of the same settings may be there already.
+
+        Returns:
+            The run.
+
+        Raises:
+            InvalidValueError: If the classes cannot fill such episodes, or the seed is out of its range; told
+                before a folder is made, not at the first meta-validation.
+            RunError: If the folder holds a run (with `resume`, one of other settings).
+            OSError: If it cannot be written.
+        """
+        learner = experiment.learner(seed)
+        source, validation = experiment.source("train", seed), experiment.source("validation", seed)
+        source.episode(0)
+        validation.episode(0)
+        make = RunFolder.resume if resume else RunFolder.create
+        folder = make(path, run_settings(experiment, seed), versions())
+        return cls(experiment, learner, source, validation, folder)
+
+    def train(
+        self,
+        stop_at: int | None = None,
+        *,
+        progress: bool = True,
+        on_step: Callable[[StepRecord], None] | None = None,
+    ) -> History:
+        """Meta-trains, or goes on; see `mambacl.meta_train`, whose errors it raises.
+
+        Args:
+            stop_at: Steps to stop after; None for all.
+            progress: Whether to show a progress bar.
+            on_step: Called with what each step measured.
+
+        Returns:
+            All that was measured since the run began.
+        """
+        return meta_train(
+            self.learner,
+            self.source,
+            self.experiment.train,
+            validation=self.validation,
+            run=self.folder,
+            stop_at=stop_at,
+            progress=progress,
+            on_step=on_step,
+        )
+
+
+def versions() -> dict[str, str]:
+    """Of the software that trains."""
+    return {"mambacl": __version__, "torch": str(torch.__version__), "python": platform.python_version()}

@@ -1,0 +1,160 @@
+"""The work on one cell: training it, and testing it once its learner's values are chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from mambacl.bench.timing import interleaved
+from mambacl.config import ClassTarget
+from mambacl.errors import NonFiniteError
+from mambacl.evaluation.protocol import evaluation_mode, first_state
+from mambacl.experiments.trained import load_run
+from mambacl.experiments.training_run import TrainingRun, versions
+from mambacl.learner import Learner
+from mambacl.report.measurement import Measurement, as_scores, measure
+from mambacl.sweeps.outcome import MeanAndInterval, OnTest, Outcome, Results
+from mambacl.sweeps.plan import final, outcomes
+from mambacl.sweeps.sweep import Cell, Sweep
+from mambacl.training import History
+from mambacl.training.meta_train import read_history
+
+TASKS_READ = (20, 100)
+"""Lengths of streams after which the state is weighed."""
+
+_BATCH = 20
+_DIGITS = 5
+
+
+def advance(sweep: Sweep, cell: Cell, runs: Path, results: Results, *, jobs: int = 1) -> Outcome:
+    """Does all that can be done for a cell now: trains it, as `mambacl train` does, or goes on; and tests it
+    if the values of its learner are chosen and are this cell's. What is done is not done again.
+
+    Args:
+        sweep: It is of.
+        cell: To work on.
+        runs: Folder of the sweep's runs.
+        results: Where its outcome is written.
+        jobs: Cells that are worked on beside one another, for the record.
+
+    Returns:
+        The outcome, which has been written.
+
+    Raises:
+        MambaclError: If training or testing fails; a number that is not finite is an outcome, not a failure.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM in training; what was trained is saved.
+        OSError: If a file cannot be written.
+    """
+    folder = runs / cell.name
+    outcome = results.read(cell)
+    if outcome is None:
+        outcome = _trained(cell, folder, jobs)
+        results.write(cell, outcome)
+    if outcome.complete or cell not in final(sweep.row(cell.learner), outcomes(sweep, results)):
+        return outcome
+    if not (folder / "run.json").exists():  # outcomes came without their runs
+        TrainingRun.begin(cell.experiment, cell.seed, folder, resume=True).train(progress=False)
+    trained = load_run(folder)
+    measured = measure(
+        trained, "test", episodes=sweep.test.episodes, matrix_episodes=sweep.test.matrix_episodes
+    )
+    measured.save(folder)
+    outcome = dataclasses.replace(outcome, test=_tested(measured))
+    results.write(cell, outcome)
+    return outcome
+
+
+def _trained(cell: Cell, folder: Path, jobs: int) -> Outcome:
+    run = TrainingRun.begin(cell.experiment, cell.seed, folder, resume=True)
+    try:
+        history, diverged = run.train(progress=False), None
+    except NonFiniteError as error:
+        history, diverged = read_history(run.folder), str(error)
+    learner = load_run(folder).learner if run.folder.checkpoints() else run.learner
+    return Outcome(
+        learner=cell.learner,
+        seed=cell.seed,
+        values=dict(cell.values),
+        settings=dict(run.folder.settings),
+        diverged=diverged,
+        steps=len(history.steps),
+        seconds=round(history.seconds, 2),
+        step_seconds=_step_seconds(history),
+        threads=torch.get_num_threads(),
+        jobs=jobs,
+        validations=_validations(history),
+        parameters=sum(parameter.numel() for parameter in learner.parameters()),
+        state_bytes={str(tasks): state_bytes(cell, learner, tasks) for tasks in TASKS_READ},
+        inference=round(_inference(cell, learner), 1),
+        versions=versions(),
+    )
+
+
+def _tested(measured: Measurement) -> OnTest:
+    queries = measured.tasks * measured.test_shots
+    return OnTest(
+        step=measured.step,
+        tasks=measured.tasks,
+        queries=queries,
+        episodes_sha256=measured.episodes_sha256,
+        right=tuple(round(share * queries) for share in measured.accuracy),
+        vocabulary_accuracy=_mean(measured.vocabulary_accuracy),
+        nll=_mean(measured.nll),
+        calibration_error=round(measured.calibration_error, _DIGITS),
+        forgetting=round(measured.accuracy_matrix.forgetting(), _DIGITS),
+        task_accuracy=tuple(round(value, _DIGITS) for value in measured.task_accuracy),
+        yardsticks={name: _mean(values) for name, values in measured.yardsticks.items()},
+    )
+
+
+def _mean(values: list[float]) -> MeanAndInterval:
+    scores = as_scores(values)
+    return round(scores.mean, _DIGITS), round(scores.interval, _DIGITS)
+
+
+def _validations(history: History) -> tuple[tuple[int, float, float, float], ...]:
+    return tuple(
+        (one.step, round(one.score, _DIGITS), round(one.interval, _DIGITS), round(one.seconds, 1))
+        for one in history.validations
+        if math.isfinite(one.score)
+    )
+
+
+def _step_seconds(history: History) -> float:
+    """The median leaves out meta-validations and checkpoints, which fall between some steps."""
+    between = [after.seconds - before.seconds for before, after in pairwise(history.steps)]
+    return round(statistics.median(between), 6) if between else round(history.seconds, 6)
+
+
+def state_bytes(cell: Cell, learner: Learner, tasks: int) -> int:
+    """The bytes that a learner keeps of one stream after so many tasks; labels come again where there are
+    more tasks than symbols.
+
+    Args:
+        cell: Whose data give shots and the shape of inputs.
+        learner: To weigh.
+        tasks: Read.
+    """
+    data, target = cell.experiment.data, cell.experiment.model.target
+    assert isinstance(target, ClassTarget)  # as every experiment's
+    y = torch.arange(tasks).repeat_interleave(data.train_shots)[None] % target.vocab
+    x = torch.zeros(1, y.shape[1], *data.input_shape)
+    with evaluation_mode(learner):
+        return learner.observe(learner.init_state(), x, y).nbytes
+
+
+def _inference(cell: Cell, learner: Learner) -> float:
+    """Episodes a second, of meta-validation: test classes are for the one look at the end."""
+    episode = cell.experiment.source("validation", cell.seed).batch(0, _BATCH)
+
+    def live() -> None:
+        state = learner.observe(first_state(learner, episode), episode.train_x, episode.train_y)
+        learner.predict(state, episode.test_x)
+
+    with evaluation_mode(learner):
+        return _BATCH / interleaved({"episodes": live}, 5, budget=5.0).median("episodes")

@@ -1,0 +1,108 @@
+"""How the learners of a sweep stand, as far as their outcomes tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mambacl.evaluation import Interval, over_seeds, paired_difference
+from mambacl.report.comparison import difference
+from mambacl.sweeps.outcome import OnTest, Outcome
+from mambacl.sweeps.plan import Outcomes, choice
+from mambacl.sweeps.sweep import Row, Sweep, Values
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one learner stands.
+
+    Attributes:
+        row: The learner.
+        chosen: Of the values searched; None while they are not chosen.
+        members: Complete outcomes by seed.
+        search: The mean best accuracy on meta-validation over the search's seeds, by values; -1 for those
+            that diverged, None while a cell is missing.
+    """
+
+    row: Row
+    chosen: Values | None
+    members: Mapping[int, Outcome]
+    search: Mapping[Values, float | None]
+
+    @property
+    def tested(self) -> dict[int, OnTest]:
+        """Test answers by seed, of those that did not diverge."""
+        return {seed: one.test for seed, one in self.members.items() if one.test is not None}
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """On test classes: over seeds by t, of a single one over episodes; None before any."""
+        tested = list(self.tested.values())
+        if len(tested) >= 2:
+            return over_seeds([one.scores.mean for one in tested])
+        if not tested:
+            return None
+        scores = tested[0].scores
+        return Interval(scores.mean, scores.interval, f"over {len(scores.values)} episodes, 1 seed")
+
+    @property
+    def left(self) -> list[int]:
+        """Seeds without an outcome."""
+        return [seed for seed in self.row.seeds if seed not in self.members]
+
+    @property
+    def on_plateau(self) -> bool:
+        """Whether no seed has left chance."""
+        return bool(self.members) and all(one.on_plateau for one in self.members.values())
+
+
+def standings(sweep: Sweep, known: Outcomes) -> list[Standing]:
+    """How each learner stands, in the order of the file."""
+    return [_standing(row, known) for row in sweep.rows]
+
+
+def _standing(row: Row, known: Outcomes) -> Standing:
+    chosen = choice(row, known)
+    cells = [] if chosen is None else row.final(chosen)
+    members = {
+        cell.seed: known[cell.name] for cell in cells if cell.name in known and known[cell.name].complete
+    }
+    search: dict[Values, float | None] = {}
+    for values in row.experiments if row.searched else ():
+        outcomes = [known.get(cell.name) for cell in row.searched if cell.values == values]
+        scores = [outcome.score for outcome in outcomes if outcome is not None]
+        search[values] = sum(scores) / len(scores) if len(scores) == len(outcomes) else None
+    return Standing(row, chosen, members, search)
+
+
+def quickest_minutes(standing: Sequence[Standing]) -> float | None:
+    """The minutes in which the quickest learner trained, its slowest seed; None before any is complete."""
+    longest = [max(one.seconds for one in each.members.values()) for each in standing if each.members]
+    return min(longest) / 60 if longest else None
+
+
+def accuracy_at(standing: Standing, minutes: float) -> Interval | None:
+    """The accuracy on meta-validation of the best checkpoint so many minutes after training began, over
+    seeds; None if a seed had no meta-validation by then."""
+    reached: list[float] = []
+    for one in standing.members.values():
+        by_then = [accuracy for _, accuracy, _, seconds in one.validations if seconds <= 60 * minutes]
+        if not by_then:
+            return None
+        reached.append(max(by_then))
+    return over_seeds(reached) if reached else None
+
+
+def against_first(standing: Sequence[Standing]) -> dict[str, Interval | None]:
+    """The first learner's accuracy minus each other's, over the seeds that both have, on identical episodes;
+    over episodes where that is one seed; None where there is none, or the episodes differ."""
+    first = standing[0].tested
+    differences: dict[str, Interval | None] = {}
+    for other in standing[1:]:
+        seeds = [seed for seed in first if seed in other.tested]
+        a, b = ({seed: each[seed] for seed in seeds} for each in (first, other.tested))
+        interval = difference(a, b)
+        if interval is not None and len(seeds) == 1:
+            interval = paired_difference(a[seeds[0]].scores, b[seeds[0]].scores)
+        differences[other.row.name] = interval
+    return differences

@@ -1,0 +1,226 @@
+"""The tables of a sweep, in Markdown and JSON, from its outcomes alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mambacl import durable
+from mambacl.evaluation import Interval
+from mambacl.report.comparison_table import interval_as_json, signed
+from mambacl.sweeps.outcome import Outcome, Results
+from mambacl.sweeps.plan import outcomes
+from mambacl.sweeps.standings import Standing, accuracy_at, against_first, quickest_minutes, standings
+from mambacl.sweeps.sweep import Sweep, Values
+
+_NOTES = """\
+Accuracy is the share of test queries whose largest logit among the labels observed is right, of
+each run's best checkpoint on meta-validation; ± is half the 95 % interval, by Student's t over
+seeds, or over episodes where it says so. The state is what is kept of one stream. Episodes a second
+are those of training, with the drawing of episodes, and those of reading and answering alone.
+Minutes are of training with meta-validation."""
+
+
+def write(sweep: Sweep, results: Results) -> Path:
+    """Writes the tables beside the outcomes.
+
+    Args:
+        sweep: Whose rows they have.
+        results: Its outcomes.
+
+    Returns:
+        The Markdown file; a JSON file of the same name lies beside it.
+
+    Raises:
+        RunError: If an outcome cannot be read.
+        OSError: If a file cannot be written.
+    """
+    each = standings(sweep, outcomes(sweep, results))
+    results.folder.mkdir(parents=True, exist_ok=True)
+    file = results.folder / "table.md"
+    durable.write(file, markdown(sweep, each).encode())
+    durable.write(file.with_suffix(".json"), (json.dumps(as_json(sweep, each), indent=1) + "\n").encode())
+    return file
+
+
+def markdown(sweep: Sweep, each: Sequence[Standing]) -> str:
+    """The tables to read."""
+    parts = [f"# {sweep.name}", sweep.purpose, _NOTES, _main(each), *_conditions(each)]
+    minutes = quickest_minutes(each)
+    if minutes is not None and len(each) > 1:
+        parts += [
+            f"At equal minutes, {minutes:.2f}, those of the quickest learner: accuracy on meta-validation of "
+            "the best checkpoint by then.",
+            _table(
+                ("learner", "accuracy"), [(one.row.name, _told(accuracy_at(one, minutes))) for one in each]
+            ),
+        ]
+    differences = against_first(each)
+    if differences:
+        parts += [
+            f"{each[0].row.name} minus the others on identical test episodes, over the seeds that both have:",
+            _table(
+                ("other", "difference"),
+                [(name, "-" if one is None else signed(one)) for name, one in differences.items()],
+            ),
+        ]
+    if any(one.search for one in each):
+        rows = [(one.row.name, _values(v), _score(score)) for one in each for v, score in one.search.items()]
+        parts += [
+            "The search, best accuracy on meta-validation:",
+            _table(("learner", "values", "accuracy"), rows),
+        ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def as_json(sweep: Sweep, each: Sequence[Standing]) -> dict[str, Any]:
+    """The tables as values that JSON has."""
+    minutes = quickest_minutes(each)
+    return {
+        "name": sweep.name,
+        "learners": [_learner(one, minutes) for one in each],
+        "quickest_minutes": minutes,
+        "first_minus": {name: interval_as_json(one) for name, one in against_first(each).items()},
+    }
+
+
+def _learner(one: Standing, minutes: float | None) -> dict[str, Any]:
+    return {
+        "name": one.row.name,
+        "chosen": None if one.chosen is None else dict(one.chosen),
+        "accuracy": interval_as_json(one.accuracy),
+        "on_plateau": one.on_plateau,
+        "accuracy_at_quickest_minutes": None
+        if minutes is None
+        else interval_as_json(accuracy_at(one, minutes)),
+        "search": [{"values": dict(values), "accuracy": score} for values, score in one.search.items()],
+        "runs": [
+            {
+                "seed": seed,
+                "accuracy": outcome.test.scores.mean if outcome.test else None,
+                "interval_over_episodes": outcome.test.scores.interval if outcome.test else None,
+                "diverged": outcome.diverged,
+                "on_plateau": outcome.on_plateau,
+                "parameters": outcome.parameters,
+                "state_bytes": outcome.state_bytes,
+                "training_episodes_per_second": _training_rate(outcome),
+                "inference_episodes_per_second": outcome.inference,
+                "steps": outcome.steps,
+                "minutes": outcome.seconds / 60,
+                "threads": outcome.threads,
+                "jobs": outcome.jobs,
+            }
+            for seed, outcome in one.members.items()
+        ],
+        "seeds_left": one.left,
+        "yardsticks": next((run.yardsticks for run in one.tested.values()), {}),
+    }
+
+
+def _main(each: Sequence[Standing]) -> str:
+    headings = (
+        "learner",
+        "accuracy",
+        "each seed",
+        "parameters",
+        "state, bytes: 20 tasks",
+        "100 tasks",
+        "episodes/s: training",
+        "inference",
+        "steps",
+        "minutes",
+        "chosen",
+    )
+    rows = [_row(one) for one in each]
+    for name, told in _yardsticks(each).items():
+        rows.append((name, told, *("" for _ in headings[2:])))
+    return _table(headings, rows)
+
+
+def _row(one: Standing) -> tuple[str, ...]:
+    members = list(one.members.values())
+
+    def span(value: Callable[[Outcome], float], form: str) -> str:
+        """Of all seeds: one number, or the lowest and the highest."""
+        told = list(dict.fromkeys(format(value, form) for value in sorted(map(value, members))))
+        return " to ".join([told[0], *told[1:][-1:]]) if told else "-"
+
+    return (
+        one.row.name,
+        _accuracy(one),
+        ", ".join([*map(_seed, members), *(f"seed {seed} is left" for seed in one.left)]),
+        span(lambda run: run.parameters, ",d"),
+        span(lambda run: run.state_bytes["20"], ",d"),
+        span(lambda run: run.state_bytes["100"], ",d"),
+        span(_training_rate, ".0f"),
+        span(lambda run: run.inference, ".0f"),
+        span(lambda run: run.steps, ",d"),
+        span(lambda run: run.seconds / 60, ".1f"),
+        "-" if one.chosen is None else _values(one.chosen),
+    )
+
+
+def _accuracy(one: Standing) -> str:
+    told = _told(one.accuracy)
+    lost = sum(run.diverged is not None for run in one.members.values())
+    if one.on_plateau:
+        told = f"did not leave the plateau in {_steps(one.members.values())} steps: {told}"
+    return f"{told}; {lost} of {len(one.members)} seeds diverged" if lost else told
+
+
+def _seed(run: Outcome) -> str:
+    if run.test is None:
+        return f"diverged after {run.steps:,} steps"
+    told = f"{run.test.scores.mean:.3f}"
+    return f"{told} (did not leave the plateau in {run.steps:,} steps)" if run.on_plateau else told
+
+
+def _steps(runs: Iterable[Outcome]) -> str:
+    return f"{max(run.steps for run in runs):,}"
+
+
+def _yardsticks(each: Sequence[Standing]) -> dict[str, str]:
+    """On the episodes of the learners, which are named where learners were asked different ones."""
+    by_episodes = {run.episodes_sha256: (one, run) for one in each for run in one.tested.values()}
+    told: dict[str, str] = {}
+    for one, run in by_episodes.values():
+        of = "" if len(by_episodes) == 1 else f", on the episodes of {one.row.name}"
+        for name, (mean, interval) in run.yardsticks.items():
+            told[f"{name}{of}"] = f"{mean:.3f} ± {interval:.3f} (over {len(run.right)} episodes)"
+    return told
+
+
+def _conditions(each: Sequence[Standing]) -> list[str]:
+    """How cells were trained, since minutes depend on it."""
+    runs = [run for one in each for run in one.members.values()]
+    ways = dict.fromkeys(
+        f"{run.threads} threads, {run.jobs} cells beside one another"
+        + "".join(f", {name} {version}" for name, version in run.versions.items())
+        for run in runs
+    )
+    return [f"Trained with {'; or '.join(ways)}."] if ways else []
+
+
+def _training_rate(run: Outcome) -> float:
+    return run.experiment.train.batch_size / run.step_seconds if run.step_seconds else 0.0
+
+
+def _values(values: Values) -> str:
+    return ", ".join(f"{place.rpartition('.')[2]} {value}" for place, value in values)
+
+
+def _told(interval: Interval | None) -> str:
+    return "-" if interval is None else str(interval)
+
+
+def _score(score: float | None) -> str:
+    if score is None:
+        return "-"
+    return "diverged" if score < 0 else f"{score:.3f}"
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

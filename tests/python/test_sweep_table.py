@@ -1,0 +1,176 @@
+"""The tables of a sweep: from outcomes alone, with numbers worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mambacl.evaluation import over_seeds
+from mambacl.experiments.trained import run_settings
+from mambacl.sweeps import Cell, Outcome, Results, Sweep, table
+from mambacl.sweeps.outcome import OnTest
+from mambacl.sweeps.plan import outcomes
+from mambacl.sweeps.standings import accuracy_at, against_first, quickest_minutes, standings
+
+FILE = """
+purpose = "By hand."
+seeds = [0, 1]
+
+[data]
+tasks = 5
+
+[[learners]]
+name = "first"
+
+[[learners]]
+name = "second"
+
+[[learners]]
+name = "third"
+seeds = [0]
+"""
+
+
+def outcome(cell: Cell, right: tuple[int, ...] | None = None, **changes: Any) -> Outcome:
+    fields: dict[str, Any] = {
+        "learner": cell.learner,
+        "seed": cell.seed,
+        "values": dict(cell.values),
+        "settings": json.loads(json.dumps(run_settings(cell.experiment, cell.seed))),
+        "diverged": None,
+        "steps": 2000,
+        "seconds": 120.0,
+        "step_seconds": 0.05,
+        "threads": 1,
+        "jobs": 2,
+        "validations": ((1000, 0.5, 0.02, 60.0), (2000, 0.9, 0.02, 120.0)),
+        "parameters": 12345,
+        "state_bytes": {"20": 777, "100": 888},
+        "inference": 66.0,
+        "versions": {"mambacl": "0.1.0"},
+        "test": None if right is None else on_test(right),
+    }
+    return Outcome(**{**fields, **changes})
+
+
+def on_test(right: tuple[int, ...], sha256: str = "0") -> OnTest:
+    return OnTest(
+        step=2000,
+        tasks=5,
+        queries=10,
+        episodes_sha256=sha256,
+        right=right,
+        vocabulary_accuracy=(0.5, 0.1),
+        nll=(0.5, 0.1),
+        calibration_error=0.1,
+        forgetting=0.1,
+        task_accuracy=(0.5,) * 5,
+        yardsticks={"class mean": (0.25, 0.125)},
+    )
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Sweep, dict[str, Cell], Results]:
+    (tmp_path / "hand.toml").write_text(FILE)
+    sweep = Sweep.read(tmp_path / "hand.toml")
+    return sweep, {cell.name: cell for cell in sweep.cells}, Results(tmp_path / "results")
+
+
+def fill(cells: dict[str, Cell], results: Results, **changes: dict[str, Any]) -> None:
+    """Complete outcomes of all cells."""
+    right = {"first-seed0": (8, 10), "first-seed1": (7, 9), "second-seed0": (6, 8), "second-seed1": (6, 6)}
+    for name, cell in cells.items():
+        own = {"right": right.get(name, (4, 5)), **changes.get(name.replace("-", "_"), {})}
+        results.write(cell, outcome(cell, **own))
+
+
+def rows(markdown: str) -> dict[str, list[str]]:
+    """Of the first table, by the name of the row."""
+    first = next(part for part in markdown.split("\n\n") if part.startswith("| learner"))
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in first.splitlines()[2:]]
+    return {row[0]: row[1:] for row in cells}
+
+
+def test_rows_tell_all_of_a_learner(made: tuple[Sweep, dict[str, Cell], Results]):
+    sweep, cells, results = made
+    fill(cells, results, second_seed1={"seconds": 300.0})
+    file = table.write(sweep, results)
+    told = rows(file.read_text())
+    assert told["first"] == [
+        str(over_seeds([0.9, 0.8])),
+        *("0.900, 0.800", "12,345", "777", "888", "320", "66", "2,000", "2.0", ""),
+    ]
+    assert told["second"][8] == "2.0 to 5.0"
+    assert told["third"][0] == "0.450 ± 0.098 (over 2 episodes, 1 seed)"  # 1.96 standard errors of .4 and .5
+    assert told["class mean"][0] == "0.250 ± 0.125 (over 2 episodes)"
+    assert "Trained with 1 threads, 2 cells beside one another, mambacl 0.1.0." in file.read_text()
+    in_json = json.loads(file.with_suffix(".json").read_text())
+    assert in_json["learners"][0]["accuracy"]["mean"] == pytest.approx(0.85)
+    assert in_json["first_minus"]["second"]["mean"] == pytest.approx(0.2)
+
+
+def test_differences_are_over_seeds_or_episodes_or_none(made: tuple[Sweep, dict[str, Cell], Results]):
+    sweep, cells, results = made
+    fill(cells, results)
+    told = against_first(standings(sweep, outcomes(sweep, results)))
+    assert told["second"] is not None
+    assert (told["second"].mean, told["second"].scope) == (pytest.approx(0.2), "over 2 seeds, paired")
+    assert told["third"] is not None  # seed 0 alone: .8 - .4 and 1 - .5
+    assert (told["third"].mean, told["third"].scope) == (
+        pytest.approx(0.45),
+        "over 2 episodes, given these two predictors",
+    )
+    results.write(cells["third-seed0"], outcome(cells["third-seed0"], test=on_test((4, 5), sha256="1")))
+    assert against_first(standings(sweep, outcomes(sweep, results)))["third"] is None
+    assert "class mean, on the episodes of third" in rows(table.write(sweep, results).read_text())
+
+
+def test_equal_minutes_are_those_of_the_quickest(made: tuple[Sweep, dict[str, Cell], Results]):
+    sweep, cells, results = made
+    slow = ((1000, 0.3, 0.02, 50.0), (2000, 0.2, 0.02, 119.0), (4000, 0.95, 0.02, 400.0))
+    fill(
+        cells,
+        results,
+        second_seed0={"seconds": 400.0, "validations": slow},
+        second_seed1={"seconds": 400.0, "validations": slow},
+        third_seed0={"seconds": 400.0, "validations": ((2000, 0.9, 0.02, 399.0),)},
+    )
+    first, second, third = each = standings(sweep, outcomes(sweep, results))
+    assert quickest_minutes(each) == 2.0
+    at = [accuracy_at(one, 2.0) for one in (first, second, third)]
+    assert at[0] is not None
+    assert at[1] is not None
+    assert (at[0].mean, at[1].mean) == (pytest.approx(0.9), pytest.approx(0.3))  # the best checkpoint by then
+    assert at[2] is None
+
+
+def test_a_plateau_and_divergence_are_told_in_words(made: tuple[Sweep, dict[str, Cell], Results]):
+    sweep, cells, results = made
+    near = ((1000, 0.2, 0.0098, 60.0), (2000, 0.21, 0.0098, 120.0))  # 2 standard errors are .01
+    beyond = ((2000, 0.2101, 0.0098, 120.0),)
+    fill(
+        cells,
+        results,
+        first_seed0={"validations": near},
+        first_seed1={"validations": beyond},
+        second_seed1={"right": None, "diverged": "the loss is not finite", "steps": 30},
+        third_seed0={"validations": near},
+    )
+    told = rows(table.write(sweep, results).read_text())
+    assert told["first"][:2] == [
+        str(over_seeds([0.9, 0.8])),
+        "0.900 (did not leave the plateau in 2,000 steps), 0.800",
+    ]
+    assert told["second"][0] == "0.700 ± 0.196 (over 2 episodes, 1 seed); 1 of 2 seeds diverged"
+    assert told["second"][1] == "0.700, diverged after 30 steps"
+    assert told["third"][0].startswith("did not leave the plateau in 2,000 steps: 0.450")
+
+
+def test_a_table_of_nothing_yet(made: tuple[Sweep, dict[str, Cell], Results]):
+    sweep, _, results = made
+    file = table.write(sweep, results)
+    assert rows(file.read_text())["first"][:2] == ["-", "seed 0 is left, seed 1 is left"]
+    assert json.loads(file.with_suffix(".json").read_text())["quickest_minutes"] is None
