@@ -3,12 +3,14 @@
 //! Each operation has a room with the same furniture: `mod.rs` checks arguments and is the one way
 //! in, `reference.rs` is the equation in plain tensor operations (the oracle of the tests), `cpu.rs`
 //! takes tensors apart for `kernel.rs`, which knows pointers only. `autograd.cpp` registers the
-//! operations with libtorch, so that Rust and Python share them and their gradients.
+//! operations with libtorch, so that Rust and Python share them and their gradients. Linear attention has
+//! no kernel: its matrix products are libtorch's.
 
 pub mod causal_conv1d;
 mod check;
 mod foreign;
 mod layout;
+pub mod linear_attention;
 pub(crate) mod parallel;
 mod rows;
 pub mod selective_scan;

@@ -5,6 +5,7 @@ mod causal_conv1d;
 mod draw;
 mod errors;
 mod learner;
+mod linear_attention;
 mod models;
 mod objective;
 mod params;
