@@ -19,6 +19,7 @@ from mambacl.config import (
     ClassTarget,
     CnnEncoder,
     ExpertsFeedForward,
+    GatedDeltaNetMixer,
     GemclConfig,
     LearnerConfig,
     MambaMixer,
@@ -45,7 +46,14 @@ from mambacl.evaluation import (
     paired_over_seeds,
 )
 from mambacl.experiments.trained import load_run
-from mambacl.layer_states import AttentionState, BayesState, GemclState, MambaState, PrototypeState
+from mambacl.layer_states import (
+    AttentionState,
+    BayesState,
+    GatedDeltaNetState,
+    GemclState,
+    MambaState,
+    PrototypeState,
+)
 from mambacl.learner import EpisodeOutput, Learner
 from mambacl.state import Keys, LearnerState, Trace
 from mambacl.training import History, TrainConfig, meta_train
@@ -67,6 +75,8 @@ __all__ = [
     "EpisodeSpec",
     "Evaluation",
     "ExpertsFeedForward",
+    "GatedDeltaNetMixer",
+    "GatedDeltaNetState",
     "GemclConfig",
     "GemclState",
     "History",

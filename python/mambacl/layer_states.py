@@ -34,6 +34,19 @@ class AttentionState(NamedTuple):
     values: Tensor
 
 
+class GatedDeltaNetState(NamedTuple):
+    """What a Gated DeltaNet layer keeps of the tokens it has read.
+
+    Attributes:
+        conv_window: The last d_conv - 1 inputs of the convolutions of q, k and v, one after the other,
+            (batch, n_head (2 d_key + d_value), d_conv - 1).
+        memory: Sᵀ, what is answered to each key, (batch, n_head, d_key, d_value).
+    """
+
+    conv_window: Tensor
+    memory: Tensor
+
+
 class PrototypeState(NamedTuple):
     """The mean of each symbol's examples.
 
@@ -72,9 +85,15 @@ class BayesState(NamedTuple):
     precision: Tensor
 
 
-LayerState = MambaState | AttentionState | PrototypeState | GemclState | BayesState
+LayerState = (
+    MambaState | AttentionState | GatedDeltaNetState | PrototypeState | GemclState | BayesState
+)
 
-_OF_MIXERS: dict[str, type[LayerState]] = {"mamba": MambaState, "attention": AttentionState}
+_OF_MIXERS: dict[str, type[LayerState]] = {
+    "mamba": MambaState,
+    "attention": AttentionState,
+    "gated_delta_net": GatedDeltaNetState,
+}
 _OF_LEARNERS: dict[str, type[LayerState]] = {
     "prototype": PrototypeState,
     "gemcl": GemclState,

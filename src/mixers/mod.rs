@@ -5,6 +5,7 @@
 
 mod association;
 pub mod attention;
+pub mod gated_delta_net;
 pub mod mamba;
 
 pub use association::{Association, Keys, Queries, Similarity};
@@ -76,6 +77,8 @@ pub enum MixerConfig {
     Mamba(mamba::MambaConfig),
     /// Softmax attention (arXiv:1706.03762).
     Attention(attention::AttentionConfig),
+    /// Gated DeltaNet (arXiv:2412.06464).
+    GatedDeltaNet(gated_delta_net::GatedDeltaNetConfig),
 }
 
 impl MixerConfig {
@@ -87,6 +90,9 @@ impl MixerConfig {
         Ok(match self {
             Self::Mamba(config) => Box::new(mamba::Mamba::new(path, config, d_model)?),
             Self::Attention(config) => Box::new(attention::Attention::new(path, config, d_model)?),
+            Self::GatedDeltaNet(config) => {
+                Box::new(gated_delta_net::GatedDeltaNet::new(path, config, d_model)?)
+            }
         })
     }
 
@@ -94,7 +100,7 @@ impl MixerConfig {
     pub fn needs_positions(&self) -> bool {
         match self {
             Self::Attention(_) => true,
-            Self::Mamba(_) => false,
+            Self::Mamba(_) | Self::GatedDeltaNet(_) => false,
         }
     }
 
@@ -102,7 +108,7 @@ impl MixerConfig {
     pub fn usual_feed_forward(&self) -> FeedForwardConfig {
         match self {
             Self::Attention(_) => FeedForwardConfig::Mlp(Default::default()),
-            Self::Mamba(_) => FeedForwardConfig::None,
+            Self::Mamba(_) | Self::GatedDeltaNet(_) => FeedForwardConfig::None,
         }
     }
 }

@@ -4,6 +4,8 @@ mod agreement;
 mod causal_conv1d;
 mod draw;
 mod errors;
+mod gated_delta_net;
+mod layer;
 mod learner;
 mod linear_attention;
 mod models;

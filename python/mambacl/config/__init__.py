@@ -11,7 +11,7 @@ from mambacl.config.learners import (
     SequenceConfig,
     kinds,
 )
-from mambacl.config.mixers import AttentionMixer, MambaMixer, Mixer
+from mambacl.config.mixers import AttentionMixer, GatedDeltaNetMixer, MambaMixer, Mixer
 from mambacl.config.selectivity import Selectivity
 from mambacl.config.targets import AngleTarget, ClassTarget, Target, VectorTarget
 
@@ -25,6 +25,7 @@ __all__ = [
     "Encoder",
     "ExpertsFeedForward",
     "FeedForward",
+    "GatedDeltaNetMixer",
     "GemclConfig",
     "LearnerConfig",
     "MambaMixer",

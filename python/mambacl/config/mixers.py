@@ -48,4 +48,26 @@ class AttentionMixer(Settings):
     kind: Literal["attention"] = field(default="attention", kw_only=True, repr=False)
 
 
-Mixer = Annotated[MambaMixer | AttentionMixer, Discriminator("kind")]
+@dataclass(frozen=True)
+class GatedDeltaNetMixer(Settings):
+    """Gated DeltaNet (arXiv:2412.06464): a linear attention whose memory corrects and forgets.
+
+    Attributes:
+        n_head: Heads.
+        d_key: Numbers in a head's keys; None for d_model / n_head.
+        d_value: Numbers in a head's values; None for 2 d_model / n_head.
+        d_conv: Taps of the convolutions.
+        dt_min: Smallest step size of the decay at the start.
+        dt_max: Largest step size of the decay at the start.
+    """
+
+    n_head: int = 4
+    d_key: int | None = None
+    d_value: int | None = None
+    d_conv: int = 4
+    dt_min: float = 1e-3
+    dt_max: float = 1e-1
+    kind: Literal["gated_delta_net"] = field(default="gated_delta_net", kw_only=True, repr=False)
+
+
+Mixer = Annotated[MambaMixer | AttentionMixer | GatedDeltaNetMixer, Discriminator("kind")]

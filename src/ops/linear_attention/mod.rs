@@ -178,7 +178,7 @@ impl Chunk {
 /// ln of what is left at token t of token s, the sum of `log_decay` over s + 1 … t, by (t, s); -inf
 /// where s is later. Every sum is taken by itself: as the difference of two sums from the start, it
 /// would be lost after a token that forgets all.
-fn segment_sums(log_decay: &Tensor) -> Tensor {
+pub(super) fn segment_sums(log_decay: &Tensor) -> Tensor {
     let length = log_decay.size()[2];
     let each = log_decay.unsqueeze(-1).expand([-1, -1, -1, length], false).tril(-1);
     let later = Tensor::ones([length, length], (Kind::Bool, log_decay.device())).triu(1);
