@@ -34,6 +34,22 @@ class AttentionState(NamedTuple):
     values: Tensor
 
 
+class Mamba3State(NamedTuple):
+    """What a Mamba-3 layer keeps of the tokens it has read.
+
+    Attributes:
+        angle: By how much B and C are turned, within [-π, π], (batch, n_head, angles).
+        ssm_state: The state S of the recurrence, (batch, n_head, headdim, d_state).
+        last_b: B of the last token, turned, (batch, n_head, d_state).
+        last_x: x of the last token, (batch, n_head, headdim).
+    """
+
+    angle: Tensor
+    ssm_state: Tensor
+    last_b: Tensor
+    last_x: Tensor
+
+
 class GatedDeltaNetState(NamedTuple):
     """What a Gated DeltaNet layer keeps of the tokens it has read.
 
@@ -86,12 +102,13 @@ class BayesState(NamedTuple):
 
 
 LayerState = (
-    MambaState | AttentionState | GatedDeltaNetState | PrototypeState | GemclState | BayesState
+    MambaState | AttentionState | Mamba3State | GatedDeltaNetState | PrototypeState | GemclState | BayesState
 )
 
 _OF_MIXERS: dict[str, type[LayerState]] = {
     "mamba": MambaState,
     "attention": AttentionState,
+    "mamba3": Mamba3State,
     "gated_delta_net": GatedDeltaNetState,
 }
 _OF_LEARNERS: dict[str, type[LayerState]] = {

@@ -19,6 +19,7 @@ pub mod selective_scan;
 mod simd;
 mod tile;
 
+pub(crate) use autocast::without_autocast;
 pub(crate) use check::{dtype_name, kind_name, state_kind};
 pub use simd::Level;
 

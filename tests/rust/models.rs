@@ -9,6 +9,7 @@ use mambacl::learners::{
 use mambacl::meta::Episode;
 use mambacl::mixers::{
     MixerConfig, attention::AttentionConfig, gated_delta_net::GatedDeltaNetConfig, mamba::MambaConfig,
+    mamba3::Mamba3Config,
 };
 use mambacl::params::Schema;
 use mambacl::target::TargetConfig;
@@ -63,6 +64,7 @@ pub fn cases() -> Vec<Case> {
     let experts = Some(FeedForwardConfig::Experts(experts));
     let attention = AttentionConfig { n_head: 2, d_key: Some(3), d_value: None };
     let delta = GatedDeltaNetConfig { n_head: 2, d_key: Some(3), ..GatedDeltaNetConfig::default() };
+    let mamba3 = Mamba3Config { d_state: 6, headdim: 8, ..Mamba3Config::default() };
     let SequenceConfig { d_model, encoder, target, .. } = classifier();
     let (e, t) = (encoder.clone(), target.clone());
     let prototype = PrototypeConfig { d_model, encoder: e, target: t };
@@ -86,6 +88,8 @@ pub fn cases() -> Vec<Case> {
         case("gated delta net", sequence(MixerConfig::GatedDeltaNet(delta)), |_| {
             2 * 2 * (3 * 8 + 3 * (2 * 3 + 8))
         }),
+        // Two layers and heads of 8 channels, each with 6 states, of which a pair turns.
+        case("mamba3", sequence(MixerConfig::Mamba3(mamba3)), |_| 2 * 2 * (1 + 8 * 6 + 6 + 8)),
         case("prototype", LearnerConfig::Prototype(prototype), |_| 6 * (1 + 8)),
         case("gemcl", gemcl(Predictive::StudentT), |_| 6 * (1 + 2 * 8)),
         case("gemcl at the mode", gemcl(Predictive::Map), |_| 6 * (1 + 2 * 8)),
