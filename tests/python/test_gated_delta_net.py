@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -59,34 +59,32 @@ def as_theirs(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def encoded(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+    names = ["running_mean", "running_var", "weight", "bias"]
     for index in (0, 1):
-        part = {name: weights[f"encoder.layers.{index}.{name}"] for name in NORMALISED}
-        x = F.linear(x.relu() if index else x, part["linear.weight"])
-        x = F.batch_norm(
-            x.flatten(0, 1),
-            part["norm.running_mean"],
-            part["norm.running_var"],
-            part["norm.weight"],
-            part["norm.bias"],
-        ).view(x.shape)
+        layer = f"encoder.layers.{index}"
+        x = F.linear(x.relu() if index else x, weights[f"{layer}.linear.weight"])
+        norm = [weights[f"{layer}.norm.{name}"] for name in names]
+        x = F.batch_norm(x.flatten(0, 1), *norm).view(x.shape)
     return x
 
 
-NORMALISED = ["linear.weight", *(f"norm.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
+def stream(weights: dict[str, Tensor], episode: Episode) -> Tensor:
+    """The tokens of the examples, (batch, 2n, d_model)."""
+    assert episode.codebook is not None
+    inputs = encoded(weights, episode.train_x)
+    targets = F.embedding(episode.codebook.gather(1, episode.train_y), weights["target_embedding.weight"])
+    return torch.stack([inputs, targets], 2).flatten(1, 2)
 
 
 def answers(weights: dict[str, Tensor], episode: Episode) -> Tensor:
     """What a learner answers, with their layer in place of the engine's: logits by label."""
     assert episode.codebook is not None
-    inputs = encoded(weights, episode.train_x)
-    targets = F.embedding(episode.codebook.gather(1, episode.train_y), weights["target_embedding.weight"])
-    stream = torch.stack([inputs, targets], 2).flatten(1, 2)
-    queries = encoded(weights, episode.test_x)
+    examples, queries = stream(weights, episode), encoded(weights, episode.test_x)
     mixer, prefix = theirs(), "backbone.layers.0.mixer."
     own = as_theirs({name.removeprefix(prefix): tensor for name, tensor in weights.items()})
 
     def answer(query: Tensor) -> Tensor:
-        tokens = torch.cat([stream, query.unsqueeze(1)], 1)
+        tokens = torch.cat([examples, query.unsqueeze(1)], 1)
         normed = F.rms_norm(tokens, (D_MODEL,), weights["backbone.layers.0.norm.weight"], 1e-5)
         output = query + functional_call(mixer, own, (normed,))[:, -1]
         output = F.rms_norm(output, (D_MODEL,), weights["backbone.norm_f.weight"], 1e-5)
@@ -96,7 +94,7 @@ def answers(weights: dict[str, Tensor], episode: Episode) -> Tensor:
     return symbols.gather(2, episode.codebook.unsqueeze(1).expand_as(symbols))
 
 
-def with_gradients(answer: Any, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def with_gradients(answer: Callable[[], Tensor], weights: dict[str, Tensor]) -> dict[str, Tensor]:
     output = answer()
     weighting = torch.randn(output.shape, generator=torch.Generator().manual_seed(6))
     trained = {name: tensor for name, tensor in weights.items() if tensor.requires_grad}
@@ -110,7 +108,8 @@ def test_a_learner_answers_as_with_transformers_layer_and_has_its_gradients():
 
     got = with_gradients(lambda: learner(episode).output, weights)
     want = with_gradients(lambda: answers(weights, episode), weights)
-    assert got.keys() == want.keys() and len(got) == 1 + len(list(learner.parameters()))
+    assert got.keys() == want.keys()
+    assert len(got) == 1 + len(list(learner.parameters()))
     for name in want:
         torch.testing.assert_close(got[name], want[name], rtol=1e-4, atol=2e-5, msg=name)
 
@@ -124,12 +123,9 @@ def test_its_memory_is_that_of_transformers_rule():
         (layer,) = state.layers
         assert isinstance(layer, GatedDeltaNetState)
         weights = learner.state_dict()
-        assert episode.codebook is not None
-        targets = F.embedding(
-            episode.codebook.gather(1, episode.train_y), weights["target_embedding.weight"]
+        tokens = F.rms_norm(
+            stream(weights, episode), (D_MODEL,), weights["backbone.layers.0.norm.weight"], 1e-5
         )
-        tokens = torch.stack([encoded(weights, episode.train_x), targets], 2).flatten(1, 2)
-        tokens = F.rms_norm(tokens, (D_MODEL,), weights["backbone.layers.0.norm.weight"], 1e-5)
 
         def of(name: str) -> Tensor:
             return weights[f"backbone.layers.0.mixer.{name}"]
@@ -159,4 +155,5 @@ def test_every_association_guides_it():
         output.penalty.backward()
         for layer in (0, 1):
             gradient = learner.get_parameter(f"backbone.layers.{layer}.mixer.k_proj.weight").grad
-            assert gradient is not None and gradient.abs().max() > 0
+            assert gradient is not None
+            assert gradient.abs().max() > 0

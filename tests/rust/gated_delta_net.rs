@@ -206,7 +206,6 @@ fn step(layer: &Layer, token: &Tensor, memory: &Memory) -> (Tensor, Memory, Foun
 }
 
 /// A stream and each query of it, token by token: what with_all_gradients compares, and what is found.
-#[expect(clippy::type_complexity, reason = "three lists")]
 fn recurrence(layer: &Layer, given: &Given) -> (Vec<(&'static str, Tensor)>, Vec<Found>, Vec<Found>) {
     let [window, s] = &given.state.0[..] else { panic!("two tensors") };
     let inputs = (0..TAPS - 1).map(|at| window.select(2, at)).collect();
