@@ -20,8 +20,10 @@ from mambacl.config import (
     ClassTarget,
     CnnEncoder,
     ExpertsFeedForward,
+    GatedDeltaNetMixer,
     GemclConfig,
     LearnerConfig,
+    Mamba3Mixer,
     MambaMixer,
     MlpFeedForward,
     NoFeedForward,
@@ -47,7 +49,16 @@ from mambacl.evaluation import (
     paired_over_seeds,
 )
 from mambacl.experiments.trained import load_run
-from mambacl.layer_states import AttentionState, BayesState, FastState, GemclState, MambaState, PrototypeState
+from mambacl.layer_states import (
+    AttentionState,
+    BayesState,
+    FastState,
+    GatedDeltaNetState,
+    GemclState,
+    Mamba3State,
+    MambaState,
+    PrototypeState,
+)
 from mambacl.learner import EpisodeOutput, Learner
 from mambacl.state import Keys, LearnerState, Trace
 from mambacl.training import History, TrainConfig, meta_train
@@ -71,6 +82,8 @@ __all__ = [
     "Evaluation",
     "ExpertsFeedForward",
     "FastState",
+    "GatedDeltaNetMixer",
+    "GatedDeltaNetState",
     "GemclConfig",
     "GemclState",
     "History",
@@ -79,6 +92,8 @@ __all__ = [
     "Learner",
     "LearnerConfig",
     "LearnerState",
+    "Mamba3Mixer",
+    "Mamba3State",
     "MambaMixer",
     "MambaState",
     "MlpFeedForward",

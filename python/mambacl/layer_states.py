@@ -34,6 +34,35 @@ class AttentionState(NamedTuple):
     values: Tensor
 
 
+class Mamba3State(NamedTuple):
+    """What a Mamba-3 layer keeps of the tokens it has read.
+
+    Attributes:
+        angle: By how much B and C are turned, within [-π, π], (batch, n_head, angles).
+        ssm_state: The state S of the recurrence, (batch, n_head, headdim, d_state).
+        last_b: B of the last token, turned, (batch, n_head, d_state).
+        last_x: x of the last token, (batch, n_head, headdim).
+    """
+
+    angle: Tensor
+    ssm_state: Tensor
+    last_b: Tensor
+    last_x: Tensor
+
+
+class GatedDeltaNetState(NamedTuple):
+    """What a Gated DeltaNet layer keeps of the tokens it has read.
+
+    Attributes:
+        conv_window: The last d_conv - 1 inputs of the convolutions of q, k and v, one after the other,
+            (batch, n_head (2 d_key + d_value), d_conv - 1).
+        memory: Sᵀ, what is answered to each key, (batch, n_head, d_key, d_value).
+    """
+
+    conv_window: Tensor
+    memory: Tensor
+
+
 class PrototypeState(NamedTuple):
     """The mean of each symbol's examples.
 
@@ -84,9 +113,23 @@ class FastState(NamedTuple):
     bias: Tensor
 
 
-LayerState = MambaState | AttentionState | PrototypeState | GemclState | BayesState | FastState
+LayerState = (
+    MambaState
+    | AttentionState
+    | PrototypeState
+    | GemclState
+    | BayesState
+    | FastState
+    | Mamba3State
+    | GatedDeltaNetState
+)
 
-_OF_MIXERS: dict[str, type[LayerState]] = {"mamba": MambaState, "attention": AttentionState}
+_OF_MIXERS: dict[str, type[LayerState]] = {
+    "mamba": MambaState,
+    "attention": AttentionState,
+    "mamba3": Mamba3State,
+    "gated_delta_net": GatedDeltaNetState,
+}
 _OF_LEARNERS: dict[str, type[LayerState]] = {
     "prototype": PrototypeState,
     "gemcl": GemclState,

@@ -5,7 +5,9 @@
 
 mod association;
 pub mod attention;
+pub mod gated_delta_net;
 pub mod mamba;
+pub mod mamba3;
 
 pub use association::{Association, Keys, Queries, Similarity};
 
@@ -76,6 +78,10 @@ pub enum MixerConfig {
     Mamba(mamba::MambaConfig),
     /// Softmax attention (arXiv:1706.03762).
     Attention(attention::AttentionConfig),
+    /// Mamba-3 (arXiv:2603.15569).
+    Mamba3(mamba3::Mamba3Config),
+    /// Gated DeltaNet (arXiv:2412.06464).
+    GatedDeltaNet(gated_delta_net::GatedDeltaNetConfig),
 }
 
 impl MixerConfig {
@@ -87,6 +93,10 @@ impl MixerConfig {
         Ok(match self {
             Self::Mamba(config) => Box::new(mamba::Mamba::new(path, config, d_model)?),
             Self::Attention(config) => Box::new(attention::Attention::new(path, config, d_model)?),
+            Self::Mamba3(config) => Box::new(mamba3::Mamba3::new(path, config, d_model)?),
+            Self::GatedDeltaNet(config) => {
+                Box::new(gated_delta_net::GatedDeltaNet::new(path, config, d_model)?)
+            }
         })
     }
 
@@ -94,7 +104,7 @@ impl MixerConfig {
     pub fn needs_positions(&self) -> bool {
         match self {
             Self::Attention(_) => true,
-            Self::Mamba(_) => false,
+            Self::Mamba(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => false,
         }
     }
 
@@ -102,7 +112,7 @@ impl MixerConfig {
     pub fn usual_feed_forward(&self) -> FeedForwardConfig {
         match self {
             Self::Attention(_) => FeedForwardConfig::Mlp(Default::default()),
-            Self::Mamba(_) => FeedForwardConfig::None,
+            Self::Mamba(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => FeedForwardConfig::None,
         }
     }
 }

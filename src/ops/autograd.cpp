@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -359,6 +360,15 @@ void mambacl_parallel_for(int64_t tasks, void (*body)(const void*, int64_t), con
   at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; ++index) body(context, index);
   });
+}
+
+// Passes by autocast, as its own kernels do, until the guard is given back.
+void* mambacl_autocast_off() {
+  return new c10::impl::ExcludeDispatchKeyGuard(c10::autocast_dispatch_keyset);
+}
+
+void mambacl_autocast_back(void* guard) {
+  delete static_cast<c10::impl::ExcludeDispatchKeyGuard*>(guard);
 }
 
 }  // extern "C"

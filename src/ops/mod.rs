@@ -3,18 +3,23 @@
 //! Each operation has a room with the same furniture: `mod.rs` checks arguments and is the one way
 //! in, `reference.rs` is the equation in plain tensor operations (the oracle of the tests), `cpu.rs`
 //! takes tensors apart for `kernel.rs`, which knows pointers only. `autograd.cpp` registers the
-//! operations with libtorch, so that Rust and Python share them and their gradients.
+//! operations with libtorch, so that Rust and Python share them and their gradients. Linear attention and
+//! the gated delta rule have no kernels: their matrix products are libtorch's, a chunk of steps at a time.
 
+mod autocast;
 pub mod causal_conv1d;
 mod check;
 mod foreign;
+pub mod gated_delta_rule;
 mod layout;
+pub mod linear_attention;
 pub(crate) mod parallel;
 mod rows;
 pub mod selective_scan;
 mod simd;
 mod tile;
 
+pub(crate) use autocast::without_autocast;
 pub(crate) use check::{dtype_name, kind_name, state_kind};
 pub use simd::Level;
 

@@ -8,7 +8,10 @@ use mambacl::learners::{
     SequenceConfig,
 };
 use mambacl::meta::Episode;
-use mambacl::mixers::{MixerConfig, attention::AttentionConfig, mamba::MambaConfig};
+use mambacl::mixers::{
+    MixerConfig, attention::AttentionConfig, gated_delta_net::GatedDeltaNetConfig, mamba::MambaConfig,
+    mamba3::Mamba3Config,
+};
 use mambacl::params::Schema;
 use mambacl::target::TargetConfig;
 use tch::{Device, Kind, Tensor, nn::VarStore};
@@ -73,6 +76,8 @@ pub fn cases() -> Vec<Case> {
     let experts = ExpertsConfig { n_expert: 3, top_k: 2, ..ExpertsConfig::default() };
     let experts = Some(FeedForwardConfig::Experts(experts));
     let attention = AttentionConfig { n_head: 2, d_key: Some(3), d_value: None };
+    let delta = GatedDeltaNetConfig { n_head: 2, d_key: Some(3), ..GatedDeltaNetConfig::default() };
+    let mamba3 = Mamba3Config { d_state: 6, headdim: 8, ..Mamba3Config::default() };
     let SequenceConfig { d_model, encoder, target, .. } = classifier();
     let (e, t) = (encoder.clone(), target.clone());
     let prototype = PrototypeConfig { d_model, encoder: e, target: t };
@@ -92,6 +97,12 @@ pub fn cases() -> Vec<Case> {
         case("mamba and experts", SequenceConfig { feed_forward: experts, ..classifier() }.into(), mamba),
         // Two layers and heads, two tokens an example, keys of 3 and values of 4.
         case("attention", sequence(MixerConfig::Attention(attention)), |n| 2 * 2 * (2 * n) * (3 + 4)),
+        // Two layers and heads, keys of 3 and values of 8, with 3 inputs of each channel.
+        case("gated delta net", sequence(MixerConfig::GatedDeltaNet(delta)), |_| {
+            2 * 2 * (3 * 8 + 3 * (2 * 3 + 8))
+        }),
+        // Two layers and heads of 8 channels, each with 6 states, of which a pair turns.
+        case("mamba3", sequence(MixerConfig::Mamba3(mamba3)), |_| 2 * 2 * (1 + 8 * 6 + 6 + 8)),
         case("prototype", LearnerConfig::Prototype(prototype), |_| 6 * (1 + 8)),
         case("gemcl", gemcl(Predictive::StudentT), |_| 6 * (1 + 2 * 8)),
         case("gemcl at the mode", gemcl(Predictive::Map), |_| 6 * (1 + 2 * 8)),

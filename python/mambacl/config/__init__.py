@@ -13,7 +13,7 @@ from mambacl.config.learners import (
     SequenceConfig,
     kinds,
 )
-from mambacl.config.mixers import AttentionMixer, MambaMixer, Mixer
+from mambacl.config.mixers import AttentionMixer, GatedDeltaNetMixer, Mamba3Mixer, MambaMixer, Mixer
 from mambacl.config.selectivity import Selectivity
 from mambacl.config.targets import AngleTarget, ClassTarget, Target, VectorTarget
 
@@ -28,8 +28,10 @@ __all__ = [
     "Encoder",
     "ExpertsFeedForward",
     "FeedForward",
+    "GatedDeltaNetMixer",
     "GemclConfig",
     "LearnerConfig",
+    "Mamba3Mixer",
     "MambaMixer",
     "Mixer",
     "MlpFeedForward",

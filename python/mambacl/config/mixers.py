@@ -48,4 +48,48 @@ class AttentionMixer(Settings):
     kind: Literal["attention"] = field(default="attention", kw_only=True, repr=False)
 
 
-Mixer = Annotated[MambaMixer | AttentionMixer, Discriminator("kind")]
+@dataclass(frozen=True)
+class Mamba3Mixer(Settings):
+    """Mamba-3 (arXiv:2603.15569) with one input and one output for each channel, with mamba-ssm's names.
+
+    Attributes:
+        d_state: States of a channel; even.
+        expand: d_inner / d_model.
+        headdim: Channels of a head, which share step sizes, decay and angles.
+        rope_fraction: Share of the states that turn.
+        dt_min: Smallest step size at the start.
+        dt_max: Largest step size at the start.
+    """
+
+    d_state: int = 64
+    expand: int = 2
+    headdim: int = 32
+    rope_fraction: float = 0.5
+    dt_min: float = 1e-3
+    dt_max: float = 1e-1
+    kind: Literal["mamba3"] = field(default="mamba3", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True)
+class GatedDeltaNetMixer(Settings):
+    """Gated DeltaNet (arXiv:2412.06464): a linear attention whose memory corrects and forgets.
+
+    Attributes:
+        n_head: Heads.
+        d_key: Numbers in a head's keys; None for d_model / n_head.
+        d_value: Numbers in a head's values; None for 2 d_model / n_head.
+        d_conv: Taps of the convolutions.
+        dt_min: Smallest step size of the decay at the start.
+        dt_max: Largest step size of the decay at the start.
+    """
+
+    n_head: int = 4
+    d_key: int | None = None
+    d_value: int | None = None
+    d_conv: int = 4
+    dt_min: float = 1e-3
+    dt_max: float = 1e-1
+    kind: Literal["gated_delta_net"] = field(default="gated_delta_net", kw_only=True, repr=False)
+
+
+Mixer = Annotated[MambaMixer | AttentionMixer | Mamba3Mixer | GatedDeltaNetMixer, Discriminator("kind")]

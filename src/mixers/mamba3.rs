@@ -1,0 +1,333 @@
+//! Mamba-3 (arXiv:2603.15569), with one input and one output for each channel (SISO).
+//!
+//! ```text
+//! dt = softplus(dd_dt + dt_bias)                   λ = sigmoid(trap)
+//! A = -f(dd_A), f(x) = 1 + x or 1 / (1 - x) below 0, at least 1e-4
+//! θ_t = θ_{t-1} + π tanh(angle) dt,  modulo 2π      b, c = R(θ_t) (RMSNorm(B, C) + bias)
+//! α = exp(A dt)    β = (1 - λ) dt α    γ = λ dt
+//! S_t = α_t S_{t-1} + β_t x_{t-1} b_{t-1}ᵀ + γ_t x_t b_tᵀ
+//! y_t = out_proj ((S_t c_t + D x_t) SiLU(z_t))
+//! ```
+//!
+//! The recurrence is a state-space model's by the trapezoidal rule: what a token writes is spread over its
+//! own step and the next. R turns pairs of numbers by angles that the tokens decide, which is a state
+//! matrix of complex numbers. There is no convolution. Names of tensors are those of mamba-ssm's `Mamba3`.
+//!
+//! Both terms of token j fade alike from step j + 1 on: S_t - γ_t x_t b_tᵀ is a linear attention with a
+//! scalar decay whose token t is the one before, weighted by α_t (γ_{t-1} + (1 - λ_t) dt_t).
+
+use super::attention::by_stream;
+use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
+use crate::error::{Error, Result, check_size};
+use crate::layer_state::{LayerState, StateSpec};
+use crate::ops::linear_attention::LinearAttention;
+use crate::ops::without_autocast;
+use crate::params::{Init, Path};
+use serde::{Deserialize, Serialize};
+use std::f64::consts::PI;
+use tch::{Kind, Tensor};
+
+/// The slowest that a state may decay.
+const A_FLOOR: f64 = 1e-4;
+/// Of the norms of B and C.
+const NORM_EPSILON: f64 = 1e-5;
+/// The smallest step size whose logarithm is taken: softplus may underflow.
+const SMALLEST: f64 = 1e-30;
+
+/// The settings of a Mamba-3 layer, with mamba-ssm's names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mamba3Config {
+    /// States of a channel; even.
+    pub d_state: i64,
+    /// d_inner / d_model.
+    pub expand: i64,
+    /// Channels of a head, which share step sizes, decay and angles.
+    pub headdim: i64,
+    /// Share of the states that turn.
+    pub rope_fraction: f64,
+    /// Smallest step size at the start.
+    pub dt_min: f64,
+    /// Largest step size at the start.
+    pub dt_max: f64,
+}
+
+impl Default for Mamba3Config {
+    fn default() -> Self {
+        // Half of mamba-ssm's d_state and headdim, which are made for a d_model of 768 and more: at 128
+        // there are 8 heads to forget at paces of their own, and 16384 numbers in the memory.
+        Self { d_state: 64, expand: 2, headdim: 32, rope_fraction: 0.5, dt_min: 1e-3, dt_max: 1e-1 }
+    }
+}
+
+impl Mamba3Config {
+    /// Pairs of states that turn.
+    fn angles(&self) -> i64 {
+        (self.d_state as f64 * self.rope_fraction) as i64 / 2
+    }
+
+    fn check(&self, d_model: i64) -> Result<()> {
+        let refuse = |field: &str, reason| Err(Error::Config { field: format!("mixer.{field}"), reason });
+        let sizes = [("d_state", self.d_state), ("expand", self.expand), ("headdim", self.headdim)];
+        for (field, size) in sizes {
+            check_size(&format!("mixer.{field}"), size)?;
+        }
+        if self.d_state % 2 != 0 {
+            return refuse("d_state", format!("must be even, got {}", self.d_state));
+        }
+        let d_inner = self.expand * d_model;
+        if d_inner % self.headdim != 0 {
+            return refuse("headdim", format!("must divide d_inner = {d_inner}, got {}", self.headdim));
+        }
+        if !(self.rope_fraction > 0.0 && self.rope_fraction <= 1.0) || self.angles() == 0 {
+            let reason = format!("must lie in [2 / d_state, 1], got {}", self.rope_fraction);
+            return refuse("rope_fraction", reason);
+        }
+        if !(self.dt_min > 0.0 && self.dt_min <= self.dt_max && self.dt_max.is_finite()) {
+            let reason = format!("must lie in (0, dt_max = {}], got {}", self.dt_max, self.dt_min);
+            return refuse("dt_min", reason);
+        }
+        Ok(())
+    }
+}
+
+/// A Mamba-3 layer with its tensors bound.
+pub struct Mamba3 {
+    n_head: i64,
+    headdim: i64,
+    d_state: i64,
+    angles: i64,
+    /// (2 d_inner + 2 d_state + 3 n_head + angles, d_model): z, x, B, C, dd_dt, dd_A, trap, angle.
+    in_proj: Tensor,
+    /// (n_head)
+    dt_bias: Tensor,
+    /// (n_head, 1, d_state); the axis of one is that of inputs in mamba-ssm.
+    b_bias: Tensor,
+    /// (n_head, 1, d_state)
+    c_bias: Tensor,
+    /// (d_state)
+    b_norm: Tensor,
+    /// (d_state)
+    c_norm: Tensor,
+    /// (n_head)
+    d: Tensor,
+    /// (d_model, d_inner)
+    out_proj: Tensor,
+}
+
+/// What is computed of each token by itself, in the state's element type: (rows, n_head, length, ...).
+struct Selected {
+    /// The gate, as projected: (rows, length, d_inner).
+    z: Tensor,
+    /// (..., headdim)
+    x: Tensor,
+    /// Not turned, (..., d_state).
+    b: Tensor,
+    /// Not turned, (..., d_state).
+    c: Tensor,
+    /// dt, (...).
+    step: Tensor,
+    /// A dt = ln α, (...).
+    log_decay: Tensor,
+    /// γ, what of the token is written in its own step: (...).
+    own: Tensor,
+    /// (1 - λ) dt, what is written in its step of the token before, up to the decay: (...).
+    previous: Tensor,
+    /// By how much pairs turn, (..., angles).
+    turn: Tensor,
+}
+
+/// The tensors of a state.
+struct State<'a> {
+    angle: &'a Tensor,
+    ssm_state: &'a Tensor,
+    last_b: &'a Tensor,
+    last_x: &'a Tensor,
+}
+
+impl<'a> State<'a> {
+    fn of(state: &'a LayerState) -> Result<Self> {
+        let [angle, ssm_state, last_b, last_x] = &state.0[..] else {
+            let reason =
+                format!("needs 4 tensors, angle, ssm_state, last_b and last_x, got {}", state.0.len());
+            return Err(Error::Config { field: "state of a Mamba-3 layer".into(), reason });
+        };
+        Ok(Self { angle, ssm_state, last_b, last_x })
+    }
+}
+
+impl Mamba3 {
+    /// Binds a layer's tensors.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a tensor does not fit.
+    pub fn new(path: &Path, config: &Mamba3Config, d_model: i64) -> Result<Self> {
+        config.check(d_model)?;
+        let Mamba3Config { d_state, headdim, dt_min, dt_max, .. } = *config;
+        let (d_inner, angles) = (config.expand * d_model, config.angles());
+        let n_head = d_inner / headdim;
+        let width = 2 * d_inner + 2 * d_state + 3 * n_head + angles;
+        let (read, write, one) = (Init::fan_in(d_model), Init::fan_in(d_inner), Init::Constant(1.0));
+        Ok(Self {
+            n_head,
+            headdim,
+            d_state,
+            angles,
+            in_proj: path.sub("in_proj").parameter("weight", &[width, d_model], read)?,
+            dt_bias: path.undecayed(
+                "dt_bias",
+                &[n_head],
+                Init::InverseSoftplus { min: dt_min, max: dt_max },
+            )?,
+            b_bias: path.undecayed("B_bias", &[n_head, 1, d_state], one)?,
+            c_bias: path.undecayed("C_bias", &[n_head, 1, d_state], one)?,
+            b_norm: path.sub("B_norm").undecayed("weight", &[d_state], one)?,
+            c_norm: path.sub("C_norm").undecayed("weight", &[d_state], one)?,
+            d: path.undecayed("D", &[n_head], one)?,
+            out_proj: path.sub("out_proj").parameter("weight", &[d_model, d_inner], write)?,
+        })
+    }
+
+    /// From tokens, (rows, length, d_model).
+    fn select(&self, tokens: &Tensor, kind: Kind) -> Selected {
+        let (d_inner, heads) = (self.n_head * self.headdim, self.n_head);
+        let sizes = [d_inner, d_inner, self.d_state, self.d_state, heads, heads, heads, self.angles];
+        let projected = tokens.linear(&self.in_proj, None::<&Tensor>).to_kind(kind);
+        let parts = projected.split_with_sizes(sizes, -1);
+        let [z, x, b, c, dd_dt, dd_a, trap, angle] = &parts[..] else {
+            unreachable!("eight sizes, eight parts")
+        };
+        let normed = |part: &Tensor, weight: &Tensor, bias: &Tensor| {
+            let normed = part.rms_norm([self.d_state], Some(&weight.to_kind(kind)), NORM_EPSILON);
+            normed.unsqueeze(1) + bias.to_kind(kind) // (rows, n_head, length, d_state)
+        };
+        let step = (dd_dt + self.dt_bias.to_kind(kind)).softplus().transpose(1, 2);
+        let rate = dd_a.clamp_min(0.0) + (-dd_a.clamp_max(0.0) + 1.0).reciprocal();
+        let share = trap.sigmoid().transpose(1, 2);
+        let own = &share * &step;
+        Selected {
+            z: z.shallow_clone(),
+            x: x.unflatten(-1, [heads, self.headdim]).transpose(1, 2),
+            b: normed(b, &self.b_norm, &self.b_bias),
+            c: normed(c, &self.c_norm, &self.c_bias),
+            log_decay: -rate.clamp_min(A_FLOOR).transpose(1, 2) * &step,
+            previous: (1.0 - share) * &step,
+            own,
+            turn: (angle.tanh() * PI).unsqueeze(1) * step.unsqueeze(-1),
+            step,
+        }
+    }
+
+    /// Vectors, (..., d_state), whose first pairs of neighbours are turned by angles, (..., angles).
+    fn turned(&self, vectors: &Tensor, angles: &Tensor) -> Tensor {
+        let parts = vectors.split_with_sizes([2 * self.angles, self.d_state - 2 * self.angles], -1);
+        let pairs = parts[0].unflatten(-1, [self.angles, 2]);
+        let (first, second) = (pairs.select(-1, 0), pairs.select(-1, 1));
+        let (cos, sin) = (angles.cos(), angles.sin());
+        let turned = Tensor::stack(&[&first * &cos - &second * &sin, first * sin + second * cos], -1);
+        Tensor::cat(&[turned.flatten(-2, -1), parts[1].shallow_clone()], -1)
+    }
+
+    /// From S c, (rows, n_head, length, headdim), without the token's own part, to (rows, length, d_model).
+    fn merge(&self, past: Tensor, selected: &Selected, kind: Kind) -> Tensor {
+        let Selected { z, x, b, c, own, .. } = selected;
+        // Turning both alike leaves their product.
+        let nearness = (b * c).sum_dim_intlist(-1, true, None::<Kind>);
+        let skip = self.d.to_kind(x.kind()).view([1, self.n_head, 1, 1]);
+        let y = past + x * (nearness * own.unsqueeze(-1) + skip);
+        let gated = y.transpose(1, 2).flatten(2, 3) * z.silu();
+        gated.to_kind(kind).linear(&self.out_proj, None::<&Tensor>)
+    }
+
+    /// What tokens are found by: b, turned; and for weights dt, or what is left of dt after the stream.
+    fn keys(&self, selected: &Selected, b: &Tensor, association: Association) -> Keys {
+        let written = || selected.step.clamp_min(SMALLEST).log();
+        let log_weight = match association {
+            Association::Content => None,
+            Association::Gated => Some(written()),
+            Association::Decayed => {
+                let sum = selected.log_decay.cumsum(-1, None::<Kind>);
+                Some(written() + (sum.narrow(-1, -1, 1) - sum))
+            }
+        };
+        Keys { features: b.shallow_clone(), log_weight, similarity: Similarity::InnerProduct }
+    }
+}
+
+/// Angles in [-π, π], in an element type. What 0 lies in the middle of: the first tokens turn by little.
+fn modulo_a_turn(angles: &Tensor, kind: Kind) -> Tensor {
+    (angles - (angles / (2.0 * PI)).round() * (2.0 * PI)).to_kind(kind)
+}
+
+/// Along time, the token before each: `first`, then all but the last.
+fn delayed(first: &Tensor, tokens: &Tensor) -> Tensor {
+    Tensor::cat(&[&first.unsqueeze(2), &tokens.slice(2, 0, -1, 1)], 2)
+}
+
+impl Mixer for Mamba3 {
+    /// `angle` (n_head, angles), `ssm_state` (n_head, headdim, d_state), and of the last token b, turned,
+    /// and x: `last_b` (n_head, d_state) and `last_x` (n_head, headdim).
+    fn state_specs(&self) -> Vec<StateSpec> {
+        vec![
+            StateSpec::new("angle", &[self.n_head, self.angles]),
+            StateSpec::new("ssm_state", &[self.n_head, self.headdim, self.d_state]),
+            StateSpec::new("last_b", &[self.n_head, self.d_state]),
+            StateSpec::new("last_x", &[self.n_head, self.headdim]),
+        ]
+    }
+
+    fn observe(
+        &self,
+        tokens: &Tensor,
+        state: &LayerState,
+        association: Option<Association>,
+    ) -> Result<Observed> {
+        let State { angle, ssm_state, last_b, last_x } = State::of(state)?;
+        let kind = ssm_state.kind();
+        let selected = self.select(tokens, kind);
+        let Selected { x, log_decay, own, previous, .. } = &selected;
+        // Sums over a long stream are of many turns, in which float32 would lose the angle.
+        let angles = angle.unsqueeze(2) + selected.turn.cumsum(2, Kind::Double);
+        let angles = modulo_a_turn(&angles, kind);
+        let (b, c) = (self.turned(&selected.b, &angles), self.turned(&selected.c, &angles));
+        // The own part of the state's last token is in the state already.
+        let none = own.select(2, 0).zeros_like();
+        let weight = (delayed(&none, own) + previous) * log_decay.exp();
+        let attention = LinearAttention {
+            q: &c,
+            k: &delayed(last_b, &b),
+            v: &(delayed(last_x, x) * weight.unsqueeze(-1)),
+            log_decay: Some(log_decay),
+            initial_state: &ssm_state.transpose(-1, -2),
+        };
+        let (past, carried) = without_autocast(|| attention.run())?;
+        let last = |tensor: &Tensor| tensor.select(2, -1);
+        let (last_b, last_x) = (last(&b), last(x));
+        let written = last_x.unsqueeze(-1) * last_b.unsqueeze(-2) * last(own).unsqueeze(-1).unsqueeze(-1);
+        let ssm_state = carried.transpose(-1, -2) + written;
+        let keys = association.map(|association| self.keys(&selected, &b, association));
+        let output = self.merge(past, &selected, tokens.kind());
+        Ok(Observed { output, state: LayerState(vec![last(&angles), ssm_state, last_b, last_x]), keys })
+    }
+
+    fn answer(
+        &self,
+        tokens: &Tensor,
+        state: &LayerState,
+        association: Option<Association>,
+    ) -> Result<Answered> {
+        let State { angle, ssm_state, last_b, last_x } = State::of(state)?;
+        let rows = by_stream(tokens, ssm_state.size()[0]);
+        let selected = self.select(&rows, ssm_state.kind());
+        let c = self.turned(&selected.c, &(angle.unsqueeze(2) + &selected.turn));
+        let past = without_autocast(|| {
+            let nearness = c.matmul(&last_b.unsqueeze(-1)) * selected.previous.unsqueeze(-1);
+            let past = c.matmul(&ssm_state.transpose(-1, -2)) + nearness * last_x.unsqueeze(2);
+            past * selected.log_decay.exp().unsqueeze(-1)
+        });
+        let output = self.merge(past, &selected, tokens.kind()).view_as(tokens);
+        // Numbers of b and c are of the order of 1: as in attention, logits shall be, too.
+        let queries = association.map(|_| Queries { features: c * (self.d_state as f64).powf(-0.5) });
+        Ok(Answered { output, queries })
+    }
+}
