@@ -109,8 +109,8 @@ impl FastNetwork {
     fn forward(&self, weights: &[FastWeights], rows: Tensor, gate: Option<&Tensor>, n: i64) -> Pass {
         let last = self.layers.len() - 1;
         let mut pass = Pass { rows: vec![rows], hidden: Vec::new(), output: Tensor::new() };
-        for index in 0..last {
-            let hidden = weights[index].forward(&pass.rows[index]).relu();
+        for (index, layer) in weights.iter().take(last).enumerate() {
+            let hidden = layer.forward(&pass.rows[index]).relu();
             let mut rows = self.layers[index + 1].rows(&hidden, n);
             if let (true, Some(gate)) = (index + 1 == last, gate) {
                 rows = rows * gate;
