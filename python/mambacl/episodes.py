@@ -26,12 +26,16 @@ class EpisodeSpec:
         train_shots: Labelled examples read of each class.
         test_shots: Queries asked of each class.
         vocab: Symbols the codebook chooses from, at least `tasks`.
+        compound: Classes of the data that make one class of the episode: each example shows one of them, by
+            chance, so that the mean of a class means nothing. They are drawn anew for each episode, and none
+            is in two classes of it. 1 for plain classes.
     """
 
     tasks: int = 20
     train_shots: int = 5
     test_shots: int = 5
     vocab: int = 64
+    compound: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +224,8 @@ class EpisodeSource:
 
         Raises:
             InvalidValueError: If the batch is empty, the seed or an index out of range, or the classes
-                cannot fill an episode of these sizes.
+                cannot fill an episode of these sizes: `tasks * compound` of them, each with an example for
+                every shot.
         """
         if batch_size < 1:
             raise InvalidValueError(f"EpisodeSource: `batch_size` must be at least 1, got {batch_size}")
@@ -229,16 +234,13 @@ class EpisodeSource:
         _check_u64("first_index + batch_size - 1", first_index + batch_size - 1)
         indices = range(first_index, first_index + batch_size)
         plans = [self._plan(index) for index in indices]
-        classes, train, test, codebook = (torch.stack(parts) for parts in zip(*plans, strict=True))
+        train, test, codebook = (torch.stack(parts) for parts in zip(*plans, strict=True))
 
         tasks, train_shots, test_shots = self.spec.tasks, self.spec.train_shots, self.spec.test_shots
         train_y = torch.arange(tasks).repeat_interleave(train_shots).repeat(batch_size, 1)  # (batch, T)
         test_y = torch.arange(tasks).repeat_interleave(test_shots).repeat(batch_size, 1)  # (batch, Q)
-        inputs = self._inputs(
-            torch.cat([classes.gather(1, train_y), classes.gather(1, test_y)], dim=1),
-            torch.cat([train, test], dim=1),
-            indices,
-        )  # (batch, T + Q, ...)
+        classes, examples = torch.cat([train, test], dim=2).unbind(1)
+        inputs = self._inputs(classes, examples, indices)  # (batch, T + Q, ...)
         train_x, test_x = inputs.split([train_y.shape[1], test_y.shape[1]], dim=1)
         return Episode(train_x, train_y, test_x, test_y, codebook)
 
@@ -247,17 +249,40 @@ class EpisodeSource:
         """As the engine takes it; thousands of classes are not listed anew for each episode."""
         return self.classes.examples_per_class.tolist()
 
-    def _plan(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return _core.plan_episode(
+    def _plan(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Class and example of each input of stream and queries, (2, T) and (2, Q), and the codebook."""
+        spec = self.spec
+        if spec.compound < 1:
+            raise InvalidValueError(f"EpisodeSource: `spec.compound` must be at least 1, got {spec.compound}")
+        classes, train, test, codebook = _core.plan_episode(
             self.seed,
             self.split,
             index,
             self._examples_per_class,
-            tasks=self.spec.tasks,
-            train_shots=self.spec.train_shots,
-            test_shots=self.spec.test_shots,
-            vocab=self.spec.vocab,
+            tasks=spec.tasks * spec.compound,
+            train_shots=spec.train_shots,
+            test_shots=spec.test_shots,
+            vocab=spec.vocab + spec.tasks * (spec.compound - 1),  # the engine wants a symbol for each class
         )
+        classes = classes.view(spec.tasks, spec.compound)
+        train, test = (
+            self._shown(index, part, classes, examples.view(spec.tasks, spec.compound, shots))
+            for part, examples, shots in (("train", train, spec.train_shots), ("test", test, spec.test_shots))
+        )
+        return train, test, codebook[codebook < spec.vocab]
+
+    def _shown(self, index: int, part: str, classes: Tensor, examples: Tensor) -> Tensor:
+        """Class and example of each shot, (2, tasks * shots): of `classes` (tasks, compound) and `examples`
+        (tasks, compound, shots), which are drawn for all, those of the one member that it shows."""
+        tasks, compound, shots = examples.shape
+        if compound == 1:
+            member = torch.zeros(tasks, shots, dtype=torch.int64)
+        else:  # each task has numbers of its own, so that more tasks or shots change none of the others
+            streams = (f"{self.split}/compound/{part}/{task}" for task in range(tasks))
+            uniforms = torch.stack([_core.uniforms(self.seed, stream, index, shots) for stream in streams])
+            member = (uniforms.double() * compound).long()
+        example = examples.gather(1, member.unsqueeze(1)).squeeze(1)
+        return torch.stack([classes.gather(1, member).flatten(), example.flatten()])
 
     def _inputs(self, classes: Tensor, examples: Tensor, indices: range) -> Tensor:
         """Inputs of (class, example) pairs, both (batch, n), with the random numbers of each episode."""

@@ -205,6 +205,40 @@ def test_longer_episodes_hold_the_shorter_one():
     assert torch.equal(short.codebook, long.codebook)
 
 
+COMPOUND = EpisodeSpec(tasks=3, train_shots=4, test_shots=2, vocab=8, compound=3)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**64 - 1), index=st.integers(0, 2**64 - 1))
+def test_a_compound_shows_its_own_classes_and_no_example_twice(seed: int, index: int):
+    episode = source(COMPOUND, seed).episode(index).validate()
+    shown = torch.cat([numbers(episode.train_x), numbers(episode.test_x)], dim=1)[0]
+    labels = torch.cat([episode.train_y, episode.test_y], dim=1)[0]
+    assert len(shown.unique()) == 18
+    of_label = [set((shown[labels == label] // 6).tolist()) for label in range(3)]
+    assert all(1 <= len(classes) <= 3 for classes in of_label)
+    assert sum(map(len, of_label)) == len(set().union(*of_label))  # no class in two compounds
+    assert episode.codebook[0].sort().values.tolist() == list(range(8))
+
+
+def test_members_are_shown_by_chance_and_drawn_anew():
+    batch = source(dataclasses.replace(COMPOUND, train_shots=3, test_shots=3)).batch(0, 400)
+    classes = numbers(batch.train_x).view(400, 3, 3) // 6
+    distinct = torch.tensor([len(set(shots)) for shots in classes.flatten(0, 1).tolist()])
+    for count, expected in ((1, 1 / 9), (2, 6 / 9), (3, 2 / 9)):  # of three draws among three
+        assert float((distinct == count).float().mean()) == pytest.approx(expected, abs=0.05)
+    pairs = {tuple(sorted(shots)) for shots in classes.flatten(0, 1).tolist() if len(set(shots)) == 3}
+    assert len(pairs) > 100  # of the 220 triples of 12 classes
+
+
+def test_longer_compound_episodes_hold_the_shorter_one():
+    short = source(dataclasses.replace(COMPOUND, tasks=2, train_shots=3)).episode(9)
+    long = source(COMPOUND).episode(9)
+    kept = torch.arange(2).repeat_interleave(3) * 4 + torch.arange(3).repeat(2)
+    assert torch.equal(short.train_x, long.train_x[:, kept])
+    assert torch.equal(source(COMPOUND).episode(5).test_x, source(COMPOUND).batch(3, 4).test_x[2:3])
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_spawned_workers_give_the_same_batches(workers: int):
     dataset = EpisodeDataset(source(jitter=AffineJitter()), batch_size=2, batches=4, first_batch=3)
@@ -232,6 +266,9 @@ def test_to_moves_every_tensor():
         (EpisodeSpec(tasks=4, train_shots=0), "`train_shots` must be at least 1, got 0"),
         (EpisodeSpec(tasks=4, train_shots=5, test_shots=2), "= 7 for every class, got 6 for class 0"),
         (EpisodeSpec(tasks=4, train_shots=1, test_shots=1, vocab=3), "`vocab` must be at least .* 4, got 3"),
+        (EpisodeSpec(tasks=5, compound=3), "`tasks` must be at most the number of classes, 12, got 15"),
+        (EpisodeSpec(tasks=2, train_shots=1, test_shots=1, vocab=1, compound=2), "`vocab` must be at least"),
+        (EpisodeSpec(tasks=2, compound=0), r"`spec\.compound` must be at least 1, got 0"),
     ],
 )
 def test_impossible_specs_are_refused(spec: EpisodeSpec, message: str):

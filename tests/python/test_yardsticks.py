@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mambacl.data import hanzi21
+from mambacl.data import FeatureClasses, hanzi21
 from mambacl.episodes import Episode, EpisodeSource, EpisodeSpec
 from mambacl.errors import DtypeError
 from mambacl.yardsticks import class_mean, nearest_neighbour
@@ -74,3 +74,27 @@ def test_accuracy_on_hanzi21_is_as_known():
     }
     assert accuracy[nearest_neighbour] == pytest.approx(0.83, abs=0.04)
     assert accuracy[class_mean] == pytest.approx(0.78, abs=0.04)
+
+
+def test_compound_classes_have_no_middle():
+    """Points with little noise: what is nearest tells the class, the mean of three does not."""
+    points = torch.randn(60, 1, 24, generator=torch.Generator().manual_seed(0))
+    noise = 0.3 * torch.randn(60, 20, 24, generator=torch.Generator().manual_seed(1))
+    classes = FeatureClasses(
+        features=(points + noise).view(1200, 1, 24),
+        examples_per_class=torch.full((60,), 20),
+        names=tuple(map(str, range(60))),
+        faces=torch.zeros(1200, dtype=torch.int64),
+        face_names=("",),
+    )
+    found: dict[int, list[float]] = {}
+    for compound in (1, 3):
+        spec = EpisodeSpec(tasks=15, train_shots=15, test_shots=5, compound=compound)
+        episode = EpisodeSource(classes, spec, 0, "test").batch(0, 40)
+        found[compound] = [
+            float((yardstick(episode) == episode.test_y).float().mean())
+            for yardstick in (nearest_neighbour, class_mean)
+        ]
+    assert min(found[1]) > 0.99
+    assert found[3][0] > 0.97
+    assert found[3][1] < 0.9

@@ -109,14 +109,10 @@ class ImageClasses:
             >>> hanzi21.load("validation").select([2, 0]).names
             ('下', '丁')
         """
-        counts = self.examples_per_class[list(classes)]
-        firsts = (self.examples_per_class.cumsum(0) - self.examples_per_class)[list(classes)]
-        kept = torch.cat(
-            [
-                torch.arange(first, first + n)
-                for first, n in zip(firsts.tolist(), counts.tolist(), strict=True)
-            ]
-        )
+        chosen = torch.tensor(classes, dtype=torch.int64)
+        counts = self.examples_per_class[chosen]
+        examples = torch.cat([torch.arange(n) for n in counts.tolist()])
+        kept = rows(self.examples_per_class, chosen.repeat_interleave(counts), examples)
         return dataclasses.replace(
             self,
             images=self.images[kept],

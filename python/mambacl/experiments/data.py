@@ -22,6 +22,7 @@ class CharacterEpisodes(Settings):
         evaluation_test_shots: The same in meta-validation and meta-test.
         faces: Typefaces or styles of meta-training; empty for all.
         test_faces: Those of meta-validation and meta-test; empty for all.
+        compound: Characters that make one class: each example shows one of them.
     """
 
     tasks: int = 5
@@ -30,6 +31,7 @@ class CharacterEpisodes(Settings):
     evaluation_test_shots: int = 5
     faces: tuple[str, ...] = ()
     test_faces: tuple[str, ...] = ()
+    compound: int = 1
 
     def faces_of(self, split: Split) -> tuple[str, ...] | None:
         """The typefaces of a split's episodes, as the loaders take them."""

@@ -119,6 +119,7 @@ class Experiment(Settings):
             train_shots=self.data.train_shots if train_shots is None else train_shots,
             test_shots=self.data.test_shots if split == "train" else self.data.evaluation_test_shots,
             vocab=self.model.target.vocab,
+            compound=self.data.compound,
         )
         _check_vocabulary("tasks", spec.tasks, spec.vocab)
         seed = seed if split == "train" else EVALUATION_SEED
