@@ -21,6 +21,7 @@ from mambacl.config import (
     ExpertsFeedForward,
     GemclConfig,
     LearnerConfig,
+    LinearAttentionMixer,
     MambaMixer,
     MlpFeedForward,
     NoFeedForward,
@@ -45,7 +46,14 @@ from mambacl.evaluation import (
     paired_over_seeds,
 )
 from mambacl.experiments.trained import load_run
-from mambacl.layer_states import AttentionState, BayesState, GemclState, MambaState, PrototypeState
+from mambacl.layer_states import (
+    AttentionState,
+    BayesState,
+    GemclState,
+    LinearAttentionState,
+    MambaState,
+    PrototypeState,
+)
 from mambacl.learner import EpisodeOutput, Learner
 from mambacl.state import Keys, LearnerState, Trace
 from mambacl.training import History, TrainConfig, meta_train
@@ -75,6 +83,8 @@ __all__ = [
     "Learner",
     "LearnerConfig",
     "LearnerState",
+    "LinearAttentionMixer",
+    "LinearAttentionState",
     "MambaMixer",
     "MambaState",
     "MlpFeedForward",

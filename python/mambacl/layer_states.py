@@ -34,6 +34,18 @@ class AttentionState(NamedTuple):
     values: Tensor
 
 
+class LinearAttentionState(NamedTuple):
+    """The sums of linear attention.
+
+    Attributes:
+        kv: Of keys' features times values, (batch, n_head, d_key, d_value).
+        normaliser: Of keys' features, (batch, n_head, d_key).
+    """
+
+    kv: Tensor
+    normaliser: Tensor
+
+
 class PrototypeState(NamedTuple):
     """The mean of each symbol's examples.
 
@@ -72,9 +84,13 @@ class BayesState(NamedTuple):
     precision: Tensor
 
 
-LayerState = MambaState | AttentionState | PrototypeState | GemclState | BayesState
+LayerState = MambaState | AttentionState | LinearAttentionState | PrototypeState | GemclState | BayesState
 
-_OF_MIXERS: dict[str, type[LayerState]] = {"mamba": MambaState, "attention": AttentionState}
+_OF_MIXERS: dict[str, type[LayerState]] = {
+    "mamba": MambaState,
+    "attention": AttentionState,
+    "linear_attention": LinearAttentionState,
+}
 _OF_LEARNERS: dict[str, type[LayerState]] = {
     "prototype": PrototypeState,
     "gemcl": GemclState,

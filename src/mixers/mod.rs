@@ -5,6 +5,7 @@
 
 mod association;
 pub mod attention;
+pub mod linear_attention;
 pub mod mamba;
 
 pub use association::{Association, Keys, Queries, Similarity};
@@ -76,6 +77,8 @@ pub enum MixerConfig {
     Mamba(mamba::MambaConfig),
     /// Softmax attention (arXiv:1706.03762).
     Attention(attention::AttentionConfig),
+    /// Linear attention (arXiv:2006.16236).
+    LinearAttention(attention::AttentionConfig),
 }
 
 impl MixerConfig {
@@ -87,13 +90,16 @@ impl MixerConfig {
         Ok(match self {
             Self::Mamba(config) => Box::new(mamba::Mamba::new(path, config, d_model)?),
             Self::Attention(config) => Box::new(attention::Attention::new(path, config, d_model)?),
+            Self::LinearAttention(config) => {
+                Box::new(linear_attention::LinearTransformer::new(path, config, d_model)?)
+            }
         })
     }
 
     /// Whether the mixer is blind to order, so that tokens need positions.
     pub fn needs_positions(&self) -> bool {
         match self {
-            Self::Attention(_) => true,
+            Self::Attention(_) | Self::LinearAttention(_) => true,
             Self::Mamba(_) => false,
         }
     }
@@ -101,8 +107,16 @@ impl MixerConfig {
     /// The feed-forward layer that the mixer is published with.
     pub fn usual_feed_forward(&self) -> FeedForwardConfig {
         match self {
-            Self::Attention(_) => FeedForwardConfig::Mlp(Default::default()),
+            Self::Attention(_) | Self::LinearAttention(_) => FeedForwardConfig::Mlp(Default::default()),
             Self::Mamba(_) => FeedForwardConfig::None,
+        }
+    }
+
+    /// The associations that the mixer can tell of; only what has steps of time has all.
+    pub fn associations(&self) -> &'static [Association] {
+        match self {
+            Self::Attention(_) | Self::LinearAttention(_) => &[Association::Content],
+            Self::Mamba(_) => &[Association::Content, Association::Gated, Association::Decayed],
         }
     }
 }

@@ -60,6 +60,7 @@ pub fn cases() -> Vec<Case> {
     let experts = ExpertsConfig { n_expert: 3, top_k: 2, ..ExpertsConfig::default() };
     let experts = Some(FeedForwardConfig::Experts(experts));
     let attention = AttentionConfig { n_head: 2, d_key: Some(3), d_value: None };
+    let linear = attention.clone();
     let SequenceConfig { d_model, encoder, target, .. } = classifier();
     let (e, t) = (encoder.clone(), target.clone());
     let prototype = PrototypeConfig { d_model, encoder: e, target: t };
@@ -79,6 +80,8 @@ pub fn cases() -> Vec<Case> {
         case("mamba and experts", SequenceConfig { feed_forward: experts, ..classifier() }.into(), mamba),
         // Two layers and heads, two tokens an example, keys of 3 and values of 4.
         case("attention", sequence(MixerConfig::Attention(attention)), |n| 2 * 2 * (2 * n) * (3 + 4)),
+        // Two layers and heads, keys of 3, values of 4 and a normaliser.
+        case("linear attention", sequence(MixerConfig::LinearAttention(linear)), |_| 2 * 2 * 3 * (4 + 1)),
         case("prototype", LearnerConfig::Prototype(prototype), |_| 6 * (1 + 8)),
         case("gemcl", gemcl(Predictive::StudentT), |_| 6 * (1 + 2 * 8)),
         case("gemcl at the mode", gemcl(Predictive::Map), |_| 6 * (1 + 2 * 8)),

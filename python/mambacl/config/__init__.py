@@ -11,7 +11,7 @@ from mambacl.config.learners import (
     SequenceConfig,
     kinds,
 )
-from mambacl.config.mixers import AttentionMixer, MambaMixer, Mixer
+from mambacl.config.mixers import AttentionMixer, LinearAttentionMixer, MambaMixer, Mixer
 from mambacl.config.selectivity import Selectivity
 from mambacl.config.targets import AngleTarget, ClassTarget, Target, VectorTarget
 
@@ -27,6 +27,7 @@ __all__ = [
     "FeedForward",
     "GemclConfig",
     "LearnerConfig",
+    "LinearAttentionMixer",
     "MambaMixer",
     "Mixer",
     "MlpFeedForward",

@@ -48,4 +48,21 @@ class AttentionMixer(Settings):
     kind: Literal["attention"] = field(default="attention", kw_only=True, repr=False)
 
 
-Mixer = Annotated[MambaMixer | AttentionMixer, Discriminator("kind")]
+@dataclass(frozen=True)
+class LinearAttentionMixer(Settings):
+    """Linear attention (arXiv:2006.16236): the linear Transformer, softmax replaced by inner products of
+    elu(x) + 1. Its state has n_head d_key (d_value + 1) numbers, however long the stream.
+
+    Attributes:
+        n_head: Heads.
+        d_key: Numbers in a head's keys; None for d_model / n_head.
+        d_value: Numbers in a head's values; None for d_model / n_head.
+    """
+
+    n_head: int = 8
+    d_key: int | None = None
+    d_value: int | None = None
+    kind: Literal["linear_attention"] = field(default="linear_attention", kw_only=True, repr=False)
+
+
+Mixer = Annotated[MambaMixer | AttentionMixer | LinearAttentionMixer, Discriminator("kind")]
