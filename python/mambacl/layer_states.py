@@ -63,6 +63,18 @@ class GatedDeltaNetState(NamedTuple):
     memory: Tensor
 
 
+class LinearAttentionState(NamedTuple):
+    """The sums of linear attention.
+
+    Attributes:
+        kv: Of keys' features times values, (batch, n_head, d_key, d_value).
+        normaliser: Of keys' features, (batch, n_head, d_key).
+    """
+
+    kv: Tensor
+    normaliser: Tensor
+
+
 class PrototypeState(NamedTuple):
     """The mean of each symbol's examples.
 
@@ -122,11 +134,13 @@ LayerState = (
     | FastState
     | Mamba3State
     | GatedDeltaNetState
+    | LinearAttentionState
 )
 
 _OF_MIXERS: dict[str, type[LayerState]] = {
     "mamba": MambaState,
     "attention": AttentionState,
+    "linear_attention": LinearAttentionState,
     "mamba3": Mamba3State,
     "gated_delta_net": GatedDeltaNetState,
 }

@@ -78,6 +78,7 @@ pub fn cases() -> Vec<Case> {
     let attention = AttentionConfig { n_head: 2, d_key: Some(3), d_value: None };
     let delta = GatedDeltaNetConfig { n_head: 2, d_key: Some(3), ..GatedDeltaNetConfig::default() };
     let mamba3 = Mamba3Config { d_state: 6, headdim: 8, ..Mamba3Config::default() };
+    let linear = attention.clone();
     let SequenceConfig { d_model, encoder, target, .. } = classifier();
     let (e, t) = (encoder.clone(), target.clone());
     let prototype = PrototypeConfig { d_model, encoder: e, target: t };
@@ -103,6 +104,8 @@ pub fn cases() -> Vec<Case> {
         }),
         // Two layers and heads of 8 channels, each with 6 states, of which a pair turns.
         case("mamba3", sequence(MixerConfig::Mamba3(mamba3)), |_| 2 * 2 * (1 + 8 * 6 + 6 + 8)),
+        // Two layers and heads, keys of 3, values of 4 and a normaliser.
+        case("linear attention", sequence(MixerConfig::LinearAttention(linear)), |_| 2 * 2 * 3 * (4 + 1)),
         case("prototype", LearnerConfig::Prototype(prototype), |_| 6 * (1 + 8)),
         case("gemcl", gemcl(Predictive::StudentT), |_| 6 * (1 + 2 * 8)),
         case("gemcl at the mode", gemcl(Predictive::Map), |_| 6 * (1 + 2 * 8)),

@@ -65,7 +65,7 @@ fn other_encoders_and_targets_are_pinned() {
         [
             "encoder.layers.0.conv.weight [3, 1, 3, 3]",
             "encoder.layers.1.conv.weight [4, 3, 3, 3]",
-            "encoder.projection.linear.weight [8, 16]"
+            "encoder.projection.linear.weight [8, 36]"
         ]
     );
     let schema = schema(regressor());
