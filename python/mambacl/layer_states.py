@@ -34,6 +34,18 @@ class AttentionState(NamedTuple):
     values: Tensor
 
 
+class LinearAttentionState(NamedTuple):
+    """The sums of linear attention.
+
+    Attributes:
+        kv: Of keys' features times values, (batch, n_head, d_key, d_value).
+        normaliser: Of keys' features, (batch, n_head, d_key).
+    """
+
+    kv: Tensor
+    normaliser: Tensor
+
+
 class Mamba3State(NamedTuple):
     """What a Mamba-3 layer keeps of the tokens it has read.
 
@@ -102,12 +114,20 @@ class BayesState(NamedTuple):
 
 
 LayerState = (
-    MambaState | AttentionState | Mamba3State | GatedDeltaNetState | PrototypeState | GemclState | BayesState
+    MambaState
+    | AttentionState
+    | LinearAttentionState
+    | Mamba3State
+    | GatedDeltaNetState
+    | PrototypeState
+    | GemclState
+    | BayesState
 )
 
 _OF_MIXERS: dict[str, type[LayerState]] = {
     "mamba": MambaState,
     "attention": AttentionState,
+    "linear_attention": LinearAttentionState,
     "mamba3": Mamba3State,
     "gated_delta_net": GatedDeltaNetState,
 }

@@ -84,7 +84,10 @@ impl Sequence {
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &SequenceConfig) -> Result<Self> {
         check_size("n_layer", config.n_layer)?;
-        config.selectivity.as_ref().map_or(Ok(()), |selectivity| selectivity.check(config.n_layer))?;
+        if let Some(selectivity) = &config.selectivity {
+            selectivity.check(config.n_layer)?;
+            selectivity.association.check(&config.mixer)?;
+        }
         let usual = config.mixer.usual_feed_forward();
         let blocks = BlockConfig {
             d_model: config.d_model,

@@ -3,6 +3,8 @@
 //! For every mixer the association is a softmax over tokens of an inner product between what the
 //! query looks for and what a token is found by. What the two are is the mixer's affair.
 
+use super::MixerConfig;
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -18,6 +20,23 @@ pub enum Association {
     /// What is left of the token when the query comes: C_t (∏ Ā) B̄_j, averaged over channels
     /// (the hidden attention of arXiv:2403.01590).
     Decayed,
+}
+
+impl Association {
+    /// Checks that a mixer can tell of it.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn check(self, mixer: &MixerConfig) -> Result<()> {
+        let known = mixer.associations();
+        if known.contains(&self) {
+            return Ok(());
+        }
+        let name = |association: &Self| format!("\"{association:?}\"").to_lowercase();
+        let names: Vec<_> = known.iter().map(name).collect();
+        let reason = format!("must be {} with this mixer, got {}", names.join(" or "), name(&self));
+        Err(Error::Config { field: "selectivity.association".into(), reason })
+    }
 }
 
 /// How near a query's features are to a token's: the logit of their association.

@@ -6,6 +6,7 @@
 mod association;
 pub mod attention;
 pub mod gated_delta_net;
+pub mod linear_attention;
 pub mod mamba;
 pub mod mamba3;
 
@@ -78,6 +79,8 @@ pub enum MixerConfig {
     Mamba(mamba::MambaConfig),
     /// Softmax attention (arXiv:1706.03762).
     Attention(attention::AttentionConfig),
+    /// Linear attention (arXiv:2006.16236).
+    LinearAttention(attention::AttentionConfig),
     /// Mamba-3 (arXiv:2603.15569).
     Mamba3(mamba3::Mamba3Config),
     /// Gated DeltaNet (arXiv:2412.06464).
@@ -93,6 +96,9 @@ impl MixerConfig {
         Ok(match self {
             Self::Mamba(config) => Box::new(mamba::Mamba::new(path, config, d_model)?),
             Self::Attention(config) => Box::new(attention::Attention::new(path, config, d_model)?),
+            Self::LinearAttention(config) => {
+                Box::new(linear_attention::LinearTransformer::new(path, config, d_model)?)
+            }
             Self::Mamba3(config) => Box::new(mamba3::Mamba3::new(path, config, d_model)?),
             Self::GatedDeltaNet(config) => {
                 Box::new(gated_delta_net::GatedDeltaNet::new(path, config, d_model)?)
@@ -103,7 +109,7 @@ impl MixerConfig {
     /// Whether the mixer is blind to order, so that tokens need positions.
     pub fn needs_positions(&self) -> bool {
         match self {
-            Self::Attention(_) => true,
+            Self::Attention(_) | Self::LinearAttention(_) => true,
             Self::Mamba(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => false,
         }
     }
@@ -111,8 +117,18 @@ impl MixerConfig {
     /// The feed-forward layer that the mixer is published with.
     pub fn usual_feed_forward(&self) -> FeedForwardConfig {
         match self {
-            Self::Attention(_) => FeedForwardConfig::Mlp(Default::default()),
+            Self::Attention(_) | Self::LinearAttention(_) => FeedForwardConfig::Mlp(Default::default()),
             Self::Mamba(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => FeedForwardConfig::None,
+        }
+    }
+
+    /// The associations that the mixer can tell of; only what has steps of time has all.
+    pub fn associations(&self) -> &'static [Association] {
+        match self {
+            Self::Attention(_) | Self::LinearAttention(_) => &[Association::Content],
+            Self::Mamba(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => {
+                &[Association::Content, Association::Gated, Association::Decayed]
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod gated_delta_net;
 mod layer;
 mod learner;
 mod linear_attention;
+mod linear_transformer;
 mod mamba3;
 mod models;
 mod objective;

@@ -63,6 +63,7 @@ pub fn cases() -> Vec<Case> {
     let experts = ExpertsConfig { n_expert: 3, top_k: 2, ..ExpertsConfig::default() };
     let experts = Some(FeedForwardConfig::Experts(experts));
     let attention = AttentionConfig { n_head: 2, d_key: Some(3), d_value: None };
+    let linear = attention.clone();
     let delta = GatedDeltaNetConfig { n_head: 2, d_key: Some(3), ..GatedDeltaNetConfig::default() };
     let mamba3 = Mamba3Config { d_state: 6, headdim: 8, ..Mamba3Config::default() };
     let SequenceConfig { d_model, encoder, target, .. } = classifier();
@@ -84,6 +85,8 @@ pub fn cases() -> Vec<Case> {
         case("mamba and experts", SequenceConfig { feed_forward: experts, ..classifier() }.into(), mamba),
         // Two layers and heads, two tokens an example, keys of 3 and values of 4.
         case("attention", sequence(MixerConfig::Attention(attention)), |n| 2 * 2 * (2 * n) * (3 + 4)),
+        // Two layers and heads, keys of 3, values of 4 and a normaliser.
+        case("linear attention", sequence(MixerConfig::LinearAttention(linear)), |_| 2 * 2 * 3 * (4 + 1)),
         // Two layers and heads, keys of 3 and values of 8, with 3 inputs of each channel.
         case("gated delta net", sequence(MixerConfig::GatedDeltaNet(delta)), |_| {
             2 * 2 * (3 * 8 + 3 * (2 * 3 + 8))

@@ -11,7 +11,14 @@ from mambacl.config.learners import (
     SequenceConfig,
     kinds,
 )
-from mambacl.config.mixers import AttentionMixer, GatedDeltaNetMixer, Mamba3Mixer, MambaMixer, Mixer
+from mambacl.config.mixers import (
+    AttentionMixer,
+    GatedDeltaNetMixer,
+    LinearAttentionMixer,
+    Mamba3Mixer,
+    MambaMixer,
+    Mixer,
+)
 from mambacl.config.selectivity import Selectivity
 from mambacl.config.targets import AngleTarget, ClassTarget, Target, VectorTarget
 
@@ -28,6 +35,7 @@ __all__ = [
     "GatedDeltaNetMixer",
     "GemclConfig",
     "LearnerConfig",
+    "LinearAttentionMixer",
     "Mamba3Mixer",
     "MambaMixer",
     "Mixer",

@@ -80,7 +80,7 @@ class SequenceConfig(LearnerConfig):
         n_layer: Blocks of the backbone.
         mixer: The layer that mixes along the stream.
         feed_forward: The layer that follows it; None for what the mixer is published with: `MlpFeedForward`
-            with attention, nothing with Mamba.
+            with attentions, nothing with Mamba.
         norm: The norm before both: "rms", or "none" as in the Transformers of CL-as-Seq.
         selectivity: The regulariser of meta-training; None, or a weight of 0, for none.
 

@@ -49,6 +49,23 @@ class AttentionMixer(Settings):
 
 
 @dataclass(frozen=True)
+class LinearAttentionMixer(Settings):
+    """Linear attention (arXiv:2006.16236): the linear Transformer, softmax replaced by inner products of
+    elu(x) + 1. Its state has n_head d_key (d_value + 1) numbers, however long the stream.
+
+    Attributes:
+        n_head: Heads.
+        d_key: Numbers in a head's keys; None for d_model / n_head.
+        d_value: Numbers in a head's values; None for d_model / n_head.
+    """
+
+    n_head: int = 8
+    d_key: int | None = None
+    d_value: int | None = None
+    kind: Literal["linear_attention"] = field(default="linear_attention", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True)
 class Mamba3Mixer(Settings):
     """Mamba-3 (arXiv:2603.15569) with one input and one output for each channel, with mamba-ssm's names.
 
@@ -92,4 +109,7 @@ class GatedDeltaNetMixer(Settings):
     kind: Literal["gated_delta_net"] = field(default="gated_delta_net", kw_only=True, repr=False)
 
 
-Mixer = Annotated[MambaMixer | AttentionMixer | Mamba3Mixer | GatedDeltaNetMixer, Discriminator("kind")]
+Mixer = Annotated[
+    MambaMixer | AttentionMixer | LinearAttentionMixer | Mamba3Mixer | GatedDeltaNetMixer,
+    Discriminator("kind"),
+]

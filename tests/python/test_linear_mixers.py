@@ -1,0 +1,107 @@
+"""Learners with the mixers of one chunked recurrence: trained, saved, pickled and read again."""
+
+from __future__ import annotations
+
+import io
+import pickle
+
+import pytest
+import torch
+
+from mambacl import (
+    GatedDeltaNetMixer,
+    GatedDeltaNetState,
+    Learner,
+    LearnerState,
+    LinearAttentionMixer,
+    LinearAttentionState,
+    Mamba3Mixer,
+    Mamba3State,
+    Selectivity,
+)
+from mambacl.config import Mixer
+from mambacl.errors import ConfigError
+from small_learners import assert_same, small_config, small_episode, small_learner, tensors
+
+MIXERS: list[tuple[Mixer, type, int]] = [
+    # Numbers in a layer's state.
+    (LinearAttentionMixer(n_head=2), LinearAttentionState, 2 * 4 * (4 + 1)),
+    (GatedDeltaNetMixer(n_head=2), GatedDeltaNetState, 2 * (4 * 8 + 3 * (2 * 4 + 8))),
+    (Mamba3Mixer(d_state=8, headdim=8), Mamba3State, 2 * (2 + 8 * 8 + 8 + 8)),
+]
+
+each_mixer = pytest.mark.parametrize(
+    ("mixer", "kind", "numbers"), MIXERS, ids=[mixer.kind for mixer, _, _ in MIXERS]
+)
+
+
+def observed(learner: Learner, seed: int = 0) -> LearnerState:
+    episode = small_episode()
+    state = learner.init_state(seed=seed, codebook=episode.codebook)
+    return learner.observe(state, episode.train_x, episode.train_y)
+
+
+def answers(learner: Learner, state: LearnerState) -> torch.Tensor:
+    return learner.predict(state, small_episode().test_x)
+
+
+@each_mixer
+def test_its_state_is_named_and_does_not_grow(mixer: Mixer, kind: type, numbers: int):
+    learner = small_learner(mixer=mixer).eval()
+    state = observed(learner)
+    assert [type(layer) for layer in state.layers] == [kind, kind]
+    assert sum(tensor[0].numel() for tensor in state.layers[0]) == numbers
+    episode = small_episode()
+    assert learner.observe(state, episode.train_x, episode.train_y).nbytes == state.nbytes
+
+
+@each_mixer
+def test_a_few_steps_of_training_lower_the_loss(mixer: Mixer, kind: type, numbers: int):
+    learner = small_learner(mixer=mixer, selectivity=Selectivity())
+    optimizer = torch.optim.Adam(learner.parameters(), 1e-2)
+    episode = small_episode()
+    losses: list[float] = []
+    for step in range(40):
+        output = learner(episode, step)
+        assert output.penalty is not None
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+        losses.append(output.loss.item())
+    assert losses[-1] < 0.7 * losses[0], losses
+
+
+@each_mixer
+def test_reloaded_it_answers_the_same(mixer: Mixer, kind: type, numbers: int):
+    learner = small_learner(mixer=mixer).eval()
+    state = observed(learner)
+    want = answers(learner, state)
+    other = Learner(small_config(mixer=mixer), seed=1).eval()
+    other.load_state_dict(learner.state_dict())
+    pickled = pickle.loads(pickle.dumps(learner))
+    assert_same(tensors(pickled), tensors(learner))
+    for twin in (other, pickled):
+        assert torch.equal(answers(twin, observed(twin)), want)
+    # The state alone is all that a learner needs to go on.
+    assert torch.equal(answers(other, pickle.loads(pickle.dumps(state))), want)
+    file = io.BytesIO()
+    torch.save(state.tensors(), file)
+    file.seek(0)
+    for tensor, saved in zip(state.tensors(), torch.load(file), strict=True):
+        assert torch.equal(tensor, saved)
+
+
+@each_mixer
+def test_autocast(mixer: Mixer, kind: type, numbers: int):
+    learner = small_learner(mixer=mixer).eval()
+    want = answers(learner, observed(learner))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        state = observed(learner)
+        output = answers(learner, state)
+    assert {tensor.dtype for layer in state.layers for tensor in layer} == {torch.float32}
+    torch.testing.assert_close(output.float(), want, rtol=0, atol=0.1 * want.abs().max().item())
+
+
+def test_an_association_without_steps_of_time_is_refused():
+    with pytest.raises(ConfigError, match=r"selectivity.association.*must be \"content\" with this mixer"):
+        small_learner(mixer=LinearAttentionMixer(n_head=2), selectivity=Selectivity(association="gated"))
