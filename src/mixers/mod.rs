@@ -79,12 +79,12 @@ pub enum MixerConfig {
     Mamba(mamba::MambaConfig),
     /// Softmax attention (arXiv:1706.03762).
     Attention(attention::AttentionConfig),
+    /// Linear attention (arXiv:2006.16236).
+    LinearAttention(attention::AttentionConfig),
     /// Mamba-3 (arXiv:2603.15569).
     Mamba3(mamba3::Mamba3Config),
     /// Gated DeltaNet (arXiv:2412.06464).
     GatedDeltaNet(gated_delta_net::GatedDeltaNetConfig),
-    /// Linear attention (arXiv:2006.16236).
-    LinearAttention(attention::AttentionConfig),
 }
 
 impl MixerConfig {
@@ -96,12 +96,12 @@ impl MixerConfig {
         Ok(match self {
             Self::Mamba(config) => Box::new(mamba::Mamba::new(path, config, d_model)?),
             Self::Attention(config) => Box::new(attention::Attention::new(path, config, d_model)?),
+            Self::LinearAttention(config) => {
+                Box::new(linear_attention::LinearTransformer::new(path, config, d_model)?)
+            }
             Self::Mamba3(config) => Box::new(mamba3::Mamba3::new(path, config, d_model)?),
             Self::GatedDeltaNet(config) => {
                 Box::new(gated_delta_net::GatedDeltaNet::new(path, config, d_model)?)
-            }
-            Self::LinearAttention(config) => {
-                Box::new(linear_attention::LinearTransformer::new(path, config, d_model)?)
             }
         })
     }

@@ -8,7 +8,17 @@ import pickle
 import pytest
 import torch
 
-from mambacl import Learner, LearnerState, LinearAttentionMixer, LinearAttentionState, Selectivity
+from mambacl import (
+    GatedDeltaNetMixer,
+    GatedDeltaNetState,
+    Learner,
+    LearnerState,
+    LinearAttentionMixer,
+    LinearAttentionState,
+    Mamba3Mixer,
+    Mamba3State,
+    Selectivity,
+)
 from mambacl.config import Mixer
 from mambacl.errors import ConfigError
 from small_learners import assert_same, small_config, small_episode, small_learner, tensors
@@ -16,6 +26,8 @@ from small_learners import assert_same, small_config, small_episode, small_learn
 MIXERS: list[tuple[Mixer, type, int]] = [
     # Numbers in a layer's state.
     (LinearAttentionMixer(n_head=2), LinearAttentionState, 2 * 4 * (4 + 1)),
+    (GatedDeltaNetMixer(n_head=2), GatedDeltaNetState, 2 * (4 * 8 + 3 * (2 * 4 + 8))),
+    (Mamba3Mixer(d_state=8, headdim=8), Mamba3State, 2 * (2 + 8 * 8 + 8 + 8)),
 ]
 
 each_mixer = pytest.mark.parametrize(

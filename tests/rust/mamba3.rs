@@ -211,6 +211,21 @@ fn associations_are_what_they_say() {
     }
 }
 
+/// With dd_A far below zero, A is the floor: ln dt, which is of all tokens the same, falls by A dt a token.
+#[test]
+fn a_state_decays_at_least_at_the_floor() {
+    let (layer, given) = (Layer::new(&config()), Given::draw(5, earlier()));
+    let rows = layer.tensor("in_proj.weight").narrow(0, 2 * D_INNER + 2 * D_STATE + HEADS, HEADS);
+    let _ = tch::no_grad(|| rows.shallow_clone().fill_(-1e5));
+    let stream = given.stream.ones_like();
+    let observed = layer.mixer.observe(&stream, &given.state, Some(Association::Decayed)).unwrap();
+    let weight = observed.keys.unwrap().log_weight.unwrap(); // (2, heads, 5)
+    let dt = weight.narrow(2, 4, 1).exp();
+    let fallen = weight.narrow(2, 4, 1) - weight;
+    let want = dt * 1e-4 * Tensor::from_slice(&[4.0, 3.0, 2.0, 1.0, 0.0]);
+    assert_near("fallen", &(fallen * 1e4), &(want * 1e4), 1e-9);
+}
+
 #[test]
 fn steps_of_any_size_give_finite_numbers_and_gradients() {
     for dt in [-200.0, 200.0, 1e6] {

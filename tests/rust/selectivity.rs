@@ -8,7 +8,7 @@ use mambacl::learners::{LearnerConfig, SequenceConfig};
 use mambacl::meta::{self, Episode};
 use mambacl::mixers::{
     Association, Keys, Mixer, MixerConfig, Queries, Similarity, attention::AttentionConfig,
-    mamba::MambaConfig,
+    gated_delta_net::GatedDeltaNetConfig, mamba::MambaConfig, mamba3::Mamba3Config,
 };
 use mambacl::ops::selective_scan::SelectiveScan;
 use mambacl::params::Schema;
@@ -336,6 +336,8 @@ struct Guided {
 
 fn guided() -> Vec<Guided> {
     let attention = AttentionConfig { n_head: 2, ..AttentionConfig::default() };
+    let delta = GatedDeltaNetConfig { n_head: 2, ..GatedDeltaNetConfig::default() };
+    let mamba3 = Mamba3Config { d_state: 8, headdim: 8, ..Mamba3Config::default() };
     let of = |mixer: MixerConfig, selects| {
         let each = |&association| Guided { mixer: mixer.clone(), association, selects };
         mixer.associations().iter().map(each).collect::<Vec<_>>()
@@ -344,6 +346,8 @@ fn guided() -> Vec<Guided> {
         of(classifier().mixer, &["in_proj", "x_proj"]),
         of(MixerConfig::Attention(attention.clone()), &["q_proj", "k_proj"]),
         of(MixerConfig::LinearAttention(attention), &["q_proj", "k_proj"]),
+        of(MixerConfig::GatedDeltaNet(delta), &["q_proj", "k_proj", "q_conv1d", "k_conv1d"]),
+        of(MixerConfig::Mamba3(mamba3), &["in_proj", "B_norm", "C_norm"]),
     ]
     .into_iter()
     .flatten()

@@ -69,6 +69,10 @@ class LinearAttentionMixer(Settings):
 class Mamba3Mixer(Settings):
     """Mamba-3 (arXiv:2603.15569) with one input and one output for each channel, with mamba-ssm's names.
 
+    Its state has d_inner d_state numbers, and those of the last token. Its associations, by head, are
+    "content", C . B / sqrt(d_state), both normed and turned; "gated", with each token weighted by its step
+    size; "decayed", by what is left of it.
+
     Attributes:
         d_state: States of a channel; even.
         expand: d_inner / d_model.
@@ -90,6 +94,10 @@ class Mamba3Mixer(Settings):
 @dataclass(frozen=True)
 class GatedDeltaNetMixer(Settings):
     """Gated DeltaNet (arXiv:2412.06464): a linear attention whose memory corrects and forgets.
+
+    Its memory has n_head d_key d_value numbers. Its associations, by head, are "content", sqrt(d_key) q . k
+    of vectors of length 1; "gated", with each token weighted by its writing strength beta; "decayed", by what
+    is left of that (what later tokens erase is not told).
 
     Attributes:
         n_head: Heads.
