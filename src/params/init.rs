@@ -22,6 +22,13 @@ pub enum Init {
     /// ln(1), ln(2), ... along the last axis: A = -exp(A_log) is then -(1 .. d_state), the
     /// real part of S4D's initialisation.
     LogOfIndex,
+    /// ln of numbers uniform in [min, max]: A = -exp(A_log) of Mamba-2.
+    LogOfUniform {
+        /// The smallest number.
+        min: f64,
+        /// The largest number.
+        max: f64,
+    },
     /// Values whose softplus is log-uniform in [min, max]: the bias of delta in mamba-ssm.
     InverseSoftplus {
         /// The smallest step size.
@@ -57,6 +64,10 @@ impl Init {
             Self::LogOfIndex => {
                 let last = shape.last().map_or(1, |&size| size as usize);
                 (0..count).map(|index| ((index % last + 1) as f64).ln() as f32).collect()
+            }
+            Self::LogOfUniform { min, max } => {
+                let uniform = Uniform::new_inclusive(min, max).expect("min <= max");
+                (0..count).map(|_| uniform.sample(&mut rng).ln() as f32).collect()
             }
             Self::InverseSoftplus { min, max } => {
                 let exponent = Uniform::new_inclusive(min.ln(), max.ln()).expect("min <= max");

@@ -15,9 +15,10 @@ NAMES = """
 AccuracyMatrix AngleTarget AttentionMixer AttentionState BayesConfig BayesState Calibration ClassTarget
 CnnEncoder Episode EpisodeDataset EpisodeOutput EpisodeSource EpisodeSpec Evaluation ExpertsFeedForward
 GemclConfig GemclState History Interval Keys Learner LearnerConfig LearnerState LinearAttentionMixer
-LinearAttentionState MambaMixer MambaState MlpFeedForward NoFeedForward PrototypeConfig PrototypeState Scores
-Selectivity SequenceConfig Trace TrainConfig VectorEncoder VectorTarget __version__ accuracy_matrix errors
-evaluate evaluate_predictor load_run meta_train nn ops over_seeds paired_difference paired_over_seeds
+LinearAttentionState Mamba2Mixer Mamba2State MambaMixer MambaState MlpFeedForward NoFeedForward PerformerMixer
+PerformerState PrototypeConfig PrototypeState Scores Selectivity SequenceConfig Trace TrainConfig
+VectorEncoder VectorTarget __version__ accuracy_matrix errors evaluate evaluate_predictor load_run meta_train
+nn ops over_seeds paired_difference paired_over_seeds
 """
 
 OPS = ["causal_conv1d", "reference", "selective_scan"]

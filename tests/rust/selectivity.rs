@@ -8,7 +8,7 @@ use mambacl::learners::{LearnerConfig, SequenceConfig};
 use mambacl::meta::{self, Episode};
 use mambacl::mixers::{
     Association, Keys, Mixer, MixerConfig, Queries, Similarity, attention::AttentionConfig,
-    mamba::MambaConfig,
+    mamba::MambaConfig, mamba2::Mamba2Config, performer::PerformerConfig,
 };
 use mambacl::ops::selective_scan::SelectiveScan;
 use mambacl::params::Schema;
@@ -364,6 +364,8 @@ struct Guided {
 
 fn guided() -> Vec<Guided> {
     let attention = AttentionConfig { n_head: 2, ..AttentionConfig::default() };
+    let performer = PerformerConfig { n_head: 2, d_feature: Some(16), ..PerformerConfig::default() };
+    let mamba2 = Mamba2Config { d_state: 4, headdim: 8, ..Mamba2Config::default() };
     let of = |mixer: MixerConfig, selects| {
         let each = |&association| Guided { mixer: mixer.clone(), association, selects };
         mixer.associations().iter().map(each).collect::<Vec<_>>()
@@ -372,6 +374,8 @@ fn guided() -> Vec<Guided> {
         of(classifier().mixer, &["in_proj", "x_proj"]),
         of(MixerConfig::Attention(attention.clone()), &["q_proj", "k_proj"]),
         of(MixerConfig::LinearAttention(attention), &["q_proj", "k_proj"]),
+        of(MixerConfig::Performer(performer), &["q_proj", "k_proj"]),
+        of(MixerConfig::Mamba2(mamba2), &["in_proj", "conv1d"]),
     ]
     .into_iter()
     .flatten()

@@ -11,7 +11,14 @@ from mambacl.config.learners import (
     SequenceConfig,
     kinds,
 )
-from mambacl.config.mixers import AttentionMixer, LinearAttentionMixer, MambaMixer, Mixer
+from mambacl.config.mixers import (
+    AttentionMixer,
+    LinearAttentionMixer,
+    Mamba2Mixer,
+    MambaMixer,
+    Mixer,
+    PerformerMixer,
+)
 from mambacl.config.selectivity import Selectivity
 from mambacl.config.targets import AngleTarget, ClassTarget, Target, VectorTarget
 
@@ -28,10 +35,12 @@ __all__ = [
     "GemclConfig",
     "LearnerConfig",
     "LinearAttentionMixer",
+    "Mamba2Mixer",
     "MambaMixer",
     "Mixer",
     "MlpFeedForward",
     "NoFeedForward",
+    "PerformerMixer",
     "PrototypeConfig",
     "Selectivity",
     "SequenceConfig",
