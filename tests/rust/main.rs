@@ -1,6 +1,7 @@
 //! The engine's tests: one binary with a module for each part of the engine.
 
 mod agreement;
+mod attention;
 mod causal_conv1d;
 mod draw;
 mod errors;
