@@ -5,6 +5,7 @@ mod attention;
 mod causal_conv1d;
 mod draw;
 mod errors;
+mod experts;
 mod layer;
 mod learner;
 mod linear_attention;
