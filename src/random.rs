@@ -2,6 +2,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 
 /// The generator of (seed, name, index), and of a purpose within it: its stream.
 ///
@@ -48,9 +49,58 @@ fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
     ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
 }
 
+/// `rows` vectors of `width` normal numbers, row by row, made orthogonal in blocks of `width` rows:
+/// each has a uniform direction, at right angles to the others of its block, and the length of a normal
+/// vector drawn for itself.
+pub(crate) fn orthogonal(rng: &mut ChaCha8Rng, rows: usize, width: usize) -> Vec<f64> {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let mut normals = || -> Vec<f64> { (0..width).map(|_| StandardNormal.sample(rng)).collect() };
+    let mut done = Vec::with_capacity(rows * width);
+    let mut block: Vec<Vec<f64>> = Vec::new();
+    for _ in 0..rows {
+        if block.len() == width {
+            block.clear();
+        }
+        let mut direction = normals();
+        // Gram-Schmidt, twice: once leaves an error where little of a vector is left.
+        for other in block.iter().chain(&block) {
+            let share = dot(&direction, other);
+            direction.iter_mut().zip(other).for_each(|(number, other)| *number -= share * other);
+        }
+        let length = dot(&direction, &direction).sqrt();
+        direction.iter_mut().for_each(|number| *number /= length);
+        let normal = normals();
+        let length = dot(&normal, &normal).sqrt();
+        done.extend(direction.iter().map(|number| length * number));
+        block.push(direction);
+    }
+    done
+}
+
 #[cfg(test)]
 mod tests {
-    use super::fnv1a;
+    use super::{fnv1a, generator, orthogonal};
+
+    #[test]
+    fn rows_are_orthogonal_in_blocks_and_as_long_as_normal_vectors() {
+        let (width, rows) = (8, 8 * 500 + 3);
+        let all = orthogonal(&mut generator(0, "rows", 0, 0), rows, width);
+        let rows: Vec<&[f64]> = all.chunks(width).collect();
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        for block in rows.chunks(width) {
+            for (index, row) in block.iter().enumerate() {
+                assert!(block[..index].iter().all(|other| dot(row, other).abs() < 1e-12));
+            }
+        }
+        let count = rows.len() as f64;
+        // E|w|² is the width, its variance twice that; each number's mean is 0, and its variance 1.
+        let square = rows.iter().map(|row| dot(row, row)).sum::<f64>() / count;
+        assert!((square - 8.0).abs() < 4.0 * (16.0 / count).sqrt(), "{square}");
+        for axis in 0..width {
+            let mean = rows.iter().map(|row| row[axis]).sum::<f64>() / count;
+            assert!(mean.abs() < 4.0 / count.sqrt(), "{mean}");
+        }
+    }
 
     #[test]
     fn fnv1a_agrees_with_its_published_vectors() {

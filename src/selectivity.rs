@@ -68,6 +68,8 @@ pub struct SelectivityConfig {
     pub keys: KeyTokens,
     /// Which layers take part.
     pub layers: Layers,
+    /// How many of a layer's heads take part, from the first; all, when absent. CL-as-Seq guides 4 of 8.
+    pub heads: Option<i64>,
     /// λ, its weight in the loss.
     pub weight: f64,
     /// The training step from which on it is off; never, when absent.
@@ -81,6 +83,7 @@ impl Default for SelectivityConfig {
             target: Target::Mass,
             keys: KeyTokens::All,
             layers: Layers::Named(NamedLayers::Last),
+            heads: None,
             weight: 0.5,
             end_step: None,
         }
@@ -100,6 +103,10 @@ impl SelectivityConfig {
         if let Some(end) = self.end_step.filter(|&end| end < 0) {
             let reason = format!("must be at least 0, got {end}");
             return Err(Error::Config { field: "selectivity.end_step".into(), reason });
+        }
+        if let Some(heads) = self.heads.filter(|&heads| heads < 1) {
+            let reason = format!("must be at least 1, got {heads}");
+            return Err(Error::Config { field: "selectivity.heads".into(), reason });
         }
         if let Layers::List(list) = &self.layers {
             let outside = list.iter().any(|&layer| layer as i64 >= n_layer);
@@ -132,7 +139,7 @@ impl SelectivityConfig {
     /// (batch, Q) those of the queries. A query whose label the stream lacks does not count.
     ///
     /// # Errors
-    /// When no layer was recorded.
+    /// When no layer was recorded, or one has fewer heads than are to take part.
     pub fn penalty(
         &self,
         layers: &[(&Keys, &Queries)],
@@ -142,7 +149,7 @@ impl SelectivityConfig {
         let same = query_labels.unsqueeze(-1).eq_tensor(&stream_labels.unsqueeze(1)); // (batch, Q, T)
         let mut penalties = Vec::new();
         for (keys, queries) in layers {
-            let logits = queries.logits(keys); // (batch, heads, Q, 2T)
+            let logits = self.of_heads(queries.logits(keys))?; // (batch, heads, Q, 2T)
             let (logits, matching) = match self.keys {
                 KeyTokens::All => (logits, same.repeat_interleave_self_int(2, -1, None)),
                 KeyTokens::Label => (logits.slice(-1, 1, None, 2), same.shallow_clone()),
@@ -154,6 +161,16 @@ impl SelectivityConfig {
             return Err(Error::Config { field: "selectivity.layers".into(), reason });
         }
         Ok(Tensor::stack(&penalties, 0).mean(None::<Kind>))
+    }
+
+    /// The logits of the heads that take part.
+    fn of_heads(&self, logits: Tensor) -> Result<Tensor> {
+        let (Some(heads), known) = (self.heads, logits.size()[1]) else { return Ok(logits) };
+        if heads > known {
+            let reason = format!("must be at most {known}, the heads of a layer's association, got {heads}");
+            return Err(Error::Config { field: "selectivity.heads".into(), reason });
+        }
+        Ok(logits.narrow(1, 0, heads))
     }
 }
 

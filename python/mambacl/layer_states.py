@@ -75,6 +75,34 @@ class LinearAttentionState(NamedTuple):
     normaliser: Tensor
 
 
+class PerformerState(NamedTuple):
+    """The sums of a Performer's features, and what the features are made with.
+
+    Attributes:
+        kv: Of keys' features times values, as shares of exp(log_scale), (batch, n_head, d_feature, d_value).
+        normaliser: Of keys' features, as shares of exp(log_scale), (batch, n_head, d_feature).
+        log_scale: The logarithm of the largest feature so far, (batch, n_head).
+        projection: What was drawn for the episode, (batch, d_feature, d_key), the same for each stream.
+    """
+
+    kv: Tensor
+    normaliser: Tensor
+    log_scale: Tensor
+    projection: Tensor
+
+
+class Mamba2State(NamedTuple):
+    """All that a Mamba-2 layer keeps of the tokens it has read.
+
+    Attributes:
+        conv_window: The last d_conv - 1 inputs of the convolution, (batch, d_inner + 2 d_state, d_conv - 1).
+        ssm_state: The state of the recurrence, (batch, n_head, headdim, d_state).
+    """
+
+    conv_window: Tensor
+    ssm_state: Tensor
+
+
 class PrototypeState(NamedTuple):
     """The mean of each symbol's examples.
 
@@ -127,14 +155,16 @@ class FastState(NamedTuple):
 
 LayerState = (
     MambaState
+    | Mamba2State
+    | Mamba3State
+    | GatedDeltaNetState
+    | LinearAttentionState
+    | PerformerState
     | AttentionState
     | PrototypeState
     | GemclState
     | BayesState
     | FastState
-    | Mamba3State
-    | GatedDeltaNetState
-    | LinearAttentionState
 )
 
 _OF_MIXERS: dict[str, type[LayerState]] = {
@@ -143,6 +173,8 @@ _OF_MIXERS: dict[str, type[LayerState]] = {
     "linear_attention": LinearAttentionState,
     "mamba3": Mamba3State,
     "gated_delta_net": GatedDeltaNetState,
+    "performer": PerformerState,
+    "mamba2": Mamba2State,
 }
 _OF_LEARNERS: dict[str, type[LayerState]] = {
     "prototype": PrototypeState,

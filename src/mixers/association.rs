@@ -13,12 +13,13 @@ use tch::Tensor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Association {
-    /// The content alone: for Mamba C_t · B_j.
+    /// The content alone: for Mamba C_t · B_j, for attentions q_t · k_j.
     Content,
-    /// The content, each token weighted by its step size: q_j ∝ mean(delta_j) exp(C_t · B_j).
+    /// The content, each token weighted by its step size: q_j ∝ mean(delta_j) exp(C_t · B_j); each head of
+    /// Mamba-2 by its own.
     Gated,
     /// What is left of the token when the query comes: C_t (∏ Ā) B̄_j, averaged over channels
-    /// (the hidden attention of arXiv:2403.01590).
+    /// (the hidden attention of arXiv:2403.01590); for each head of Mamba-2.
     Decayed,
 }
 

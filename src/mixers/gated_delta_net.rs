@@ -22,6 +22,8 @@ use tch::{Kind, Tensor};
 
 /// Of the norm of outputs.
 const NORM_EPSILON: f64 = 1e-5;
+/// The smallest first rate of decay; flash-linear-attention's may be as near to 0 as chance has it.
+const SLOWEST: f64 = 1e-3;
 /// Added to the squared length of queries and keys.
 const LENGTH_EPSILON: f64 = 1e-6;
 
@@ -141,7 +143,7 @@ impl GatedDeltaNet {
             a_proj: project("a_proj", n_head, d_model)?,
             b_proj: project("b_proj", n_head, d_model)?,
             g_proj: project("g_proj", values, d_model)?,
-            a_log: path.undecayed("A_log", &[n_head], Init::LogOfUniform { max: 16.0 })?,
+            a_log: path.undecayed("A_log", &[n_head], Init::LogOfUniform { min: SLOWEST, max: 16.0 })?,
             dt_bias: path.undecayed(
                 "dt_bias",
                 &[n_head],

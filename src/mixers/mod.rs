@@ -8,7 +8,9 @@ pub mod attention;
 pub mod gated_delta_net;
 pub mod linear_attention;
 pub mod mamba;
+pub mod mamba2;
 pub mod mamba3;
+pub mod performer;
 
 pub use association::{Association, Keys, Queries, Similarity};
 
@@ -81,6 +83,10 @@ pub enum MixerConfig {
     Attention(attention::AttentionConfig),
     /// Linear attention (arXiv:2006.16236).
     LinearAttention(attention::AttentionConfig),
+    /// Performer (arXiv:2009.14794).
+    Performer(performer::PerformerConfig),
+    /// Mamba-2 (arXiv:2405.21060).
+    Mamba2(mamba2::Mamba2Config),
     /// Mamba-3 (arXiv:2603.15569).
     Mamba3(mamba3::Mamba3Config),
     /// Gated DeltaNet (arXiv:2412.06464).
@@ -99,6 +105,8 @@ impl MixerConfig {
             Self::LinearAttention(config) => {
                 Box::new(linear_attention::LinearTransformer::new(path, config, d_model)?)
             }
+            Self::Performer(config) => Box::new(performer::Performer::new(path, config, d_model)?),
+            Self::Mamba2(config) => Box::new(mamba2::Mamba2::new(path, config, d_model)?),
             Self::Mamba3(config) => Box::new(mamba3::Mamba3::new(path, config, d_model)?),
             Self::GatedDeltaNet(config) => {
                 Box::new(gated_delta_net::GatedDeltaNet::new(path, config, d_model)?)
@@ -109,24 +117,28 @@ impl MixerConfig {
     /// Whether the mixer is blind to order, so that tokens need positions.
     pub fn needs_positions(&self) -> bool {
         match self {
-            Self::Attention(_) | Self::LinearAttention(_) => true,
-            Self::Mamba(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => false,
+            Self::Attention(_) | Self::LinearAttention(_) | Self::Performer(_) => true,
+            Self::Mamba(_) | Self::Mamba2(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => false,
         }
     }
 
     /// The feed-forward layer that the mixer is published with.
     pub fn usual_feed_forward(&self) -> FeedForwardConfig {
         match self {
-            Self::Attention(_) | Self::LinearAttention(_) => FeedForwardConfig::Mlp(Default::default()),
-            Self::Mamba(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => FeedForwardConfig::None,
+            Self::Attention(_) | Self::LinearAttention(_) | Self::Performer(_) => {
+                FeedForwardConfig::Mlp(Default::default())
+            }
+            Self::Mamba(_) | Self::Mamba2(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => {
+                FeedForwardConfig::None
+            }
         }
     }
 
     /// The associations that the mixer can tell of; only what has steps of time has all.
     pub fn associations(&self) -> &'static [Association] {
         match self {
-            Self::Attention(_) | Self::LinearAttention(_) => &[Association::Content],
-            Self::Mamba(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => {
+            Self::Attention(_) | Self::LinearAttention(_) | Self::Performer(_) => &[Association::Content],
+            Self::Mamba(_) | Self::Mamba2(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => {
                 &[Association::Content, Association::Gated, Association::Decayed]
             }
         }

@@ -22,8 +22,10 @@ pub enum Init {
     /// ln(1), ln(2), ... along the last axis: A = -exp(A_log) is then -(1 .. d_state), the
     /// real part of S4D's initialisation.
     LogOfIndex,
-    /// The logarithm of numbers uniform in (0, max]: the decay of heads in Mamba-2 and its kin.
+    /// ln of numbers uniform in [min, max]: A = -exp(A_log) of Mamba-2 and its kin.
     LogOfUniform {
+        /// The smallest number.
+        min: f64,
         /// The largest number.
         max: f64,
     },
@@ -63,9 +65,9 @@ impl Init {
                 let last = shape.last().map_or(1, |&size| size as usize);
                 (0..count).map(|index| ((index % last + 1) as f64).ln() as f32).collect()
             }
-            Self::LogOfUniform { max } => {
-                let unit = Uniform::new(0.0, 1.0).expect("0 lies below 1");
-                (0..count).map(|_| (max * (1.0 - unit.sample(&mut rng))).ln() as f32).collect()
+            Self::LogOfUniform { min, max } => {
+                let uniform = Uniform::new_inclusive(min, max).expect("min <= max");
+                (0..count).map(|_| uniform.sample(&mut rng).ln() as f32).collect()
             }
             Self::InverseSoftplus { min, max } => {
                 let exponent = Uniform::new_inclusive(min.ln(), max.ln()).expect("min <= max");

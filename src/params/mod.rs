@@ -147,6 +147,11 @@ impl Path<'_> {
         Self { source: self.source, prefix: format!("{}{name}.", self.prefix) }
     }
 
+    /// The full name of something here.
+    pub(crate) fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
     /// A trained tensor with weight decay.
     ///
     /// # Errors
@@ -172,7 +177,7 @@ impl Path<'_> {
     }
 
     fn tensor(&self, name: &str, shape: &[i64], init: Init, role: Role) -> Result<Tensor> {
-        let name = format!("{}{name}", self.prefix);
+        let name = self.full(name);
         match self.source {
             Source::Declare(specs) => {
                 specs.borrow_mut().push(TensorSpec { name, shape: shape.to_vec(), init, role });

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 
 import pytest
 import torch
 
 from mambacl import (
+    AttentionMixer,
     GatedDeltaNetMixer,
     GatedDeltaNetState,
     Learner,
+    LearnerConfig,
     LearnerState,
     LinearAttentionMixer,
     LinearAttentionState,
+    Mamba2Mixer,
+    Mamba2State,
     Mamba3Mixer,
     Mamba3State,
+    PerformerMixer,
+    PerformerState,
     Selectivity,
+    SequenceConfig,
 )
 from mambacl.config import Mixer
 from mambacl.errors import ConfigError
@@ -28,6 +36,8 @@ MIXERS: list[tuple[Mixer, type, int]] = [
     (LinearAttentionMixer(n_head=2), LinearAttentionState, 2 * 4 * (4 + 1)),
     (GatedDeltaNetMixer(n_head=2), GatedDeltaNetState, 2 * (4 * 8 + 3 * (2 * 4 + 8))),
     (Mamba3Mixer(d_state=8, headdim=8), Mamba3State, 2 * (2 + 8 * 8 + 8 + 8)),
+    (PerformerMixer(n_head=2, d_feature=16), PerformerState, 2 * 16 * (4 + 1) + 2 + 16 * 4),
+    (Mamba2Mixer(d_state=4, headdim=8), Mamba2State, 16 * 4 + (16 + 2 * 4) * 3),
 ]
 
 each_mixer = pytest.mark.parametrize(
@@ -100,6 +110,27 @@ def test_autocast(mixer: Mixer, kind: type, numbers: int):
         output = answers(learner, state)
     assert {tensor.dtype for layer in state.layers for tensor in layer} == {torch.float32}
     torch.testing.assert_close(output.float(), want, rtol=0, atol=0.1 * want.abs().max().item())
+
+
+def test_a_performer_draws_its_features_with_each_state():
+    learner = small_learner(mixer=PerformerMixer(n_head=2, d_feature=16)).eval()
+    layers = [learner.init_state(2, seed=seed).layers[0] for seed in (0, 0, 1)]
+    one, same, other = (layer.projection for layer in layers if isinstance(layer, PerformerState))
+    assert one.shape == (2, 16, 4)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    answered = [answers(learner, observed(learner, seed)) for seed in (0, 0, 1)]
+    assert torch.equal(answered[0], answered[1])
+    assert not torch.equal(answered[0], answered[2])
+
+
+def test_heads_that_are_guided_are_checked():
+    heads = SequenceConfig(mixer=AttentionMixer(n_head=2), selectivity=Selectivity(heads=1))
+    assert LearnerConfig.from_table(json.loads(heads.to_json())) == heads
+    with pytest.raises(ConfigError, match=r"selectivity\.heads` must be at least 1"):
+        small_learner(selectivity=Selectivity(heads=0))
+    with pytest.raises(ConfigError, match=r"selectivity\.heads` must be at most 2"):
+        small_learner(mixer=AttentionMixer(n_head=2), selectivity=Selectivity(heads=3))(small_episode())
 
 
 def test_an_association_without_steps_of_time_is_refused():

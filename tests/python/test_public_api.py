@@ -15,10 +15,11 @@ NAMES = """
 AccuracyMatrix AngleTarget AnmlConfig AttentionMixer AttentionState BayesConfig BayesState Calibration
 ClassTarget CnnEncoder Episode EpisodeDataset EpisodeOutput EpisodeSource EpisodeSpec Evaluation
 ExpertsFeedForward FastState GatedDeltaNetMixer GatedDeltaNetState GemclConfig GemclState History Interval
-Keys Learner LearnerConfig LearnerState LinearAttentionMixer LinearAttentionState Mamba3Mixer Mamba3State
-MambaMixer MambaState MlpFeedForward NoFeedForward OmlConfig PrototypeConfig PrototypeState Scores Selectivity
-SequenceConfig Trace TrainConfig VectorEncoder VectorTarget __version__ accuracy_matrix errors evaluate
-evaluate_predictor load_run meta_train nn ops over_seeds paired_difference paired_over_seeds
+Keys Learner LearnerConfig LearnerState LinearAttentionMixer LinearAttentionState Mamba2Mixer Mamba2State
+Mamba3Mixer Mamba3State MambaMixer MambaState MlpFeedForward NoFeedForward OmlConfig PerformerMixer
+PerformerState PrototypeConfig PrototypeState Scores Selectivity SequenceConfig Trace TrainConfig
+VectorEncoder VectorTarget __version__ accuracy_matrix errors evaluate evaluate_predictor load_run meta_train
+nn ops over_seeds paired_difference paired_over_seeds
 """
 
 OPS = ["causal_conv1d", "reference", "selective_scan"]

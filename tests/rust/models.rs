@@ -10,7 +10,7 @@ use mambacl::learners::{
 use mambacl::meta::Episode;
 use mambacl::mixers::{
     MixerConfig, attention::AttentionConfig, gated_delta_net::GatedDeltaNetConfig, mamba::MambaConfig,
-    mamba3::Mamba3Config,
+    mamba2::Mamba2Config, mamba3::Mamba3Config, performer::PerformerConfig,
 };
 use mambacl::params::Schema;
 use mambacl::target::TargetConfig;
@@ -79,6 +79,8 @@ pub fn cases() -> Vec<Case> {
     let delta = GatedDeltaNetConfig { n_head: 2, d_key: Some(3), ..GatedDeltaNetConfig::default() };
     let mamba3 = Mamba3Config { d_state: 6, headdim: 8, ..Mamba3Config::default() };
     let linear = attention.clone();
+    let performer = PerformerConfig { n_head: 2, d_key: Some(3), ..PerformerConfig::default() };
+    let mamba2 = Mamba2Config { d_state: 4, headdim: 8, ..Mamba2Config::default() };
     let SequenceConfig { d_model, encoder, target, .. } = classifier();
     let (e, t) = (encoder.clone(), target.clone());
     let prototype = PrototypeConfig { d_model, encoder: e, target: t };
@@ -106,6 +108,10 @@ pub fn cases() -> Vec<Case> {
         case("mamba3", sequence(MixerConfig::Mamba3(mamba3)), |_| 2 * 2 * (1 + 8 * 6 + 6 + 8)),
         // Two layers and heads, keys of 3, values of 4 and a normaliser.
         case("linear attention", sequence(MixerConfig::LinearAttention(linear)), |_| 2 * 2 * 3 * (4 + 1)),
+        // Two layers and heads, 4 features of keys of 3; their scale and the projection.
+        case("performer", sequence(MixerConfig::Performer(performer)), |_| 2 * (2 * 4 * (4 + 1) + 2 + 4 * 3)),
+        // Two layers of 16 channels with 4 states; B and C have windows of 3 inputs too.
+        case("mamba2", sequence(MixerConfig::Mamba2(mamba2)), |_| 2 * (16 * 4 + (16 + 2 * 4) * 3)),
         case("prototype", LearnerConfig::Prototype(prototype), |_| 6 * (1 + 8)),
         case("gemcl", gemcl(Predictive::StudentT), |_| 6 * (1 + 2 * 8)),
         case("gemcl at the mode", gemcl(Predictive::Map), |_| 6 * (1 + 2 * 8)),

@@ -119,7 +119,7 @@ const KINDS: [Init; 6] = [
     Init::Uniform { bound: 0.25 },
     Init::Normal { std: 2.0 },
     Init::LogOfIndex,
-    Init::LogOfUniform { max: 16.0 },
+    Init::LogOfUniform { min: 1.0, max: 16.0 },
     Init::InverseSoftplus { min: 1e-3, max: 1e-1 },
 ];
 
@@ -131,7 +131,7 @@ fn first_values_are_pinned() {
         [-0.115_904_72, -0.185_877_25, -0.223_760_68],
         [-1.063_901_9, -1.455_426_6, -3.513_030_3],
         [0.0, std::f32::consts::LN_2, 1.098_612_3],
-        [2.460_353_6, 2.635_341_4, 2.718_683],
+        [1.613_999_1, 1.072_843_9, 0.580_638_77],
         [-5.670_972_3, -6.316_260_3, -6.665_445_3],
     ];
     assert_eq!(KINDS.map(|init| drawn(init, 0, "a", &[3])), pinned);
@@ -168,10 +168,11 @@ fn first_values_are_distributed_as_they_say() {
     assert!(logs.iter().all(|log| (1e-3_f64.ln() - 1e-5..=1e-1_f64.ln() + 1e-5).contains(log)));
     let (mean, std) = moments(&logs);
     assert!((mean - 1e-2_f64.ln()).abs() < 0.05 && (std - 100_f64.ln() / 12_f64.sqrt()).abs() < 0.05);
-    let decays: Vec<_> = numbers(Init::LogOfUniform { max: 16.0 }).iter().map(|log| log.exp()).collect();
-    assert!(decays.iter().all(|decay| (0.0..=16.0 + 1e-5).contains(decay)));
+    let decays: Vec<_> =
+        numbers(Init::LogOfUniform { min: 1.0, max: 16.0 }).iter().map(|log| log.exp()).collect();
+    assert!(decays.iter().all(|decay| (1.0 - 1e-5..=16.0 + 1e-5).contains(decay)));
     let (mean, std) = moments(&decays);
-    assert!((mean - 8.0).abs() < 0.1 && (std - 16.0 / 12_f64.sqrt()).abs() < 0.1, "{mean}, {std}");
+    assert!((mean - 8.5).abs() < 0.1 && (std - 15.0 / 12_f64.sqrt()).abs() < 0.1, "{mean}, {std}");
     let index = drawn(Init::LogOfIndex, 0, "a", &[2, 3]);
     assert_eq!(index, [1.0, 2.0, 3.0, 1.0, 2.0, 3.0_f32].map(|n| f64::from(n).ln() as f32));
 }

@@ -8,7 +8,8 @@ use mambacl::learners::{LearnerConfig, SequenceConfig};
 use mambacl::meta::{self, Episode};
 use mambacl::mixers::{
     Association, Keys, Mixer, MixerConfig, Queries, Similarity, attention::AttentionConfig,
-    gated_delta_net::GatedDeltaNetConfig, mamba::MambaConfig, mamba3::Mamba3Config,
+    gated_delta_net::GatedDeltaNetConfig, mamba::MambaConfig, mamba2::Mamba2Config, mamba3::Mamba3Config,
+    performer::PerformerConfig,
 };
 use mambacl::ops::selective_scan::SelectiveScan;
 use mambacl::params::Schema;
@@ -127,6 +128,30 @@ fn layers_that_were_not_recorded_are_an_error() {
 }
 
 #[test]
+fn heads_that_take_no_part_do_not_count() {
+    let mut draw = Draw::new(4);
+    let similarity = Similarity::InnerProduct;
+    let log_weight = Some(draw.normal(&[1, 3, 10]));
+    // Keys that the heads share, as Mamba-2's.
+    let keys = Keys { features: draw.normal(&[1, 1, 10, 4]), log_weight, similarity };
+    let queries = Queries { features: draw.normal(&[1, 3, 3, 4]) };
+    let of = |heads, keys: &Keys, queries: &Queries| {
+        let config = SelectivityConfig { heads, ..SelectivityConfig::default() };
+        config.penalty(&[(keys, queries)], &labels(&STREAM), &labels(&[2, 0, 1]))
+    };
+    let some = of(Some(2), &keys, &queries).unwrap();
+    let first = |tensor: &Tensor| tensor.narrow(1, 0, 2);
+    let (features, log_weight) = (keys.features.shallow_clone(), keys.log_weight.as_ref().map(first));
+    let cut = Keys { features, log_weight, similarity };
+    let want = of(None, &cut, &Queries { features: first(&queries.features) }).unwrap();
+    assert_near("two heads", &some, &want, 1e-14);
+    let all = of(None, &keys, &queries).unwrap();
+    assert!(all != some && of(Some(3), &keys, &queries).unwrap() == all);
+    let error = of(Some(4), &keys, &queries).unwrap_err().to_string();
+    assert!(error.contains("`selectivity.heads` must be at most 3"), "{error}");
+}
+
+#[test]
 fn layers_are_the_last_all_or_a_list() {
     let some = Some(Association::Content);
     let of = |layers| SelectivityConfig { layers, ..SelectivityConfig::default() };
@@ -138,12 +163,13 @@ fn layers_are_the_last_all_or_a_list() {
 #[test]
 fn settings_read_as_written() {
     let text = r#"{"association": "decayed", "target": "uniform", "keys": "label", "layers": [0, 2],
-        "weight": 0.1, "end_step": 30}"#;
+        "heads": 4, "weight": 0.1, "end_step": 30}"#;
     let want = SelectivityConfig {
         association: Association::Decayed,
         target: Target::Uniform,
         keys: KeyTokens::Label,
         layers: Layers::List(vec![0, 2]),
+        heads: Some(4),
         weight: 0.1,
         end_step: Some(30),
     };
@@ -164,6 +190,9 @@ fn settings_out_of_range_are_refused_by_field() {
     let default = SelectivityConfig::default;
     for weight in [-0.1, f64::NAN, f64::INFINITY] {
         assert_eq!(refuse(SelectivityConfig { weight, ..default() }), "selectivity.weight");
+    }
+    for heads in [-1, 0] {
+        assert_eq!(refuse(SelectivityConfig { heads: Some(heads), ..default() }), "selectivity.heads");
     }
     for layers in [vec![], vec![0, 2]] {
         let layers = Layers::List(layers);
@@ -338,6 +367,8 @@ fn guided() -> Vec<Guided> {
     let attention = AttentionConfig { n_head: 2, ..AttentionConfig::default() };
     let delta = GatedDeltaNetConfig { n_head: 2, ..GatedDeltaNetConfig::default() };
     let mamba3 = Mamba3Config { d_state: 8, headdim: 8, ..Mamba3Config::default() };
+    let performer = PerformerConfig { n_head: 2, d_feature: Some(16), ..PerformerConfig::default() };
+    let mamba2 = Mamba2Config { d_state: 4, headdim: 8, ..Mamba2Config::default() };
     let of = |mixer: MixerConfig, selects| {
         let each = |&association| Guided { mixer: mixer.clone(), association, selects };
         mixer.associations().iter().map(each).collect::<Vec<_>>()
@@ -348,6 +379,8 @@ fn guided() -> Vec<Guided> {
         of(MixerConfig::LinearAttention(attention), &["q_proj", "k_proj"]),
         of(MixerConfig::GatedDeltaNet(delta), &["q_proj", "k_proj", "q_conv1d", "k_conv1d"]),
         of(MixerConfig::Mamba3(mamba3), &["in_proj", "B_norm", "C_norm"]),
+        of(MixerConfig::Performer(performer), &["q_proj", "k_proj"]),
+        of(MixerConfig::Mamba2(mamba2), &["in_proj", "conv1d"]),
     ]
     .into_iter()
     .flatten()

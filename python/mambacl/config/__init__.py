@@ -17,9 +17,11 @@ from mambacl.config.mixers import (
     AttentionMixer,
     GatedDeltaNetMixer,
     LinearAttentionMixer,
+    Mamba2Mixer,
     Mamba3Mixer,
     MambaMixer,
     Mixer,
+    PerformerMixer,
 )
 from mambacl.config.selectivity import Selectivity
 from mambacl.config.targets import AngleTarget, ClassTarget, Target, VectorTarget
@@ -39,12 +41,14 @@ __all__ = [
     "GemclConfig",
     "LearnerConfig",
     "LinearAttentionMixer",
+    "Mamba2Mixer",
     "Mamba3Mixer",
     "MambaMixer",
     "Mixer",
     "MlpFeedForward",
     "NoFeedForward",
     "OmlConfig",
+    "PerformerMixer",
     "PrototypeConfig",
     "Selectivity",
     "SequenceConfig",

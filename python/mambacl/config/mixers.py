@@ -66,6 +66,47 @@ class LinearAttentionMixer(Settings):
 
 
 @dataclass(frozen=True)
+class PerformerMixer(Settings):
+    """Performer (arXiv:2009.14794): softmax attention by positive orthogonal random features, which are drawn
+    with each state and kept in it. Its state has a fixed size.
+
+    Attributes:
+        n_head: Heads.
+        d_key: Numbers in a head's keys; None for d_model / n_head.
+        d_value: Numbers in a head's values; None for d_model / n_head.
+        d_feature: Random features of a key; None for d_key ln d_key, rounded up.
+    """
+
+    n_head: int = 8
+    d_key: int | None = None
+    d_value: int | None = None
+    d_feature: int | None = None
+    kind: Literal["performer"] = field(default="performer", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True)
+class Mamba2Mixer(Settings):
+    """Mamba-2 (arXiv:2405.21060), with mamba-ssm's names and, but for `d_state`, its defaults.
+
+    Attributes:
+        d_state: States of a channel; mamba-ssm's 128 are for language.
+        d_conv: Taps of the convolution.
+        expand: d_inner / d_model.
+        headdim: Channels of a head; it divides d_inner.
+        dt_min: Smallest step size at the start.
+        dt_max: Largest step size at the start.
+    """
+
+    d_state: int = 64
+    d_conv: int = 4
+    expand: int = 2
+    headdim: int = 64
+    dt_min: float = 1e-3
+    dt_max: float = 1e-1
+    kind: Literal["mamba2"] = field(default="mamba2", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True)
 class Mamba3Mixer(Settings):
     """Mamba-3 (arXiv:2603.15569) with one input and one output for each channel, with mamba-ssm's names.
 
@@ -118,6 +159,12 @@ class GatedDeltaNetMixer(Settings):
 
 
 Mixer = Annotated[
-    MambaMixer | AttentionMixer | LinearAttentionMixer | Mamba3Mixer | GatedDeltaNetMixer,
+    MambaMixer
+    | AttentionMixer
+    | LinearAttentionMixer
+    | PerformerMixer
+    | Mamba2Mixer
+    | Mamba3Mixer
+    | GatedDeltaNetMixer,
     Discriminator("kind"),
 ]

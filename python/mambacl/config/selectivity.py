@@ -15,11 +15,14 @@ class Selectivity(Settings):
     Attributes:
         association: What stands for the association of a query t with a token j: "content", a softmax
             of C_t . B_j; "gated", with each token weighted by its mean step size; "decayed", what is
-            left of the token when the query comes (arXiv:2403.01590).
+            left of the token when the query comes (arXiv:2403.01590). Attentions have "content" alone, of
+            q_t and k_j.
         target: "mass", -ln of the association with the query's own class (the form of
             arXiv:2310.11952); "uniform", KL(p || q) with p uniform on it.
         keys: "all" tokens of an example, or the "label" token only.
         layers: "last", "all", or indices of layers.
+        heads: How many of a layer's heads take part, from the first; None for all. CL-as-Seq guides
+            4 of 8.
         weight: Its weight in the loss, lambda.
         end_step: The training step from which on it is off; None for never.
     """
@@ -28,5 +31,6 @@ class Selectivity(Settings):
     target: Literal["mass", "uniform"] = "mass"
     keys: Literal["all", "label"] = "all"
     layers: Literal["last", "all"] | tuple[int, ...] = "last"
+    heads: int | None = None
     weight: float = 0.5
     end_step: int | None = None
