@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 
 import mambacl
 from mambacl import cli
+from mambacl.commands import evaluate
 
 SMALL = [
     *("--set", "data.tasks=2"),
@@ -143,6 +144,26 @@ def test_compare(shell: Shell, tmp_path: Path):
     expected = sum(a - b for a, b in zip(*means, strict=True)) / 2
     assert difference["mean"] == pytest.approx(expected)
     assert "stands twice" in shell.fails("compare", runs[0], runs[0])
+
+
+def test_evaluate_tries_its_folder_before_it_measures(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shell.train(tmp_path / "run")
+    (tmp_path / "run" / "evaluations").write_text("no folder")
+    monkeypatch.setattr(evaluate, "measure", lambda *_, **__: pytest.fail("it measured"))
+    assert "evaluations" in shell.fails("evaluate", tmp_path / "run")
+
+
+def test_offline_training_is_one_more_yardstick(shell: Shell, tmp_path: Path):
+    shell.train(tmp_path / "run")
+    sizes = ("--episodes", "4", "--matrix-episodes", "2", "--offline")
+    said = shell("evaluate", tmp_path / "run", *sizes, "2")
+    assert re.search(r"offline training +\d.*\(of the first 2 episodes\)", said)
+    assert "the learner minus offline training" in said
+    assert "must be 0, or from 2 to `episodes` = 4, got 5" in shell.fails(
+        "evaluate", tmp_path / "run", *sizes, "5"
+    )
 
 
 def test_list_and_info(shell: Shell):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mambacl import LearnerConfig, SequenceConfig, TrainConfig, experiments
+from mambacl.config import ClassTarget, PrototypeConfig, VectorEncoder
 from mambacl.data import AffineJitter
 from mambacl.errors import ConfigError
 from mambacl.experiments import EVALUATION_SEED, Experiment
@@ -102,6 +103,18 @@ def test_experiments_of_ones_own(tmp_path: Path):
         experiments.load(str(file))
     with pytest.raises(ConfigError, match="none named 'glyph-mamba'; did you mean 'glyphs-mamba'"):
         experiments.load("glyph-mamba")
+
+
+def test_only_toml_files_are_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("one.toml", "README.md", ".one.toml.swp"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr("mambacl.experiments.files._FOLDER", tmp_path)
+    assert experiments.names() == ["one"]
+
+
+def test_a_learner_of_another_kind_keeps_encoder_and_width():
+    experiment = experiments.load("features-mamba", ["model.kind=prototype", "model.target.vocab=8"])
+    assert experiment.model == PrototypeConfig(VectorEncoder(128), ClassTarget(8), 128)
 
 
 JSON = st.recursive(

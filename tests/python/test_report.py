@@ -13,7 +13,7 @@ from mambacl.errors import RunError
 from mambacl.evaluation import over_seeds
 from mambacl.report import Measurement, compare
 from mambacl.report.comparison_table import as_json, table
-from mambacl.report.measurement import read_measurement
+from mambacl.report.measurement import prepare, read_measurement
 from mambacl.report.summary import summary
 from mambacl.runs import RunFolder
 from mambacl.training.history import StepRecord, to_log
@@ -57,6 +57,7 @@ def run(folder: Path, seed: int, weight: float, accuracies: list[float]) -> Path
 
 
 def measured(folder: Path, accuracy: list[float]) -> Path:
+    prepare(folder)
     dataclasses.replace(MEASURED, accuracy=accuracy).save(folder)
     return folder
 
@@ -105,6 +106,7 @@ def test_what_cannot_be_paired_says_so(tmp_path: Path):
         run(tmp_path / "unmeasured", 0, 0.0, [0.5]),
     ]
     others.append(run(tmp_path / "other episodes", 0, 0.0, [0.5]))
+    prepare(others[-1])
     dataclasses.replace(MEASURED, episodes_sha256="1").save(others[-1])
     for other in others:
         assert "on the same episodes" in table(compare([one, other])), other
@@ -119,6 +121,7 @@ def test_curves_of_unequal_length_end_with_the_shortest(tmp_path: Path):
 
 
 def test_a_measurement_comes_back(tmp_path: Path):
+    prepare(tmp_path)
     MEASURED.save(tmp_path)
     assert read_measurement(tmp_path, "test-2x1") == MEASURED
     assert read_measurement(tmp_path, "test-5x5") is None

@@ -1,14 +1,16 @@
 """Yardsticks: against plain loops, and on the benchmark they are printed for."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mambacl.config import VectorEncoder
 from mambacl.data import FeatureClasses, hanzi21
 from mambacl.episodes import Episode, EpisodeSource, EpisodeSpec
-from mambacl.errors import DtypeError
-from mambacl.yardsticks import class_mean, nearest_neighbour
+from mambacl.errors import DtypeError, InvalidValueError
+from mambacl.yardsticks import Offline, class_mean, nearest_neighbour, ridge_regression
 
 
 def random_episode(seed: int) -> Episode:
@@ -58,7 +60,73 @@ def test_class_mean_never_answers_a_label_its_stream_lacks():
     assert class_mean(episode).tolist() == [[0], [1]]
 
 
-@pytest.mark.parametrize("yardstick", [nearest_neighbour, class_mean])
+def augmented(x: np.ndarray, y: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Map and intercept of ridge regression as least squares with a row more for each input."""
+    centred = x - x.mean(0)
+    penalty = strength * (centred**2).sum(1).mean()
+    rows = np.concatenate([centred, np.sqrt(penalty) * np.eye(x.shape[1])])
+    targets = np.concatenate([y - y.mean(0), np.zeros((x.shape[1], y.shape[1]))])
+    weight = np.linalg.lstsq(rows, targets, rcond=None)[0]
+    return weight, y.mean(0) - x.mean(0) @ weight
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), strength=st.floats(1e-3, 1e3), examples=st.integers(2, 12))
+def test_ridge_regression_is_least_squares_with_rows_more(seed: int, strength: float, examples: int):
+    """Fewer examples than inputs, and more."""
+    generator = torch.Generator().manual_seed(seed)
+    x, queries = (torch.randn(2, n, 2, 3, generator=generator) for n in (examples, 4))
+    y = torch.randn(2, examples, 2, generator=generator)
+    episode = Episode(x, y, queries, torch.zeros(2, 4, 2), torch.zeros(2, 0, dtype=torch.int64))
+    for stream, targets, asked, answers in zip(
+        x, y, queries, ridge_regression(episode, strength), strict=True
+    ):
+        inputs = stream.flatten(1).double().numpy()
+        weight, intercept = augmented(inputs, targets.double().numpy(), strength)
+        expected = asked.flatten(1).double().numpy() @ weight + intercept
+        np.testing.assert_allclose(answers.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_ridge_regression_answers_the_label_whose_target_is_largest(seed: int):
+    episode = random_episode(seed)
+    answers = ridge_regression(episode)
+    for stream, labels, queries, got in zip(
+        episode.train_x, episode.train_y, episode.test_x, answers, strict=True
+    ):
+        weight, intercept = augmented(stream.flatten(1).double().numpy(), np.eye(3)[labels.numpy()], 0.1)
+        targets = queries.flatten(1).double().numpy() @ weight + intercept
+        assert got.tolist() == targets.argmax(-1).tolist()
+
+
+def test_ridge_regression_of_streams_that_tell_nothing():
+    """Of equal inputs the commonest label is answered, never one that the stream lacks."""
+    x, y = torch.ones(1, 3, 2), torch.tensor([[2, 4, 4]])
+    assert ridge_regression(Episode(x, y, 5 * x, y, torch.arange(6)[None])).tolist() == [[4, 4, 4]]
+    for strength in (0.0, -1.0, float("nan")):
+        with pytest.raises(InvalidValueError, match="`strength` must be a positive number"):
+            ridge_regression(Episode(x, y, x, y, torch.arange(6)[None]), strength)
+
+
+def test_offline_training_learns_what_no_line_divides():
+    """Two classes as the opposite corners of a square: the means are the same."""
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]).repeat(6, 1)
+    y = torch.tensor([5, 5, 2, 2]).repeat(6)
+    x = torch.stack([corners + 0.1 * torch.randn(24, 2, generator=generator) for _ in range(4)])
+    labels, codebook = y.repeat(2, 1), torch.arange(8).repeat(2, 1)
+    episode = Episode(x[:2], labels, x[2:, ::2], labels[:, ::2], codebook)
+    offline = Offline(VectorEncoder(2, hidden=(32,)), d_model=16)
+    answers = offline(episode)
+    assert float((answers == episode.test_y).float().mean()) > 0.9
+    assert float((ridge_regression(episode) == episode.test_y).float().mean()) < 0.8
+    assert torch.equal(offline(episode), answers)
+    alone = Episode(x[1:2], labels[1:], x[3:, ::2], labels[1:, ::2], codebook[1:])
+    assert torch.equal(offline(alone), answers[1:])  # whatever else is in the batch
+
+
+@pytest.mark.parametrize("yardstick", [nearest_neighbour, class_mean, Offline(VectorEncoder(2), 4)])
 def test_vector_targets_are_refused(yardstick):
     x, y = torch.randn(1, 4, 2), torch.randn(1, 4, 3)
     with pytest.raises(DtypeError, match=r"must hold int64 labels, got torch\.float32"):

@@ -13,6 +13,7 @@ from mambacl.data import Split
 from mambacl.experiments.trained import load_run
 from mambacl.report import measure
 from mambacl.report.figures import draw
+from mambacl.report.measurement import prepare
 from mambacl.report.summary import summary
 
 
@@ -35,6 +36,8 @@ class Evaluate:
         shots: Examples read of each; as in training by default.
         episodes: How many.
         matrix_episodes: How many for R, which asks after every task.
+        offline: How many for one more yardstick: the learner's encoder trained from scratch on each stream,
+            seconds an episode; 0 for none.
         split: Whose classes: train, validation or test.
         checkpoint: The best on meta-validation, the last, or that of a step.
         json: Print the measurement as JSON.
@@ -45,6 +48,7 @@ class Evaluate:
     shots: Annotated[int | None, tyro.conf.arg(metavar="K")] = None
     episodes: Annotated[int, tyro.conf.arg(metavar="M")] = 600
     matrix_episodes: Annotated[int, tyro.conf.arg(metavar="M")] = 100
+    offline: Annotated[int, tyro.conf.arg(metavar="M")] = 0
     split: Split = "test"
     checkpoint: Literal["best", "last"] | int = "best"
     json: bool = False
@@ -58,6 +62,7 @@ def run(command: Evaluate) -> None:
         OSError: If the folder cannot be written.
     """
     trained = load_run(command.run, command.checkpoint)
+    prepare(command.run)
     measured = measure(
         trained,
         command.split,
@@ -65,6 +70,7 @@ def run(command: Evaluate) -> None:
         train_shots=command.shots,
         episodes=command.episodes,
         matrix_episodes=command.matrix_episodes,
+        offline_episodes=command.offline,
     )
     file = measured.save(command.run)
     figures = draw(trained, measured)

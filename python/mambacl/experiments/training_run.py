@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mambacl import __version__
 from mambacl.episodes import EpisodeSource
 from mambacl.experiments.experiment import Experiment
-from mambacl.experiments.trained import run_settings
+from mambacl.experiments.trained import run_experiment, run_settings
 from mambacl.learner import Learner
 from mambacl.runs import RunFolder
 from mambacl.training import History, StepRecord, meta_train
@@ -59,8 +60,11 @@ class TrainingRun:
         source, validation = experiment.source("train", seed), experiment.source("validation", seed)
         source.episode(0)
         validation.episode(0)
-        make = RunFolder.resume if resume else RunFolder.create
-        folder = make(path, run_settings(experiment, seed), versions())
+        wanted = run_settings(experiment, seed)
+        folder = _begun(path, wanted) if resume else None
+        if folder is None:
+            make = RunFolder.resume if resume else RunFolder.create
+            folder = make(path, wanted, versions())
         return cls(experiment, learner, source, validation, folder)
 
     def train(
@@ -90,6 +94,15 @@ class TrainingRun:
             progress=progress,
             on_step=on_step,
         )
+
+
+def _begun(path: Path, wanted: Mapping[str, Any]) -> RunFolder | None:
+    """The run in a folder if it is one of these settings; those that came to be after it began have their
+    defaults."""
+    if not (path / "run.json").exists():
+        return None
+    folder = RunFolder.open(path)
+    return folder if run_settings(*run_experiment(folder)) == wanted else None
 
 
 def versions() -> dict[str, str]:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mambacl import durable
+from mambacl.config import LearnerConfig
 from mambacl.data import Split
-from mambacl.episodes import Episode
-from mambacl.errors import RunError
+from mambacl.episodes import Episode, EpisodeSource
+from mambacl.errors import InvalidValueError, RunError
 from mambacl.evaluation import AccuracyMatrix, Scores, accuracy_matrix, evaluate, evaluate_predictor
 from mambacl.experiments.trained import Trained
-from mambacl.yardsticks import class_mean, nearest_neighbour
+from mambacl.yardsticks import Offline, class_mean, nearest_neighbour, ridge_regression
 
-YARDSTICKS = {"nearest neighbour": nearest_neighbour, "class mean": class_mean}
+YARDSTICKS = {
+    "nearest neighbour": nearest_neighbour,
+    "class mean": class_mean,
+    "ridge regression": ridge_regression,
+}
 """Predictors without meta-training, on the learner's own inputs."""
 
 
@@ -46,7 +53,8 @@ class Measurement:
         task_accuracy: By the order of tasks in the stream.
         matrix: R[i][j], accuracy on task j after task i; rows end at the diagonal.
         matrix_episodes: Episodes of the matrix.
-        yardsticks: Accuracy of each episode, by yardstick, on the same episodes.
+        yardsticks: Accuracy of each episode, by yardstick, on the same episodes; of "offline training" maybe
+            only of the first ones.
     """
 
     name: str
@@ -89,9 +97,21 @@ class Measurement:
             OSError: If it cannot be written.
         """
         file = _file(run, self.name)
-        file.parent.mkdir(exist_ok=True)
         durable.write(file, (json.dumps(asdict(self)) + "\n").encode())
         return file
+
+
+def prepare(run: Path) -> None:
+    """Makes the folder of a run's measurements, and tries whether it can be written: better now than after an
+    hour of measuring.
+
+    Raises:
+        OSError: If it cannot.
+    """
+    folder = _file(run, "any").parent
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def as_scores(values: list[float]) -> Scores:
@@ -128,6 +148,7 @@ def measure(
     train_shots: int | None = None,
     episodes: int = 600,
     matrix_episodes: int = 100,
+    offline_episodes: int = 0,
 ) -> Measurement:
     """Measures the learner of a run on episodes 0, 1, ...; those of "validation" and "test" are the same for
     every run of the same data.
@@ -139,6 +160,8 @@ def measure(
         train_shots: Examples read of each; None for as many as in training.
         episodes: How many, at least 2.
         matrix_episodes: How many for the accuracy matrix, which asks after every task.
+        offline_episodes: How many for offline training of the learner's encoder, which takes seconds each; 0
+            for none, else from 2 to `episodes`.
 
     Returns:
         The measurement.
@@ -147,6 +170,11 @@ def measure(
         ConfigError: If there are more tasks than the learner has symbols.
         InvalidValueError: If the split cannot fill such episodes, or a number is too small.
     """
+    if offline_episodes and not 2 <= offline_episodes <= episodes:
+        raise InvalidValueError(
+            f"measure: argument `offline_episodes` must be 0, or from 2 to `episodes` = {episodes}, "
+            f"got {offline_episodes}"
+        )
     source = trained.experiment.source(split, trained.seed, tasks=tasks, train_shots=train_shots)
     found = evaluate(trained.learner, source, episodes)
     # An experiment's target is classes, so all of these are there.
@@ -176,11 +204,22 @@ def measure(
         task_accuracy=found.task_accuracy.tolist(),
         matrix=[row[: i + 1] for i, row in enumerate(matrix.values.tolist())],
         matrix_episodes=matrix_episodes,
-        yardsticks={
-            name: evaluate_predictor(yardstick, source, episodes).values.tolist()
-            for name, yardstick in YARDSTICKS.items()
-        },
+        yardsticks=_yardsticks(trained.experiment.model, source, episodes, offline_episodes),
     )
+
+
+def _yardsticks(
+    model: LearnerConfig, source: EpisodeSource, episodes: int, offline_episodes: int
+) -> dict[str, list[float]]:
+    predictors: dict[str, tuple[Callable[[Episode], Tensor], int]] = {
+        name: (yardstick, episodes) for name, yardstick in YARDSTICKS.items()
+    }
+    if offline_episodes:
+        predictors["offline training"] = (Offline(model.encoder, model.d_model), offline_episodes)
+    return {
+        name: evaluate_predictor(predictor, source, count).values.tolist()
+        for name, (predictor, count) in predictors.items()
+    }
 
 
 def _digest(episode: Episode) -> str:

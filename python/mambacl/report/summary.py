@@ -22,10 +22,12 @@ def summary(measured: Measurement) -> str:
         "accuracy in the whole vocabulary": str(as_scores(measured.vocabulary_accuracy)),
         "negative log-likelihood, nats": str(as_scores(measured.nll)),
         "expected calibration error": f"{measured.calibration_error:.3f}",
-        **{name: str(as_scores(values)) for name, values in measured.yardsticks.items()},
+        **{name: _yardstick(measured, values) for name, values in measured.yardsticks.items()},
     }
     yardsticks = {
-        f"the learner minus {name}": paired_difference(measured.scores, as_scores(values))
+        f"the learner minus {name}": paired_difference(
+            as_scores(measured.accuracy[: len(values)]), as_scores(values)
+        )
         for name, values in measured.yardsticks.items()
     }
     rows |= {
@@ -53,6 +55,11 @@ def summary(measured: Measurement) -> str:
             f"Mean accuracy on the tasks read so far, from the first task to the last: {curve}",
         ]
     )
+
+
+def _yardstick(measured: Measurement, values: list[float]) -> str:
+    count = "" if len(values) == len(measured.accuracy) else f" (of the first {len(values)} episodes)"
+    return f"{as_scores(values)}{count}"
 
 
 def _thinned(values: list[float], most: int = 10) -> list[float]:

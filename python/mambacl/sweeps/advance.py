@@ -17,7 +17,7 @@ from mambacl.evaluation.protocol import evaluation_mode, first_state
 from mambacl.experiments.trained import load_run
 from mambacl.experiments.training_run import TrainingRun, versions
 from mambacl.learner import Learner
-from mambacl.report.measurement import Measurement, as_scores, measure
+from mambacl.report.measurement import Measurement, as_scores, measure, prepare
 from mambacl.sweeps.outcome import MeanAndInterval, OnTest, Outcome, Results
 from mambacl.sweeps.plan import final, outcomes
 from mambacl.sweeps.sweep import Cell, Sweep
@@ -60,6 +60,7 @@ def advance(sweep: Sweep, cell: Cell, runs: Path, results: Results, *, jobs: int
     if not (folder / "run.json").exists():  # outcomes came without their runs
         TrainingRun.begin(cell.experiment, cell.seed, folder, resume=True).train(progress=False)
     trained = load_run(folder)
+    prepare(folder)
     measured = measure(
         trained, "test", episodes=sweep.test.episodes, matrix_episodes=sweep.test.matrix_episodes
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from mambacl.sweeps.sweep import Cell, Sweep
 from mambacl.training.interrupts import Interrupts
 
 _POLL = 0.1
+_SAME = 2.0
+"""Seconds in which a second interrupt is taken for the first: `timeout`, say, sends each twice."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Failure:
 
     Attributes:
         cell: Its name.
-        reason: The last line that its process told.
+        reason: The last line that its process told, or the signal that ended it.
         log: All that it told.
     """
 
@@ -77,8 +80,8 @@ def run(sweep: Sweep, file: Path, runs: Path, results: Results, jobs: int) -> li
         ConfigError: If `jobs` is below 1.
         RunError: If another process works on the folder, or an outcome cannot be read.
         OSError: If a folder cannot be written.
-        KeyboardInterrupt: After Ctrl-C or SIGTERM: all processes have saved and ended by then, unless a
-            second one cut that short.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM: all processes have saved and ended by then, unless another
+            one, seconds later, cut that short.
     """
     if jobs < 1:
         raise ConfigError(f"sweep: `--jobs` must be at least 1, got {jobs}")
@@ -87,12 +90,11 @@ def run(sweep: Sweep, file: Path, runs: Path, results: Results, jobs: int) -> li
     running: list[_Job] = []
     with held(runs, "sweep: another process works on it"), Interrupts() as interrupts:
         try:
-            failures = _work(sweep, file, runs, results, jobs, running, lambda: interrupts.requested)
+            failures: list[Failure] = []
+            with contextlib.suppress(KeyboardInterrupt):  # the same one come twice
+                failures = _work(sweep, file, runs, results, jobs, running, lambda: interrupts.requested)
             if interrupts.requested:
-                for job in running:
-                    job.process.terminate()
-                for job in running:
-                    job.process.wait()
+                _stop(running)
                 raise KeyboardInterrupt(f"all cells are saved in {runs}; the same command goes on")
         finally:
             for job in running:
@@ -125,7 +127,7 @@ def _work(
             job.close()
             outcome = results.read(job.cell)
             if job.process.returncode != 0 or outcome == job.before or outcome is None:
-                failures.append(Failure(job.cell.name, _last_line(job.log), job.log))
+                failures.append(Failure(job.cell.name, _reason(job), job.log))
                 tqdm.write(f"{job.cell.name}: failed, see {job.log}")
             else:
                 known[job.cell.name] = outcome
@@ -133,6 +135,19 @@ def _work(
         for job in running:
             job.bar.update(max(0, job.steps.last_step() - job.bar.n))
     return failures
+
+
+def _stop(running: list[_Job]) -> None:
+    """Has all processes save and end."""
+    asked = time.monotonic()
+    for job in running:
+        job.process.terminate()
+    while any(job.process.poll() is None for job in running):
+        try:
+            time.sleep(_POLL)
+        except KeyboardInterrupt:
+            if time.monotonic() - asked > _SAME:
+                raise
 
 
 def _start(
@@ -162,6 +177,8 @@ def _told(outcome: Outcome) -> str:
     return told if outcome.test is None else f"{told}, test {outcome.test.scores}"
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
+def _reason(job: _Job) -> str:
+    if job.process.returncode < 0:
+        return f"its process was ended by signal {-job.process.returncode}"
+    lines = job.log.read_text(errors="replace").strip().splitlines()
     return lines[-1] if lines else "it told nothing"

@@ -1,4 +1,4 @@
-"""Predictors without learning, on raw inputs: how hard is a benchmark before any meta-training?
+"""Predictors without learning, on raw inputs.
 
 Both compare inputs flattened, by Euclidean distance, and read labels from the stream only.
 """
