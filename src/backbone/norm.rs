@@ -38,6 +38,14 @@ impl Norm {
         })
     }
 
+    /// The weight and the epsilon of an RMSNorm.
+    pub fn rms(&self) -> Option<(&Tensor, f64)> {
+        match self {
+            Self::Rms(weight) => Some((weight, EPSILON)),
+            Self::None => None,
+        }
+    }
+
     /// Tokens, (..., d_model), normalised.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         match self {

@@ -4,6 +4,25 @@ use super::rows::Rows;
 use crate::error::{Error, Result};
 use tch::Tensor;
 
+/// The sizes of a tensor with N axes, None when it has another number. Unlike `Tensor::size` it
+/// allocates nothing.
+pub(crate) fn axes<const N: usize>(tensor: &Tensor) -> Option<[i64; N]> {
+    let mut sizes = [0; N];
+    // SAFETY: the tensor writes as many sizes as it has axes.
+    (tensor.dim() == N)
+        .then(|| unsafe { torch_sys::at_shape(tensor.as_ptr().cast_mut(), sizes.as_mut_ptr()) })?;
+    Some(sizes)
+}
+
+/// The strides of a tensor with N axes.
+pub(crate) fn strides<const N: usize>(tensor: &Tensor) -> [i64; N] {
+    assert_eq!(tensor.dim(), N);
+    let mut strides = [0; N];
+    // SAFETY: as above.
+    unsafe { torch_sys::at_stride(tensor.as_ptr().cast_mut(), strides.as_mut_ptr()) };
+    strides
+}
+
 /// The first element of a tensor.
 pub(crate) fn pointer<T>(tensor: &Tensor) -> *const T {
     tensor.data_ptr().cast_const().cast()

@@ -9,6 +9,7 @@ pub mod causal_conv1d;
 mod check;
 mod foreign;
 mod layout;
+pub mod mamba_step;
 pub(crate) mod parallel;
 mod rows;
 pub mod selective_scan;
