@@ -11,12 +11,14 @@ mod foreign;
 mod layout;
 pub mod mamba_step;
 pub(crate) mod parallel;
+pub mod rms_norm;
 mod rows;
 pub mod selective_scan;
 mod simd;
 mod tile;
 
 pub(crate) use check::{dtype_name, kind_name, state_kind};
+pub(crate) use layout::numbers;
 pub use simd::Level;
 
 /// The SIMD level that the CPU kernels of this process run at.

@@ -19,6 +19,7 @@
 //! 3. Each number comes from sums in an order that the model's sizes alone decide, so that a row's
 //!    results do not depend on the others.
 
+use crate::ops::rms_norm::{Norm, normalise};
 use crate::ops::simd::{Simd, dispatch};
 use crate::ops::tile::Tile;
 
@@ -57,7 +58,7 @@ pub(crate) struct Scratch<T> {
     selected: *mut T,
     /// (tokens, d_inner): delta, then what out_proj takes
     inner: *mut T,
-    /// (max(d_conv, 2 d_state), lanes): of one tile
+    /// (max(d_conv, 3 d_state), lanes): of one tile
     tile: *mut T,
 }
 
@@ -82,7 +83,7 @@ impl Sizes {
             tokens * self.d_inner,
             tokens * self.selected(),
             tokens * self.d_inner,
-            self.d_conv.max(2 * self.d_state) * WIDEST,
+            self.d_conv.max(3 * self.d_state) * WIDEST,
         ];
         // Each part begins a line of the cache.
         numbers.map(|numbers| numbers.next_multiple_of(WIDEST))
@@ -153,8 +154,15 @@ unsafe fn step<S: Simd>(task: &Step<S::Scalar>, _index: usize) {
         let Step { sizes, scratch, .. } = task;
         let (tokens, d_inner, selected) = (sizes.tokens(), sizes.d_inner, sizes.selected());
 
+        let norm = Norm {
+            x: task.x,
+            weight: task.norm_weight,
+            epsilon: task.epsilon,
+            d_model: sizes.d_model,
+            to: scratch.normed,
+        };
         for token in 0..tokens {
-            normalise::<S>(task, token);
+            normalise::<S>(&norm, token);
         }
         let zeros = [(scratch.projected, tokens * 2 * d_inner), (scratch.selected, tokens * selected)];
         for (start, numbers) in zeros {
@@ -207,27 +215,6 @@ unsafe fn step<S: Simd>(task: &Step<S::Scalar>, _index: usize) {
             to: task.output,
         }
         .add::<S>(tokens);
-    }
-}
-
-/// RMSNorm of a token.
-#[inline(always)]
-unsafe fn normalise<S: Simd>(task: &Step<S::Scalar>, token: usize) {
-    unsafe {
-        let d_model = task.sizes.d_model;
-        let (x, normed) = (task.x.add(token * d_model), task.scratch.normed.add(token * d_model));
-        let tiles = d_model.div_ceil(S::LANES);
-        let mut squares = S::zero();
-        for tile in 0..tiles {
-            let x = Tile::new::<S>(tile, d_model).load::<S>(x);
-            squares = x.mul_add(x, squares);
-        }
-        let mean = S::broadcast(squares.sum()).div(S::splat(d_model as f64));
-        let root = mean.add(S::splat(task.epsilon)).sqrt();
-        for tile in 0..tiles {
-            let tile = Tile::new::<S>(tile, d_model);
-            tile.store(tile.load::<S>(x).div(root).mul(tile.load(task.norm_weight)), normed);
-        }
     }
 }
 
@@ -289,6 +276,17 @@ impl<T> Product<T> {
     }
 }
 
+/// From (channels, steps) to (steps, lanes), with the channels of a tile across the lanes.
+#[inline(always)]
+unsafe fn turn<S: Simd>(from: *const S::Scalar, steps: usize, channels: usize, to: *mut S::Scalar) {
+    for step in 0..steps {
+        for channel in 0..channels {
+            // SAFETY: the caller vouches for both sizes.
+            unsafe { *to.add(step * S::LANES + channel) = *from.add(channel * steps + step) };
+        }
+    }
+}
+
 /// The convolution of a tile of channels, and its final window.
 #[inline(always)]
 unsafe fn convolve<S: Simd>(task: &Step<S::Scalar>, tile: Tile) {
@@ -297,9 +295,7 @@ unsafe fn convolve<S: Simd>(task: &Step<S::Scalar>, tile: Tile) {
         let Sizes { d_conv, d_inner, length, .. } = *sizes;
         let before = d_conv - 1;
         let taps = scratch.tile;
-        for k in 0..d_conv {
-            tile.load_strided::<S>(task.conv_weight.add(k), d_conv).store(taps.add(k * S::LANES));
-        }
+        turn::<S>(task.conv_weight.add(tile.first * d_conv), d_conv, tile.width, taps);
         let bias = tile.load::<S>(task.conv_bias);
         for row in 0..sizes.rows {
             // Row `index` of the window followed by the tokens.
@@ -336,12 +332,16 @@ unsafe fn scan<S: Simd>(task: &Step<S::Scalar>, tile: Tile) {
         let Step { sizes, scratch, state, .. } = task;
         let Sizes { d_inner, d_state, length, .. } = *sizes;
         // A log2(e): exp(delta A) is then a power of two.
-        let (a_log2, h) = (scratch.tile, scratch.tile.add(d_state * S::LANES));
+        let part = d_state * S::LANES;
+        let (rates, a_log2, h) = (scratch.tile, scratch.tile.add(part), scratch.tile.add(2 * part));
         let minus_log2_e = S::splat(-std::f64::consts::LOG2_E);
-        for n in 0..d_state {
-            let a_log = tile.load_strided::<S>(task.a_log.add(n), d_state);
-            a_log.exp().mul(minus_log2_e).store(a_log2.add(n * S::LANES));
+        let count = tile.width * d_state;
+        for index in 0..count.div_ceil(S::LANES) {
+            let numbers = Tile::new::<S>(index, count);
+            let a_log = numbers.load::<S>(task.a_log.add(tile.first * d_state));
+            numbers.store(a_log.exp().mul(minus_log2_e), rates);
         }
+        turn::<S>(rates, d_state, tile.width, a_log2);
         let skip = tile.load::<S>(task.d);
         for row in 0..sizes.rows {
             let initial = state.start.add(row / sizes.per_group * state.group);
