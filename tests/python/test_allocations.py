@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from small_learners import DIM, small_learner
 from torch.profiler import ProfilerActivity, profile
+
+from small_learners import DIM, small_learner
 
 
 def allocations(run: Callable[[], object]) -> list[int]:
