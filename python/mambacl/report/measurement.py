@@ -40,7 +40,7 @@ class Measurement:
         seed: Of the run.
         step: Training steps that the learner had.
         parameters: Numbers that training adjusts.
-        state_bytes: Of one stream, however long.
+        state_bytes: Of one stream after it was read; attention's grows with it, all others' are fixed.
         split: Whose classes were asked.
         tasks: Classes of an episode.
         train_shots: Examples read of each.
