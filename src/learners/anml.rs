@@ -20,7 +20,7 @@
 
 use super::fast::{Entries, FastNetwork};
 use super::fast_layer::Form;
-use super::memory::{Answer, Inputs, Memory, Read};
+use super::memory::{Answer, Inputs, Memory, MemorySettings, Read, Shared};
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::{Error, Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
@@ -110,6 +110,20 @@ impl Anml {
     fn gates(&self, encoded: &Tensor) -> Tensor {
         let [weight, bias] = &self.gate;
         encoded.linear(weight, Some(bias)).sigmoid()
+    }
+}
+
+impl MemorySettings for AnmlConfig {
+    fn shared(&self) -> Shared<'_> {
+        Shared { d_model: self.d_model, encoder: &self.encoder, target: &self.target }
+    }
+
+    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
+        Ok(Box::new(Anml::new(path, self)?))
+    }
+
+    fn state_layers(&self) -> usize {
+        self.hidden().len() + 1
     }
 }
 

@@ -11,7 +11,7 @@
 //! order of examples leaves no mark on it. Its mean is decoded (SB-MCL also samples). Known are the
 //! update and the two networks; their sizes are ours.
 
-use super::memory::{Answer, Inputs, Memory, Read};
+use super::memory::{Answer, Inputs, Memory, MemorySettings, Read, Shared};
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::{Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
@@ -99,6 +99,16 @@ impl Bayes {
                 prior.undecayed("raw_precision", &[d_latent], Init::Constant(0.0))?,
             ],
         })
+    }
+}
+
+impl MemorySettings for BayesConfig {
+    fn shared(&self) -> Shared<'_> {
+        Shared { d_model: self.d_model, encoder: &self.encoder, target: &self.target }
+    }
+
+    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
+        Ok(Box::new(Bayes::new(path, self)?))
     }
 }
 

@@ -13,7 +13,7 @@
 //! state is a count, a mean and summed squares of each symbol.
 
 use super::class_moments::ClassMoments;
-use super::memory::{Answer, Inputs, Memory, Read};
+use super::memory::{Answer, Inputs, Memory, MemorySettings, Read, Shared};
 use super::validate::classes_only;
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::Result;
@@ -111,6 +111,16 @@ impl Gemcl {
                 (square / each(variance.shallow_clone()) + each((variance * TAU).log())) * -0.5
             }
         }
+    }
+}
+
+impl MemorySettings for GemclConfig {
+    fn shared(&self) -> Shared<'_> {
+        Shared { d_model: self.d_model, encoder: &self.encoder, target: &self.target }
+    }
+
+    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
+        Ok(Box::new(Gemcl::new(path, self)?))
     }
 }
 

@@ -3,9 +3,13 @@
 //! What all learners share is around it, in [`super::Learner`]: checks, the encoder, and labels,
 //! which a memory knows as symbols.
 
+use crate::encoder::EncoderConfig;
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::mixers::{Keys, Queries};
+use crate::params::Path;
+use crate::selectivity::SelectivityConfig;
+use crate::target::TargetConfig;
 use tch::{Device, Kind, Tensor};
 
 /// Inputs as they came and as the encoder has them.
@@ -47,6 +51,38 @@ impl Answer {
     /// Answers, of learners that leave nothing else.
     pub fn only(output: Tensor) -> Self {
         Self { output, queries: Vec::new(), auxiliary: None }
+    }
+}
+
+/// What the settings of every kind of learner have.
+pub struct Shared<'a> {
+    /// Numbers in an encoded input.
+    pub d_model: i64,
+    /// From inputs to `d_model` numbers.
+    pub encoder: &'a EncoderConfig,
+    /// What examples are labelled with.
+    pub target: &'a TargetConfig,
+}
+
+/// The settings of one kind of learner.
+pub trait MemorySettings {
+    /// What all kinds have.
+    fn shared(&self) -> Shared<'_>;
+
+    /// Binds all tensors but the encoder's.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a tensor does not fit.
+    fn build(&self, path: &Path) -> Result<Box<dyn Memory>>;
+
+    /// Parts that the state has.
+    fn state_layers(&self) -> usize {
+        1
+    }
+
+    /// The regulariser of meta-training, of learners that have one.
+    fn selectivity(&self) -> Option<&SelectivityConfig> {
+        None
     }
 }
 

@@ -12,7 +12,7 @@
 
 use super::fast::{Entries, FastNetwork};
 use super::fast_layer::Form;
-use super::memory::{Answer, Inputs, Memory, Read};
+use super::memory::{Answer, Inputs, Memory, MemorySettings, Read, Shared};
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::{Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
@@ -64,6 +64,20 @@ impl Oml {
         let widths = [&config.hidden[..], &[config.target.width()]].concat();
         let forms = Form::dense(config.d_model, &widths);
         Ok(Self(FastNetwork::new(path, forms, &config.target, config.inner_lr)?))
+    }
+}
+
+impl MemorySettings for OmlConfig {
+    fn shared(&self) -> Shared<'_> {
+        Shared { d_model: self.d_model, encoder: &self.encoder, target: &self.target }
+    }
+
+    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
+        Ok(Box::new(Oml::new(path, self)?))
+    }
+
+    fn state_layers(&self) -> usize {
+        self.hidden.len() + 1
     }
 }
 

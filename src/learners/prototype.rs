@@ -8,7 +8,7 @@
 //! own). The state is a mean and a count of each symbol.
 
 use super::class_moments::ClassMoments;
-use super::memory::{Answer, Inputs, Memory, Read};
+use super::memory::{Answer, Inputs, Memory, MemorySettings, Read, Shared};
 use super::validate::classes_only;
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::Result;
@@ -58,6 +58,16 @@ impl Prototype {
         // Distances are of the order of d_model: the first logits lie some units apart.
         let scale = Init::Constant(-0.5 * (config.d_model as f64).ln());
         Ok(Self { vocab, d_model: config.d_model, log_scale: path.undecayed("log_scale", &[1], scale)? })
+    }
+}
+
+impl MemorySettings for PrototypeConfig {
+    fn shared(&self) -> Shared<'_> {
+        Shared { d_model: self.d_model, encoder: &self.encoder, target: &self.target }
+    }
+
+    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
+        Ok(Box::new(Prototype::new(path, self)?))
     }
 }
 

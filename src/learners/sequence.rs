@@ -3,7 +3,7 @@
 //! A stream is read as the tokens x_1, y_1, x_2, y_2, …; a query is a token x that continues the
 //! state, and its answer is read there. With a state-space mixer the state has a fixed size.
 
-use super::memory::{Answer, Inputs, Memory, Read};
+use super::memory::{Answer, Inputs, Memory, MemorySettings, Read, Shared};
 use crate::backbone::{Backbone, BlockConfig, FeedForwardConfig, NormConfig, sinusoidal};
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::{Result, check_size};
@@ -97,7 +97,7 @@ impl Sequence {
         };
         Ok(Self {
             d_model: config.d_model,
-            positions: config.mixer.needs_positions(),
+            positions: config.mixer.is_attention(),
             associations: config.associations(),
             target: Target::new(path, &config.target, config.d_model)?,
             backbone: Backbone::new(&path.sub("backbone"), blocks, config.n_layer)?,
@@ -115,6 +115,24 @@ impl Sequence {
         }
         let options = (tokens.kind(), tokens.device());
         tokens + sinusoidal(first, count, self.d_model, options)
+    }
+}
+
+impl MemorySettings for SequenceConfig {
+    fn shared(&self) -> Shared<'_> {
+        Shared { d_model: self.d_model, encoder: &self.encoder, target: &self.target }
+    }
+
+    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
+        Ok(Box::new(Sequence::new(path, self)?))
+    }
+
+    fn state_layers(&self) -> usize {
+        self.n_layer as usize
+    }
+
+    fn selectivity(&self) -> Option<&SelectivityConfig> {
+        self.selectivity.as_ref()
     }
 }
 

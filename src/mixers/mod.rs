@@ -138,33 +138,20 @@ impl MixerConfig {
         })
     }
 
-    /// Whether the mixer is blind to order, so that tokens need positions.
-    pub fn needs_positions(&self) -> bool {
-        match self {
-            Self::Attention(_) | Self::LinearAttention(_) | Self::Performer(_) => true,
-            Self::Mamba(_) | Self::Mamba2(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => false,
-        }
+    /// Whether the mixer is an attention: blind to order, so that tokens need positions, and without steps
+    /// of time.
+    pub fn is_attention(&self) -> bool {
+        matches!(self, Self::Attention(_) | Self::LinearAttention(_) | Self::Performer(_))
     }
 
     /// The feed-forward layer that the mixer is published with.
     pub fn usual_feed_forward(&self) -> FeedForwardConfig {
-        match self {
-            Self::Attention(_) | Self::LinearAttention(_) | Self::Performer(_) => {
-                FeedForwardConfig::Mlp(Default::default())
-            }
-            Self::Mamba(_) | Self::Mamba2(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => {
-                FeedForwardConfig::None
-            }
-        }
+        if self.is_attention() { FeedForwardConfig::Mlp(Default::default()) } else { FeedForwardConfig::None }
     }
 
     /// The associations that the mixer can tell of; only what has steps of time has all.
     pub fn associations(&self) -> &'static [Association] {
-        match self {
-            Self::Attention(_) | Self::LinearAttention(_) | Self::Performer(_) => &[Association::Content],
-            Self::Mamba(_) | Self::Mamba2(_) | Self::Mamba3(_) | Self::GatedDeltaNet(_) => {
-                &[Association::Content, Association::Gated, Association::Decayed]
-            }
-        }
+        const ALL: &[Association] = &[Association::Content, Association::Gated, Association::Decayed];
+        if self.is_attention() { &ALL[..1] } else { ALL }
     }
 }
