@@ -200,7 +200,7 @@ class Sweep:
             if key not in drawn:
                 drawn.append(key)
                 for split in splits:
-                    cell.experiment.source(split, cell.seed).episode(0)
+                    cell.experiment.source(split, cell.seed).batch(0, 1)
 
 
 @dataclass(frozen=True)
