@@ -32,10 +32,13 @@ class Metric:
         """The name as a key of JSON."""
         return self.name.replace(" ", "_")
 
+    def rank(self, score: float) -> float:
+        """A number that is larger for a better score."""
+        return score if self.higher_is_better else -score
+
     def best(self, scores: Iterable[float]) -> float:
         """The best of scores; `worst` where there is none."""
-        choose = max if self.higher_is_better else min
-        return choose(scores, default=self.worst)
+        return max(scores, key=self.rank, default=self.worst)
 
 
 ACCURACY = Metric("accuracy", higher_is_better=True, worst=-1.0)

@@ -113,8 +113,8 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
     for run, (experiment, _) in zip(runs, experiments, strict=True):
         if experiment.metric != metric:
             raise RunError(
-                f"compare: all runs must be scored by {metric.name}, as the first, got {experiment.metric.name} "
-                f"in `{run.path}`"
+                f"compare: all runs must be scored by {metric.name}, as the first, got "
+                f"{experiment.metric.name} in `{run.path}`"
             )
     if evaluation is None:
         data = experiments[0][0].data

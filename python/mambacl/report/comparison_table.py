@@ -21,8 +21,8 @@ def table(comparison: Comparison) -> str:
     levels = _levels(metric)
     steps = "Steps are to a training accuracy averaged over 50 steps." if levels else "Lower is better."
     lines = [
-        f"{metric.name.capitalize()} in {comparison.evaluation}; ± is the 95 % interval over episodes for one",
-        f"model, and in the row of means that over seeds by Student's t. {steps}",
+        f"{metric.name.capitalize()} in {comparison.evaluation}; ± is the 95 % interval over episodes for",
+        f"one model, and in the row of means that over seeds by Student's t. {steps}",
     ]
     headings = (
         *("seed", metric.name, "at step"),
