@@ -62,7 +62,9 @@ def accuracy_bars(
     Returns:
         The axes.
     """
-    ax = _bars(scores, ax, text_at=0.02)
+    ax = _bars(scores, ax)
+    for row, each in enumerate(scores.values()):
+        ax.text(0.02, row, f"{each.mean:.3f}", va="center")
     if chance is not None:
         ax.axvline(chance, color="black", linestyle=":", label="chance")
         ax.legend(loc="lower right")
@@ -80,9 +82,11 @@ def error_bars(scores: Mapping[str, Scores], ax: Axes | None = None) -> Axes:
     Returns:
         The axes.
     """
+    ax = _bars(scores, ax)
     highest = max(each.mean + each.interval for each in scores.values())
-    ax = _bars(scores, ax, text_at=0.02 * highest)
-    ax.set(xlabel="mean squared error", xlim=(0, 1.05 * highest))
+    for row, each in enumerate(scores.values()):  # behind the bar, which may be too short for a number
+        ax.text(each.mean + each.interval + 0.02 * highest, row, f"{each.mean:.3f}", va="center")
+    ax.set(xlabel="mean squared error", xlim=(0, 1.2 * highest))
     return ax
 
 
@@ -262,15 +266,13 @@ def save(ax: Axes, path: Path) -> None:
     plt.close(figure)
 
 
-def _bars(scores: Mapping[str, Scores], ax: Axes | None, text_at: float) -> Axes:
-    """Means with their intervals, from the top, and as numbers."""
+def _bars(scores: Mapping[str, Scores], ax: Axes | None) -> Axes:
+    """Means with their intervals, from the top."""
     ax = _axes(ax)
     names = list(scores)
     means = [scores[name].mean for name in names]
     errors = [scores[name].interval for name in names]
     ax.barh(names, means, xerr=errors, color="0.7", edgecolor="black", capsize=3)
-    for row, mean in enumerate(means):
-        ax.text(text_at, row, f"{mean:.3f}", va="center")
     ax.invert_yaxis()
     return ax
 
