@@ -306,7 +306,7 @@ class Learner(nn.Module):
         """Checks what the engine cannot name as Python does: types and devices."""
         optional = optional or {}
         check_types(op, required, optional)
-        check_devices(op, {"parameters": next(self.parameters()), **required, **optional}, None)
+        check_devices(op, {"parameters": getattr(*self._places[0]), **required, **optional}, None)
 
     def _check_stream(self, op: str, state: LearnerState, required: Mapping[str, Tensor]) -> None:
         _check_is(op, "state", state, LearnerState)
@@ -315,7 +315,14 @@ class Learner(nn.Module):
     def _tensors(self) -> list[Tensor]:
         """Parameters and buffers in the engine's order, looked up at each call: `functional_call`,
         `.to()` and optimisers replace them."""
-        return [getattr(module, name) for module, name in self._places]
+        tensors: list[Tensor] = []
+        for module, name in self._places:
+            # As `getattr` finds it, in a tenth of the time; what is parametrised is in neither.
+            tensor = module._parameters.get(name)
+            if tensor is None:
+                tensor = module._buffers.get(name)
+            tensors.append(getattr(module, name) if tensor is None else tensor)
+        return tensors
 
     def _state(self, state: tuple[int, list[Tensor]]) -> LearnerState:
         examples, tensors = state

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from mambacl.errors import InvalidValueError
 from mambacl.evaluation import AccuracyMatrix, Calibration, ErrorMatrix, Scores
 from mambacl.training import History
 
@@ -252,6 +254,23 @@ def times(seconds: Mapping[str, Mapping[int, float]], ax: Axes | None = None) ->
     ax.set(xlabel="length of the sequence, tokens", ylabel="forward and backward, ms")
     ax.legend()
     return ax
+
+
+def check_file(path: Path) -> None:
+    """Checks that a figure can be written in the format of a file's name, before the work that it shows.
+
+    Args:
+        path: Of the file; without a suffix it will be a png.
+
+    Raises:
+        InvalidValueError: If the format is unknown.
+    """
+    formats = sorted(FigureCanvasBase.get_supported_filetypes())
+    suffix = path.suffix.removeprefix(".").lower()
+    if suffix and suffix not in formats:
+        raise InvalidValueError(
+            f"plot: a figure's file must end in one of {', '.join(formats)}, got {path.name}"
+        )
 
 
 def save(ax: Axes, path: Path) -> None:

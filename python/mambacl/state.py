@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from mambacl.errors import DeviceError, InvalidValueError, ShapeError
-from mambacl.layer_states import LayerState
+from mambacl.layer_states import AttentionState, LayerState
 
 
 @dataclass(frozen=True, eq=False)
 class LearnerState:
-    """The state of a batch of streams.
+    """The state of a batch of streams: fixed in size whatever they have seen, but for attention's.
 
     Attributes:
         examples: Examples observed by each stream.
@@ -50,6 +50,20 @@ class LearnerState:
     def nbytes(self) -> int:
         """The bytes that the state holds, codebook included."""
         return sum(tensor.nbytes for tensor in self.tensors())
+
+    @property
+    def grows(self) -> bool:
+        """Whether the state grows with what is read, as attention's does.
+
+        Example:
+            >>> from mambacl import AttentionMixer, Learner, SequenceConfig, VectorEncoder
+            >>> encoder = VectorEncoder(dim=8)
+            >>> Learner(SequenceConfig(encoder, mixer=AttentionMixer())).init_state().grows
+            True
+            >>> Learner(SequenceConfig(encoder)).init_state().grows
+            False
+        """
+        return any(isinstance(layer, AttentionState) for layer in self.layers)
 
     def tensors(self) -> list[Tensor]:
         """All tensors: codebook and seen labels, if any, then layer by layer."""

@@ -16,7 +16,7 @@ pub use positions::sinusoidal;
 
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
-use crate::mixers::{Association, Keys, Mixer, MixerConfig, Queries};
+use crate::mixers::{Association, Keys, Mixer, MixerConfig, Queries, Stepped};
 use crate::params::Path;
 use feed_forward::FeedForward;
 use norm::Norm;
@@ -56,9 +56,22 @@ impl Block {
         })
     }
 
-    /// x + mixed, and what follows; the balance of experts is added up.
-    fn finish(&self, x: Tensor, mixed: Tensor, balance: &mut Option<Tensor>) -> Tensor {
-        let x = x + mixed;
+    /// Norm, mixer and residual of a few tokens in one pass, where that serves; see [`Mixer::step`].
+    fn step(
+        &self,
+        x: &Tensor,
+        state: &LayerState,
+        association: Option<Association>,
+        keep_state: bool,
+    ) -> Result<Option<Stepped>> {
+        match (self.norm.rms(), association) {
+            (Some(norm), None) => self.mixer.step(x, norm, state, keep_state),
+            _ => Ok(None),
+        }
+    }
+
+    /// What follows the mixer; the balance of experts is added up.
+    fn finish(&self, x: Tensor, balance: &mut Option<Tensor>) -> Tensor {
         let Some((norm, layer)) = &self.feed_forward else { return x };
         let (output, own) = layer.forward(&norm.forward(&x));
         *balance = match (balance.take(), own) {
@@ -131,13 +144,23 @@ impl Backbone {
         let mut x = tokens;
         let mut read = Read { states: Vec::new(), keys: Vec::new(), balance: None };
         for ((block, state), association) in self.blocks.iter().zip(states).zip(associations) {
-            let observed = block.mixer.observe(&block.norm.forward(&x), state, *association)?;
-            read.states.push(observed.state);
-            read.keys.push(observed.keys);
             // Nobody reads what comes after the last mixer, but its experts learn to be balanced there.
             let experts = matches!(block.feed_forward, Some((_, FeedForward::Experts(_))));
-            if read.states.len() < self.blocks.len() || experts {
-                x = block.finish(x, observed.output, &mut read.balance);
+            let read_on = read.states.len() + 1 < self.blocks.len() || experts;
+            if let Some(Stepped { output, state: Some(state) }) = block.step(&x, state, *association, true)? {
+                read.states.push(state);
+                read.keys.push(None);
+                x = output;
+            } else {
+                let observed = block.mixer.observe(&block.norm.forward(&x), state, *association)?;
+                read.states.push(observed.state);
+                read.keys.push(observed.keys);
+                if read_on {
+                    x = x + observed.output;
+                }
+            }
+            if read_on {
+                x = block.finish(x, &mut read.balance);
             }
         }
         Ok(read)
@@ -156,9 +179,15 @@ impl Backbone {
         let mut x = tokens.flatten(0, 1).unsqueeze(1); // (batch x queries, 1, d_model)
         let (mut queries, mut balance) = (Vec::new(), None);
         for ((block, state), association) in self.blocks.iter().zip(states).zip(associations) {
-            let answered = block.mixer.answer(&block.norm.forward(&x), state, *association)?;
-            x = block.finish(x, answered.output, &mut balance);
-            queries.push(answered.queries);
+            if let Some(stepped) = block.step(&x, state, *association, false)? {
+                queries.push(None);
+                x = stepped.output;
+            } else {
+                let answered = block.mixer.answer(&block.norm.forward(&x), state, *association)?;
+                queries.push(answered.queries);
+                x = x + answered.output;
+            }
+            x = block.finish(x, &mut balance);
         }
         Ok(Answer { output: self.norm_f.forward(&x).view_as(tokens), queries, balance })
     }

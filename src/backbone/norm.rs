@@ -1,6 +1,7 @@
 //! The norm before each part of a block.
 
 use crate::error::Result;
+use crate::ops::rms_norm;
 use crate::params::{Init, Path};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -38,10 +39,21 @@ impl Norm {
         })
     }
 
+    /// The weight and the epsilon of an RMSNorm.
+    pub fn rms(&self) -> Option<(&Tensor, f64)> {
+        match self {
+            Self::Rms(weight) => Some((weight, EPSILON)),
+            Self::None => None,
+        }
+    }
+
     /// Tokens, (..., d_model), normalised.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         match self {
             Self::Rms(weight) => {
+                if let Some(normed) = rms_norm::few(x, weight, EPSILON) {
+                    return normed;
+                }
                 // Under autocast x may be of half precision; the norm is taken in the weight's.
                 x.to_kind(weight.kind()).rms_norm(weight.size(), Some(weight), EPSILON)
             }

@@ -95,6 +95,18 @@ impl Normalised {
                 let (scale, shift) = (by_channel(&scale, &y), by_channel(&shift, &y));
                 Ok(shift.addcmul(&y, &scale))
             }
+            // For few inputs the map has more numbers than they: it is not worth a copy with the norm in it.
+            Statistics::Running if self.weight.numel() > x.numel() => Ok(map(x, &self.weight, None)
+                .batch_norm(
+                    Some(&self.norm_weight),
+                    Some(&self.norm_bias),
+                    Some(&self.running_mean),
+                    Some(&self.running_var),
+                    false,
+                    MOMENTUM,
+                    EPSILON,
+                    false,
+                )),
             Statistics::Running => Ok(self.folded(x, &self.running_mean, &self.running_var, map)),
             Statistics::Recorded(moments) => {
                 let Some(moments) = moments.next() else {
@@ -164,4 +176,35 @@ fn by_channel(values: &Tensor, y: &Tensor) -> Tensor {
     let mut shape = vec![1; y.dim()];
     shape[1] = -1;
     values.view(&shape[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Schema;
+
+    /// With the running moments the norm is in the map for many inputs and after it for few: to both
+    /// sides of where it changes, one input alone is as among others.
+    #[test]
+    fn few_inputs_are_normalised_as_many() {
+        let construct = |path: &Path| Normalised::new(path, "linear", &[6, 5]);
+        let schema = Schema::of(construct).unwrap();
+        let tensors: Vec<_> = schema.initial(0).iter().map(|tensor| tensor.to_kind(Kind::Double)).collect();
+        for (place, spec) in schema.specs().iter().enumerate().filter(|(_, spec)| spec.name.contains("norm"))
+        {
+            let _ = tensors[place].shallow_clone().fill_(0.3 + place as f64 / 7.0);
+            assert_eq!(spec.shape, [6]);
+        }
+        let layer = schema.bind(&tensors, construct).unwrap();
+        let x = Tensor::arange(50, (Kind::Double, Device::Cpu)).sin().view([10, 5]);
+        let run = |x: &Tensor| {
+            let map = |x: &Tensor, weight: &Tensor, bias: Option<&Tensor>| x.linear(weight, bias);
+            layer.forward(x, &mut Statistics::Running, map).unwrap()
+        };
+        let many = run(&x);
+        for n in [1, 5, 6, 7] {
+            let distance = (run(&x.narrow(0, 0, n)) - many.narrow(0, 0, n)).abs().max().double_value(&[]);
+            assert!(distance < 1e-14, "{n} inputs: {distance}");
+        }
+    }
 }

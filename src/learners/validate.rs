@@ -1,7 +1,7 @@
 //! Checks at the public edge of a learner. Numbers are read on the CPU only, where no device waits.
 
 use crate::error::{Error, Result, check_size};
-use crate::ops::{dtype_name, kind_name};
+use crate::ops::{dtype_name, kind_name, numbers};
 use crate::target::TargetConfig;
 use tch::{Device, Kind, Tensor};
 
@@ -42,7 +42,12 @@ pub(super) fn labels(
     }
     on_device(op, "y", y, device)?;
     if y.device() == Device::Cpu && y.numel() > 0 {
-        let (low, high) = (y.min().int64_value(&[]), y.max().int64_value(&[]));
+        let (low, high) = match numbers::<i64>(y) {
+            Some(labels) => {
+                labels.iter().fold((i64::MAX, i64::MIN), |(low, high), &y| (low.min(y), high.max(y)))
+            }
+            None => (y.min().int64_value(&[]), y.max().int64_value(&[])),
+        };
         if low < 0 || high >= vocab {
             let expected = format!("labels in [0, {vocab}), the vocabulary");
             let got = format!("labels from {low} to {high}");
@@ -94,8 +99,9 @@ pub(super) fn codebook(
 
 /// Whether each row, int64 (batch, vocab), is a permutation. Read by hand: the check runs at every call.
 fn permutations(codebook: &Tensor, vocab: i64) -> bool {
-    let symbols = Vec::<i64>::try_from(codebook.flatten(0, 1)).unwrap_or_default();
-    symbols.len() == codebook.numel() && symbols.chunks_exact(vocab as usize).all(is_permutation)
+    let whole = codebook.contiguous();
+    let rows = |symbols: &[i64]| symbols.chunks_exact(vocab as usize).all(is_permutation);
+    numbers(&whole).map_or_else(|| Vec::try_from(whole.flatten(0, 1)).is_ok_and(|s: Vec<i64>| rows(&s)), rows)
 }
 
 /// Whether a row holds each of 0..its length once.
@@ -169,7 +175,7 @@ fn on_device(op: &'static str, argument: &str, tensor: &Tensor, device: Device) 
 }
 
 fn finite(op: &'static str, argument: &str, tensor: &Tensor) -> Result<()> {
-    if tensor.device() == Device::Cpu && !bool::try_from(tensor.isfinite().all()).unwrap_or(false) {
+    if tensor.device() == Device::Cpu && !all_finite(tensor) {
         return Err(Error::Value {
             op,
             argument: argument.into(),
@@ -178,4 +184,16 @@ fn finite(op: &'static str, argument: &str, tensor: &Tensor) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// Read by hand where that is allowed, in one pass without a branch: libtorch takes five, with a tensor for
+/// each.
+fn all_finite(tensor: &Tensor) -> bool {
+    if let Some(numbers) = numbers::<f32>(tensor) {
+        return numbers.iter().fold(true, |all, number| all & number.is_finite());
+    }
+    if let Some(numbers) = numbers::<f64>(tensor) {
+        return numbers.iter().fold(true, |all, number| all & number.is_finite());
+    }
+    bool::try_from(tensor.isfinite().all()).unwrap_or(false)
 }

@@ -8,10 +8,11 @@
 //! | `b`, `c` (d_state) | B, C, computed from the token: the selection |
 //! | `d` (d_inner) | D, the skip connection |
 
-use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
+use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity, Stepped};
 use crate::error::{Error, Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::causal_conv1d::CausalConv1d;
+use crate::ops::mamba_step::MambaStep;
 use crate::ops::selective_scan::SelectiveScan;
 use crate::ops::state_kind;
 use crate::params::{Init, Path};
@@ -143,10 +144,7 @@ impl Mamba {
 
     /// Continues a state over tokens, (rows, length, d_model), rows a multiple of the state's.
     fn pass(&self, tokens: &Tensor, state: &LayerState, keep_state: bool) -> Result<Pass> {
-        let [window, ssm_state] = &state.0[..] else {
-            let reason = format!("needs 2 tensors, conv_window and ssm_state, got {}", state.0.len());
-            return Err(Error::Config { field: "state of a Mamba layer".into(), reason });
-        };
+        let [window, ssm_state] = tensors(state)?;
         let projected = tokens.linear(&self.in_proj, None::<&Tensor>).chunk(2, -1);
         let [x, z] = &projected[..] else { unreachable!("chunk(2) of an even size gives two") };
         let taps = self.conv1d_weight.squeeze_dim(1);
@@ -228,6 +226,14 @@ impl Mamba {
     }
 }
 
+/// The tensors of a layer's state.
+fn tensors(state: &LayerState) -> Result<&[Tensor; 2]> {
+    <&[Tensor; 2]>::try_from(&state.0[..]).map_err(|_| {
+        let reason = format!("needs 2 tensors, conv_window and ssm_state, got {}", state.0.len());
+        Error::Config { field: "state of a Mamba layer".into(), reason }
+    })
+}
+
 impl Mixer for Mamba {
     /// `conv_window` (d_inner, d_conv - 1) and `ssm_state` (d_inner, d_state).
     fn state_specs(&self) -> Vec<StateSpec> {
@@ -259,5 +265,35 @@ impl Mixer for Mamba {
         let batch = state.0[0].size()[0];
         let queries = association.map(|association| self.queries(&pass, association, batch));
         Ok(Answered { output: pass.output, queries })
+    }
+
+    fn step(
+        &self,
+        x: &Tensor,
+        (norm_weight, norm_epsilon): (&Tensor, f64),
+        state: &LayerState,
+        keep_state: bool,
+    ) -> Result<Option<Stepped>> {
+        let [conv_window, ssm_state] = tensors(state)?;
+        let step = MambaStep {
+            x,
+            norm_weight,
+            norm_epsilon,
+            in_proj: &self.in_proj,
+            conv_weight: &self.conv1d_weight,
+            conv_bias: &self.conv1d_bias,
+            x_proj: &self.x_proj,
+            dt_weight: &self.dt_proj_weight,
+            dt_bias: &self.dt_proj_bias,
+            a_log: &self.a_log,
+            d: &self.d,
+            out_proj: &self.out_proj,
+            conv_window,
+            ssm_state,
+        };
+        Ok(step.run(keep_state)?.map(|stepped| {
+            let state = stepped.state.map(|(window, state)| LayerState(vec![window, state]));
+            Stepped { output: stepped.output, state }
+        }))
     }
 }

@@ -300,7 +300,7 @@ impl Mixer for Mamba3 {
             log_decay: Some(log_decay),
             initial_state: &ssm_state.transpose(-1, -2),
         };
-        let (past, carried) = without_autocast(|| attention.run())?;
+        let (past, carried) = attention.run()?;
         let last = |tensor: &Tensor| tensor.select(2, -1);
         let (last_b, last_x) = (last(&b), last(x));
         let written = last_x.unsqueeze(-1) * last_b.unsqueeze(-2) * last(own).unsqueeze(-1).unsqueeze(-1);

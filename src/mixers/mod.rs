@@ -39,6 +39,14 @@ pub struct Answered {
     pub queries: Option<Queries>,
 }
 
+/// What a pass over a few tokens gives.
+pub struct Stepped {
+    /// x + mixer(norm(x)), of the shape of x
+    pub output: Tensor,
+    /// The state after the tokens, when asked for.
+    pub state: Option<LayerState>,
+}
+
 /// A layer that mixes along the stream, with its tensors bound.
 pub trait Mixer {
     /// The tensors of the state, in order.
@@ -71,6 +79,22 @@ pub trait Mixer {
         state: &LayerState,
         association: Option<Association>,
     ) -> Result<Answered>;
+
+    /// x + mixer(norm(x)) of a few tokens in one pass, (rows, length, d_model), rows a multiple of the
+    /// state's, where no gradient is wanted. The norm is RMSNorm, of a weight and an epsilon. None where
+    /// the mixer has no such pass: [`Mixer::observe`] and [`Mixer::answer`] come to the same.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    fn step(
+        &self,
+        _x: &Tensor,
+        _norm: (&Tensor, f64),
+        _state: &LayerState,
+        _keep_state: bool,
+    ) -> Result<Option<Stepped>> {
+        Ok(None)
+    }
 }
 
 /// The mixers by name, with their settings.

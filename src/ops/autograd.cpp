@@ -6,8 +6,10 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
+#include <c10/core/impl/TorchDispatchModeTLS.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -354,6 +356,23 @@ int32_t mambacl_causal_conv1d(
     return op.call(
         *in[0], *in[1], maybe(in[2]), silu, maybe(in[3]), return_final_window, maybe(in[4]));
   });
+}
+
+bool mambacl_unobserved(const Tensor* const* tensors, int64_t count) {
+  using c10::DispatchKey;
+  constexpr c10::DispatchKeySet plain(
+      {DispatchKey::CPU, DispatchKey::AutogradCPU, DispatchKey::ADInplaceOrView,
+       DispatchKey::AutocastCPU});
+  if (c10::impl::TorchDispatchModeTLS::any_modes_set()) return false;
+  if (at::autocast::is_autocast_enabled(at::kCPU)) return false;
+  const bool grad = at::GradMode::is_enabled();
+  for (int64_t index = 0; index < count; ++index) {
+    const Tensor& tensor = *tensors[index];
+    if ((tensor.key_set() | plain) != plain) return false;
+    if (grad && tensor.requires_grad()) return false;
+    if (tensor._fw_grad(0).defined()) return false;
+  }
+  return true;
 }
 
 void mambacl_parallel_for(int64_t tasks, void (*body)(const void*, int64_t), const void* context) {

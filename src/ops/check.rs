@@ -1,5 +1,6 @@
 //! Checks of an operation's arguments that name the argument, what it should be and what it is.
 
+use super::layout::axes;
 use crate::error::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -70,21 +71,29 @@ impl Check {
         rest: [i64; 2],
         names: &str,
     ) -> Result<i64> {
-        let shape = tensor.size();
-        let groups = shape.first().copied().unwrap_or(0);
-        let divides = groups > 0 && batch % groups == 0;
-        if shape.len() != 3 || shape[1..] != rest || !divides {
-            let expected = format!("{names} = (a divisor of {batch}, {}, {})", rest[0], rest[1]);
-            let argument = argument.into();
-            return Err(Error::Shape { op: self.op, argument, expected, got: shape });
+        match axes::<3>(tensor) {
+            Some([groups, channels, steps])
+                if [channels, steps] == rest && groups > 0 && batch % groups == 0 =>
+            {
+                self.floating(argument, tensor, &[groups, channels, steps], names)?;
+                Ok(groups)
+            }
+            _ => {
+                let expected = format!("{names} = (a divisor of {batch}, {}, {})", rest[0], rest[1]);
+                let argument = argument.into();
+                Err(Error::Shape { op: self.op, argument, expected, got: tensor.size() })
+            }
         }
-        self.floating(argument, tensor, &[groups, rest[0], rest[1]], names)?;
-        Ok(groups)
     }
 
     fn shape(&self, argument: &str, tensor: &Tensor, shape: &[i64], names: &str) -> Result<()> {
-        let got = tensor.size();
-        if got == shape {
+        let fits = match *shape {
+            [one] => axes(tensor) == Some([one]),
+            [one, two] => axes(tensor) == Some([one, two]),
+            [one, two, three] => axes(tensor) == Some([one, two, three]),
+            _ => tensor.size() == shape,
+        };
+        if fits {
             return Ok(());
         }
         let sizes: Vec<_> = shape.iter().map(i64::to_string).collect();
@@ -92,7 +101,7 @@ impl Check {
             op: self.op,
             argument: argument.into(),
             expected: format!("{names} = ({})", sizes.join(", ")),
-            got,
+            got: tensor.size(),
         })
     }
 
@@ -116,7 +125,7 @@ pub(crate) fn three_axes(
     tensor: &Tensor,
     names: &str,
 ) -> Result<(i64, i64, i64)> {
-    tensor.size3().map_err(|_| Error::Shape {
+    axes(tensor).map(|[one, two, three]| (one, two, three)).ok_or_else(|| Error::Shape {
         op,
         argument: argument.into(),
         expected: names.into(),
@@ -126,7 +135,7 @@ pub(crate) fn three_axes(
 
 /// The sizes of a tensor with two axes.
 pub(crate) fn two_axes(op: &'static str, argument: &str, tensor: &Tensor, names: &str) -> Result<(i64, i64)> {
-    tensor.size2().map_err(|_| Error::Shape {
+    axes(tensor).map(|[one, two]| (one, two)).ok_or_else(|| Error::Shape {
         op,
         argument: argument.into(),
         expected: names.into(),

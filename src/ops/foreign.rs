@@ -10,6 +10,7 @@ use torch_sys::C_tensor;
 
 unsafe extern "C" {
     fn mambacl_call_error() -> *const c_char;
+    fn mambacl_unobserved(tensors: *const *const C_tensor, count: i64) -> bool;
 }
 
 thread_local! {
@@ -68,6 +69,14 @@ pub(crate) unsafe fn kernel<const N: usize>(
     let reason = CString::new(reason.replace('\0', " ")).unwrap_or_default();
     KERNEL_ERROR.with(|error| *error.borrow_mut() = reason);
     1
+}
+
+/// Whether a kernel may read these tensors without the dispatcher knowing: plain tensors of the CPU, of
+/// which no gradient is wanted, while no transform of torch is at work.
+pub(crate) fn unobserved<const N: usize>(tensors: [&Tensor; N]) -> bool {
+    let tensors = tensors.map(Tensor::as_ptr);
+    // SAFETY: N pointers to tensors that live for the time of the call.
+    unsafe { mambacl_unobserved(tensors.as_ptr(), N as i64) }
 }
 
 /// Calls an operator through `autograd.cpp` with N borrowed tensors, for two results.

@@ -1,8 +1,28 @@
 //! Tensors as the kernels see them: pointers and strides.
 
+use super::foreign::unobserved;
 use super::rows::Rows;
 use crate::error::{Error, Result};
 use tch::Tensor;
+
+/// The sizes of a tensor with N axes, None when it has another number. Unlike `Tensor::size` it
+/// allocates nothing.
+pub(crate) fn axes<const N: usize>(tensor: &Tensor) -> Option<[i64; N]> {
+    let mut sizes = [0; N];
+    // SAFETY: the tensor writes as many sizes as it has axes.
+    (tensor.dim() == N)
+        .then(|| unsafe { torch_sys::at_shape(tensor.as_ptr().cast_mut(), sizes.as_mut_ptr()) })?;
+    Some(sizes)
+}
+
+/// The strides of a tensor with N axes.
+pub(crate) fn strides<const N: usize>(tensor: &Tensor) -> [i64; N] {
+    assert_eq!(tensor.dim(), N);
+    let mut strides = [0; N];
+    // SAFETY: as above.
+    unsafe { torch_sys::at_stride(tensor.as_ptr().cast_mut(), strides.as_mut_ptr()) };
+    strides
+}
 
 /// The first element of a tensor.
 pub(crate) fn pointer<T>(tensor: &Tensor) -> *const T {
@@ -22,6 +42,21 @@ pub(crate) fn pointer_or_null<T>(tensor: Option<&Tensor>) -> *const T {
 /// The first element of a tensor that a kernel writes, null when there is no tensor.
 pub(crate) fn pointer_mut_or_null<T>(tensor: Option<&Tensor>) -> *mut T {
     tensor.map_or(std::ptr::null_mut(), pointer_mut)
+}
+
+/// The numbers of a contiguous tensor on the CPU, to be read here; None for others, and where autograd or
+/// a transform of torch would want to know.
+pub(crate) fn numbers<T: tch::kind::Element>(tensor: &Tensor) -> Option<&[T]> {
+    let readable = tensor.device() == tch::Device::Cpu
+        && tensor.f_kind().ok() == Some(T::KIND)
+        && tensor.is_contiguous()
+        && unobserved([tensor]);
+    match tensor.numel() {
+        0 if readable => Some(&[]),
+        // SAFETY: the memory holds as many numbers of this type, and lives as long as the tensor.
+        count if readable => Some(unsafe { std::slice::from_raw_parts(pointer(tensor), count) }),
+        _ => None,
+    }
 }
 
 /// A (batch, length, channels) tensor whose channels lie side by side: itself where they do.

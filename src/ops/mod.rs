@@ -13,7 +13,9 @@ mod foreign;
 pub mod gated_delta_rule;
 mod layout;
 pub mod linear_attention;
+pub mod mamba_step;
 pub(crate) mod parallel;
+pub mod rms_norm;
 mod rows;
 pub mod selective_scan;
 mod simd;
@@ -21,6 +23,7 @@ mod tile;
 
 pub(crate) use autocast::without_autocast;
 pub(crate) use check::{dtype_name, kind_name, state_kind};
+pub(crate) use layout::numbers;
 pub use simd::Level;
 
 /// The SIMD level that the CPU kernels of this process run at.

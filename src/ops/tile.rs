@@ -24,6 +24,16 @@ impl Tile {
         unsafe { S::load_first(row.add(self.first), self.width) }
     }
 
+    /// The same from a row whose channels lie `stride` apart.
+    ///
+    /// # Safety
+    /// As [`Tile::load`].
+    #[inline(always)]
+    pub unsafe fn load_strided<S: Simd>(&self, row: *const S::Scalar, stride: usize) -> S {
+        // SAFETY: as above.
+        unsafe { S::load_strided(row.add(self.first * stride), stride, self.width) }
+    }
+
     /// Zeros when `row` is null.
     ///
     /// # Safety

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mambacl import cli, ops
-from mambacl.bench import blocks, memory, streams
+from mambacl.bench import blocks, memory, streams, suite
 from mambacl.bench.blocks import BLOCK, MAMBAPY, PROJECTIONS, TRANSFORMER, Shape
 from mambacl.bench.timing import Times, interleaved
 from mambacl.errors import InvalidValueError
@@ -79,9 +79,21 @@ def test_peers_run():
 
 
 def test_a_stream_is_observed_one_by_one():
-    told = streams.stream(10 * streams.WINDOW)
-    assert told.examples == 10 * streams.WINDOW
+    told = streams.stream(streams.SHORTEST)
+    assert told.examples == streams.SHORTEST
     assert told.state_bytes[0] == told.state_bytes[1]
+    assert [at for at, _ in told.late] == [streams.SHORTEST]
+
+
+def test_times_are_told_at_the_marks_and_at_the_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(streams, "MARKS", (600, 1600))
+    monkeypatch.setattr(streams, "WARM_UP", 400)
+    seen: list[str] = []
+    monkeypatch.setattr(streams, "process_bytes", lambda field: seen.append(field) or 1000 * len(seen))
+    told = streams.stream(streams.SHORTEST + 100)  # whole windows of it
+    assert told.examples == streams.SHORTEST
+    assert [at for at, _ in told.late] == [600, 1600, streams.SHORTEST]
+    assert told.growth == 1000  # from the end of the warm-up
 
 
 def test_memory_counts_what_autograd_keeps():
@@ -99,6 +111,63 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     told = json.loads(capsys.readouterr().out)
     assert "block / its projections, length 6" in [row["name"] for row in told["rows"]]
     assert figure.stat().st_size > 5_000
+
+
+def test_the_stream_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", ["mambacl", "bench", "--stream-only", "--examples", "2000"])
+    cli.main()
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 5
+    assert rows[-1].split("  ")[1] == "growth of memory over 2,000 examples"
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--repeats", "0"], "bench: argument `repeats` must be at least 1, got 0"),
+        (["--lengths", "8", "0"], "bench: argument `lengths` must be at least 1, got 8, 0"),
+        (["--examples", "1999"], "bench: argument `examples` must be at least 2000, got 1999"),
+        (["--plot", "times.xyz"], "plot: a figure's file must end in one of "),
+        (["--stream-only", "--plot", "times.png"], "bench: `--plot` draws times of blocks"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], error: str
+):
+    monkeypatch.setattr(suite, "run", _never)
+    monkeypatch.setattr(suite, "run_stream", _never)
+    monkeypatch.setattr(sys, "argv", ["mambacl", "bench", *options])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert str(end.value).startswith(f"mambacl: {error}")
+    assert "\n" not in str(end.value)
+
+
+def test_peers_that_are_not_installed_are_told_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(suite, "run", _never)
+    monkeypatch.setattr(blocks, "PEER_PACKAGES", ("torch", "a_package_of_nobody"))
+    monkeypatch.setattr(sys, "argv", ["mambacl", "bench", "--peers"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert str(end.value) == (
+        "mambacl: bench: `--peers` needs a_package_of_nobody, which `pip install 'mambacl[bench]'` brings"
+    )
+
+
+def test_the_table_is_there_when_the_figure_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    report = suite.Report("a machine", [suite.Row("a ratio", 1.5)], {BLOCK: {8: 0.5}})
+    monkeypatch.setattr(suite, "run", lambda *_: report)
+    (tmp_path / "times.png").mkdir()
+    monkeypatch.setattr(sys, "argv", ["mambacl", "bench", "--plot", str(tmp_path / "times.png")])
+    with pytest.raises(SystemExit, match=r"times\.png"):
+        cli.main()
+    assert "a ratio" in capsys.readouterr().out
+
+
+def _never(*_: object) -> None:
+    raise AssertionError("something was measured")
 
 
 def test_a_stream_too_short_to_measure_is_refused():

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mambacl import cli
+from mambacl import cli, commands
 from mambacl.config import AttentionMixer, PrototypeConfig, SequenceConfig, VectorEncoder
 from mambacl.errors import ConfigError, NonFiniteError, RunError
 from mambacl.experiments.training_run import TrainingRun
@@ -22,6 +22,7 @@ from mambacl.runs import RunFolder
 from mambacl.runs.lock import held
 from mambacl.sweeps import Outcome, Results, Sweep, schedule
 from mambacl.sweeps.advance import advance
+from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import choice, due, final, outcomes
 from mambacl.training.meta_train import read_history
 
@@ -213,6 +214,16 @@ def outcome(learner: str, **changes: Any) -> Outcome:
         "versions": {},
     }
     return Outcome(**{**fields, **changes})
+
+
+def test_all_learners_are_timed_and_none_is_trained(tmp_path: Path):
+    file, results = written(tmp_path, TWO_ROWS), tmp_path / "results"
+    commands.sweep.run(commands.sweep.Sweep(file, results=results, pace=True))
+    pace = Pace.read(results)
+    assert pace is not None
+    assert list(pace.step) == list(pace.episode) == ["mamba", "prototype"]
+    assert all(seconds > 0 for seconds in (*pace.step.values(), *pace.episode.values()))
+    assert sorted(path.name for path in results.iterdir()) == ["pace.json", "table.json", "table.md"]
 
 
 def test_a_cell_goes_on_where_its_run_is(tmp_path: Path):

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from mambacl.errors import RunError
 from mambacl.evaluation import over_seeds
 from mambacl.experiments.trained import run_settings
 from mambacl.sweeps import Cell, Outcome, Results, Sweep, table
 from mambacl.sweeps.outcome import OnTest
+from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
 from mambacl.sweeps.standings import against_first, quickest_minutes, score_at, standings
 
@@ -139,12 +141,39 @@ def test_equal_minutes_are_those_of_the_quickest(made: tuple[Sweep, dict[str, Ce
         third_seed0={"seconds": 400.0, "validations": ((2000, 0.9, 0.02, 399.0),)},
     )
     first, second, third = each = standings(sweep, outcomes(sweep, results))
-    assert quickest_minutes(each) == 2.0
-    at = [score_at(one, 2.0) for one in (first, second, third)]
+    assert quickest_minutes(each, None) == 2.0
+    at = [score_at(one, 2.0, None) for one in (first, second, third)]
     assert at[0] is not None
     assert at[1] is not None
     assert (at[0].mean, at[1].mean) == (pytest.approx(0.9), pytest.approx(0.3))  # the best checkpoint by then
     assert at[2] is None
+
+
+def test_minutes_are_by_the_pace_where_learners_were_timed(made: tuple[Sweep, dict[str, Cell], Results]):
+    """The second took twice as long, but was timed to be twice as quick."""
+    sweep, cells, results = made
+    slow = ((1000, 0.3, 0.02, 120.0), (2000, 0.7, 0.02, 240.0))
+    fill(
+        cells,
+        results,
+        second_seed0={"seconds": 240.0, "validations": slow},
+        second_seed1={"seconds": 240.0, "validations": slow},
+    )
+    pace = Pace(1, 3, {"first": 0.06, "second": 0.03}, {"first": 0.01, "second": 0.02}, {})
+    pace.write(results.folder)
+    assert Pace.read(results.folder) == pace
+    first, second, third = each = standings(sweep, outcomes(sweep, results))
+    assert quickest_minutes(each, pace) == pytest.approx(1.0)
+    at = [score_at(one, 1.0, pace) for one in (first, second, third)]
+    assert at[0] is not None
+    assert at[1] is not None
+    assert (at[0].mean, at[1].mean) == (pytest.approx(0.5), pytest.approx(0.7))
+    told = rows(table.write(sweep, results).read_text())
+    assert [told[name][5:9:3] for name in ("first", "second")] == [["267", "2.0"], ["533", "1.0"]]
+    assert [told[name][6] for name in ("first", "second", "third")] == ["100", "50", "66"]
+    (results.folder / "pace.json").write_text("{}")
+    with pytest.raises(RunError, match=r"pace\.json` cannot be read"):
+        table.write(sweep, results)
 
 
 def test_a_plateau_and_divergence_are_told_in_words(made: tuple[Sweep, dict[str, Cell], Results]):

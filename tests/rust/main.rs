@@ -1,6 +1,7 @@
 //! The engine's tests: one binary with a module for each part of the engine.
 
 mod agreement;
+mod allocations;
 mod attention;
 mod causal_conv1d;
 mod draw;
@@ -14,6 +15,7 @@ mod linear_attention;
 mod linear_transformer;
 mod mamba2;
 mod mamba3;
+mod mamba_step;
 mod models;
 mod objective;
 mod params;

@@ -20,6 +20,9 @@ TRANSFORMER = "Transformer layer"
 MAMBAPY = "mamba.py's block"
 TRANSFORMERS = "transformers' MambaMixer"
 
+PEER_PACKAGES = ("mambapy", "transformers")
+"""What other people's Mamba blocks are imported from."""
+
 
 @dataclass(frozen=True)
 class Shape:

@@ -22,6 +22,15 @@ DIM = 128
 WINDOW = 200
 """Examples whose median time stands for that of one."""
 
+SHORTEST = 10 * WINDOW
+"""Examples of the shortest stream to measure."""
+
+WARM_UP = 10_000
+"""Examples, or a tenth of a shorter stream, before growth is measured."""
+
+MARKS = (100_000, 1_000_000)
+"""Examples whose time is told, besides the last one's."""
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -30,15 +39,15 @@ class Stream:
     Attributes:
         examples: How many were observed one by one.
         early: Seconds of an example about the 10th; the median of a window, after a warm-up.
-        late: Seconds of the last ones.
+        late: Numbers of examples, those of `MARKS` and the last, and the seconds of one there.
         predict: Seconds of one query at the end.
         state_bytes: Before and after.
-        growth: Of the process's memory from the first tenth of the stream to its end, bytes.
+        growth: Of the process's memory from the end of the warm-up to that of the stream, bytes.
     """
 
     examples: int
     early: float
-    late: float
+    late: tuple[tuple[int, float], ...]
     predict: float
     state_bytes: tuple[int, int]
     growth: int
@@ -48,7 +57,7 @@ def stream(examples: int) -> Stream:
     """Observes examples one by one; the learner has the default sizes, on vectors of `DIM` numbers.
 
     Args:
-        examples: How many, at least 10 windows.
+        examples: How many, at least `SHORTEST`; whole windows of them are observed.
 
     Returns:
         Times and memory.
@@ -56,8 +65,7 @@ def stream(examples: int) -> Stream:
     Raises:
         InvalidValueError: If there are fewer.
     """
-    if examples < 10 * WINDOW:
-        raise InvalidValueError(f"bench: argument `examples` must be at least {10 * WINDOW}, got {examples}")
+    check_examples(examples)
     torch.manual_seed(0)
     learner = Learner(SequenceConfig(VectorEncoder(DIM))).eval()
     x, y = torch.randn(1, WINDOW, DIM), torch.randint(0, 64, (1, WINDOW))
@@ -75,11 +83,16 @@ def stream(examples: int) -> Stream:
         window(learner.init_state())  # warm-up
         first = learner.init_state()
         state, early = window(first)
-        resident, late = 0, early
-        for number in range(1, examples // WINDOW):
-            state, late = window(state)
-            if number == examples // WINDOW // 10:
+        resident = 0
+        late: list[tuple[int, float]] = []
+        windows = examples // WINDOW
+        warm = max(2, min(windows // 10, WARM_UP // WINDOW))
+        for number in range(2, windows + 1):
+            state, latest = window(state)
+            if number == warm:
                 resident = process_bytes("VmRSS")
+            if number == windows or number * WINDOW in MARKS:
+                late.append((number * WINDOW, latest))
         seconds: list[float] = []
         for one_x, _ in pairs:
             began = time.perf_counter()
@@ -88,11 +101,21 @@ def stream(examples: int) -> Stream:
     return Stream(
         examples=state.examples,
         early=early,
-        late=late,
+        late=tuple(late),
         predict=statistics.median(seconds),
         state_bytes=(first.nbytes, state.nbytes),
         growth=process_bytes("VmRSS") - resident,
     )
+
+
+def check_examples(examples: int) -> None:
+    """Checks the length of a stream.
+
+    Raises:
+        InvalidValueError: If it is too short to measure.
+    """
+    if examples < SHORTEST:
+        raise InvalidValueError(f"bench: argument `examples` must be at least {SHORTEST}, got {examples}")
 
 
 def episode_step(repeats: int, tasks: int = 20, shots: int = 5) -> Times:

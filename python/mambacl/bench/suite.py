@@ -59,8 +59,7 @@ def run(lengths: Sequence[int], repeats: int, examples: int, peers: bool) -> Rep
     Returns:
         The report.
     """
-    level = _core.simd_level()
-    report = Report(f"torch {torch.__version__}, {level}, {torch.get_num_threads()} threads")
+    report = _empty_report()
     # First: a process that has held more hides the peak of what holds less.
     memory = block_memory(Shape(200))
     kept = sum(memory.kept.values())
@@ -87,6 +86,25 @@ def run(lengths: Sequence[int], repeats: int, examples: int, peers: bool) -> Rep
     return report
 
 
+def run_stream(examples: int) -> Report:
+    """Runs the stream alone.
+
+    Args:
+        examples: Observed one by one.
+
+    Returns:
+        The report.
+    """
+    report = _empty_report()
+    _stream_rows(report, examples)
+    return report
+
+
+def _empty_report() -> Report:
+    level = _core.simd_level()
+    return Report(f"torch {torch.__version__}, {level}, {torch.get_num_threads()} threads")
+
+
 def _block_rows(report: Report, shape: Shape, peers: bool, repeats: int) -> None:
     times = blocks.blocks(shape, peers, repeats)
     for name in times.seconds:
@@ -101,9 +119,9 @@ def _block_rows(report: Report, shape: Shape, peers: bool, repeats: int) -> None
 
 def _stream_rows(report: Report, examples: int) -> None:
     told = stream(examples)
-    rows = [
-        Row(f"time of example {told.examples:,} / of an early one", told.late / told.early),
-        Row("observe one example", told.late * 1e6, "us"),
+    rows = [Row(f"time of example {at:,} / of an early one", late / told.early) for at, late in told.late]
+    rows += [
+        Row("observe one example", told.late[-1][1] * 1e6, "us"),
         Row("answer one query", told.predict * 1e6, "us"),
         Row("state after / before", told.state_bytes[1] / told.state_bytes[0]),
         Row(f"growth of memory over {told.examples:,} examples", told.growth / 2**20, "MiB"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from mambacl import plots
-from mambacl.bench import suite
+from mambacl.bench import blocks, suite
+from mambacl.bench.streams import check_examples
+from mambacl.errors import InvalidValueError
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,13 @@ class Bench:
 
       mambacl bench --peers --lengths 200
 
+      mambacl bench --stream-only --examples 1000000
+
     Attributes:
         lengths: Of sequences; batch 16, d_model 512.
         repeats: Turns of each measurement.
         examples: Observed one by one.
+        stream_only: Observe them, and measure nothing else.
         peers: Run other people's Mamba blocks too, which takes minutes; needs the extra `bench`.
         json: Print JSON.
         plot: File for a figure of time against length.
@@ -35,20 +41,49 @@ class Bench:
     lengths: tuple[int, ...] = (25, 50, 100, 200, 400, 800, 1600, 3200)
     repeats: int = 5
     examples: int = 100_000
+    stream_only: bool = False
     peers: bool = False
     json: bool = False
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
 
 
 def run(command: Bench) -> None:
-    """Measures, prints and draws."""
-    report = suite.run(command.lengths, command.repeats, command.examples, command.peers)
-    if command.plot is not None:
-        plots.save(plots.times(report.seconds), command.plot)
+    """Measures, prints and draws.
+
+    Raises:
+        InvalidValueError: Before anything is measured, if an option makes no sense, or peers are not
+            installed.
+    """
+    _check(command)
+    if command.stream_only:
+        report = suite.run_stream(command.examples)
+    else:
+        report = suite.run(command.lengths, command.repeats, command.examples, command.peers)
     if command.json:
         print(json.dumps(asdict(report)))
-        return
-    width = max(len(row.name) for row in report.rows)
-    print(report.machine)
-    for row in report.rows:
-        print(f"  {row.name:<{width}}  {row.value:10.2f} {row.unit}")
+    else:
+        width = max(len(row.name) for row in report.rows)
+        print(report.machine)
+        for row in report.rows:
+            print(f"  {row.name:<{width}}  {row.value:10.2f} {row.unit}")
+    if command.plot is not None:
+        command.plot.parent.mkdir(parents=True, exist_ok=True)
+        plots.save(plots.times(report.seconds), command.plot)
+
+
+def _check(command: Bench) -> None:
+    check_examples(command.examples)
+    for option, sizes in (("repeats", (command.repeats,)), ("lengths", command.lengths)):
+        if min(sizes, default=0) < 1:
+            got = ", ".join(map(str, sizes)) or "none"
+            raise InvalidValueError(f"bench: argument `{option}` must be at least 1, got {got}")
+    if command.peers:
+        missing = [name for name in blocks.PEER_PACKAGES if find_spec(name) is None]
+        if missing:
+            raise InvalidValueError(
+                f"bench: `--peers` needs {' and '.join(missing)}, which `pip install 'mambacl[bench]'` brings"
+            )
+    if command.plot is not None:
+        plots.check_file(command.plot)
+        if command.stream_only:
+            raise InvalidValueError("bench: `--plot` draws times of blocks, which `--stream-only` leaves out")

@@ -10,6 +10,7 @@ import tyro
 
 from mambacl.errors import RunError
 from mambacl.sweeps import Results, table
+from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.schedule import run as run_cells
 from mambacl.sweeps.sweep import Sweep as SweepFile
 
@@ -28,12 +29,15 @@ class Sweep:
 
       mambacl sweep sweeps/learners.toml --table
 
+      mambacl sweep sweeps/learners.toml --pace
+
     Attributes:
         file: A .toml file, see CONTRIBUTING.md.
         jobs: Runs at a time, each a process with its share of the threads.
         runs: Folder of the runs; runs/sweeps/FILE by default.
         results: Folder of what they came to and of the table; docs/results/FILE by default.
         table: Only write the table, of the runs that are done.
+        pace: Train nothing, but time all learners in turns, and write the table by that.
     """
 
     file: tyro.conf.Positional[Path]
@@ -41,6 +45,7 @@ class Sweep:
     runs: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     table: bool = False
+    pace: bool = False
 
 
 def run(command: Sweep) -> None:
@@ -55,7 +60,9 @@ def run(command: Sweep) -> None:
     sweep = SweepFile.read(command.file)
     results = Results(command.results or Path("docs/results") / sweep.name)
     failures = []
-    if not command.table:
+    if command.pace:
+        Pace.measure(sweep).write(results.folder)
+    elif not command.table:
         sweep.draw_episodes()
         runs = command.runs or Path("runs/sweeps") / sweep.name
         failures = run_cells(sweep, command.file, runs, results, command.jobs)

@@ -64,9 +64,11 @@ def run(command: Train) -> None:
     folder = command.run_dir or Path("runs") / f"{experiment.name}-seed{command.seed}"
     training = TrainingRun.begin(experiment, command.seed, folder, resume=command.resume)
     parameters = sum(parameter.numel() for parameter in training.learner.parameters())
+    state = training.learner.init_state()
+    grows = ", which grows" if state.grows else ""
     print(
         f"{experiment.name}, seed {command.seed}: {parameters:,} parameters, a state of "
-        f"{training.learner.init_state().nbytes:,} bytes, {experiment.data.tasks} tasks x "
+        f"{state.nbytes:,} bytes{grows}, {experiment.data.tasks} tasks x "
         f"{experiment.data.train_shots} shots, on {torch.get_num_threads()} threads. In {folder}"
     )
     try:

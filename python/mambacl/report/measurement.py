@@ -29,7 +29,7 @@ class Measurement(ABC):
         seed: Of the run.
         step: Training steps that the learner had.
         parameters: Numbers that training adjusts.
-        state_bytes: Of one stream, however long.
+        state_bytes: Of one stream after it was read; attention's grows with it, all others' are fixed.
         split: Of the episodes.
         tasks: Of an episode.
         train_shots: Examples read of each.

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import torch
 
-from mambacl.bench.timing import interleaved
 from mambacl.config import ClassTarget
 from mambacl.errors import NonFiniteError
-from mambacl.evaluation.protocol import evaluation_mode, first_state
+from mambacl.evaluation.protocol import evaluation_mode
 from mambacl.experiments.trained import load_run
 from mambacl.experiments.training_run import TrainingRun, versions
 from mambacl.learner import Learner
 from mambacl.report import ClassMeasurement, Measurement, VectorMeasurement, measure
 from mambacl.report.measurement import as_scores, prepare
 from mambacl.sweeps.outcome import MeanAndInterval, OnTest, Outcome, Results, VectorsOnTest
+from mambacl.sweeps.pace import inference
 from mambacl.sweeps.plan import final, outcomes
 from mambacl.sweeps.sweep import Cell, Sweep
 from mambacl.training import History
@@ -28,7 +28,6 @@ from mambacl.training.meta_train import read_history
 TASKS_READ = (20, 100)
 """Lengths of streams after which the state is weighed."""
 
-_BATCH = 20
 _DIGITS = 5
 
 
@@ -92,7 +91,7 @@ def _trained(cell: Cell, folder: Path, jobs: int) -> Outcome:
         validations=_validations(history),
         parameters=sum(parameter.numel() for parameter in learner.parameters()),
         state_bytes={str(tasks): state_bytes(cell, learner, tasks) for tasks in TASKS_READ},
-        inference=round(_inference(cell, learner), 1),
+        inference=round(inference(cell.experiment, learner), 1),
         versions=versions(),
     )
 
@@ -170,15 +169,3 @@ def state_bytes(cell: Cell, learner: Learner, tasks: int) -> int:
     x = torch.zeros(1, y.shape[1], *data.input_shape)
     with evaluation_mode(learner):
         return learner.observe(learner.init_state(), x, y).nbytes
-
-
-def _inference(cell: Cell, learner: Learner) -> float:
-    """Episodes a second, of meta-validation: test classes are for the one look at the end."""
-    episode = cell.experiment.source("validation", cell.seed).batch(0, _BATCH)
-
-    def live() -> None:
-        state = learner.observe(first_state(learner, episode), episode.train_x, episode.train_y)
-        learner.predict(state, episode.test_x)
-
-    with evaluation_mode(learner):
-        return _BATCH / interleaved({"episodes": live}, 5, budget=5.0).median("episodes")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mambacl.evaluation import Interval, over_seeds, paired_difference
 from mambacl.report.comparison import difference
 from mambacl.sweeps.outcome import OnTest, Outcome, VectorsOnTest
+from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import Outcomes, choice
 from mambacl.sweeps.sweep import Row, Sweep, Values
 
@@ -75,18 +76,37 @@ def _standing(row: Row, known: Outcomes) -> Standing:
     return Standing(row, chosen, members, search)
 
 
-def quickest_minutes(standing: Sequence[Standing]) -> float | None:
+def seconds_at(standing: Standing, pace: Pace | None, step: int, seconds: float) -> float:
+    """When a learner had done so many steps: at the pace it was timed at beside the others, or else the
+    seconds its run took."""
+    if pace is None or standing.row.name not in pace.step:
+        return seconds
+    return step * pace.step[standing.row.name]
+
+
+def minutes_of(standing: Standing, outcome: Outcome, pace: Pace | None) -> float:
+    """The minutes that a learner's training takes."""
+    return seconds_at(standing, pace, outcome.steps, outcome.seconds) / 60
+
+
+def quickest_minutes(standing: Sequence[Standing], pace: Pace | None) -> float | None:
     """The minutes in which the quickest learner trained, its slowest seed; None before any is complete."""
-    longest = [max(one.seconds for one in each.members.values()) for each in standing if each.members]
-    return min(longest) / 60 if longest else None
+    longest = [
+        max(minutes_of(each, one, pace) for one in each.members.values()) for each in standing if each.members
+    ]
+    return min(longest, default=None)
 
 
-def score_at(standing: Standing, minutes: float) -> Interval | None:
+def score_at(standing: Standing, minutes: float, pace: Pace | None) -> Interval | None:
     """The score on meta-validation of the best checkpoint so many minutes after training began, over
     seeds; None if a seed had no meta-validation by then."""
     reached: list[float] = []
     for one in standing.members.values():
-        by_then = [score for _, score, _, seconds in one.validations if seconds <= 60 * minutes]
+        by_then = [
+            score
+            for step, score, _, seconds in one.validations
+            if seconds_at(standing, pace, step, seconds) <= 60 * minutes + 1e-9
+        ]
         if not by_then:
             return None
         reached.append(standing.row.metric.best(by_then))

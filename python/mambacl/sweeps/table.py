@@ -12,8 +12,16 @@ from mambacl import durable
 from mambacl.evaluation import ACCURACY, Interval, Metric
 from mambacl.report.comparison_table import interval_as_json, signed
 from mambacl.sweeps.outcome import Outcome, Results
+from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
-from mambacl.sweeps.standings import Standing, against_first, quickest_minutes, score_at, standings
+from mambacl.sweeps.standings import (
+    Standing,
+    against_first,
+    minutes_of,
+    quickest_minutes,
+    score_at,
+    standings,
+)
 from mambacl.sweeps.sweep import Sweep, Values
 
 _ACCURACY = """\
@@ -26,8 +34,9 @@ standard errors below that of answering with the mean of the stream's targets"""
 _NOTES = """\
 {}; ± is half the 95 % interval, by Student's t over
 seeds, or over episodes where it says so. The state is what is kept of one stream. Episodes a second
-are those of training, with the drawing of episodes, and those of reading and answering alone.
-Minutes are of training with meta-validation."""
+are those of training, with the drawing of episodes, and those of reading and answering alone."""
+
+_OWN_TIMES = "Episodes a second and minutes are of the runs themselves, meta-validations included in minutes."
 
 
 def write(sweep: Sweep, results: Results) -> Path:
@@ -44,25 +53,34 @@ def write(sweep: Sweep, results: Results) -> Path:
         RunError: If an outcome cannot be read.
         OSError: If a file cannot be written.
     """
-    each = standings(sweep, outcomes(sweep, results))
+    each, pace = standings(sweep, outcomes(sweep, results)), Pace.read(results.folder)
     results.folder.mkdir(parents=True, exist_ok=True)
     file = results.folder / "table.md"
-    durable.write(file, markdown(sweep, each).encode())
-    durable.write(file.with_suffix(".json"), (json.dumps(as_json(sweep, each), indent=1) + "\n").encode())
+    durable.write(file, markdown(sweep, each, pace).encode())
+    durable.write(
+        file.with_suffix(".json"), (json.dumps(as_json(sweep, each, pace), indent=1) + "\n").encode()
+    )
     return file
 
 
-def markdown(sweep: Sweep, each: Sequence[Standing]) -> str:
+def markdown(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> str:
     """The tables to read."""
     metric = sweep.metric
     notes = _NOTES.format(_ACCURACY if metric == ACCURACY else _ERROR.format(metric.name))
-    parts = [f"# {sweep.name}", sweep.purpose, notes, _main(each, metric), *_conditions(each)]
-    minutes = quickest_minutes(each)
+    parts = [
+        f"# {sweep.name}",
+        sweep.purpose,
+        f"{notes} {_times(pace)}",
+        _main(each, metric, pace),
+        *_conditions(each),
+    ]
+    minutes = quickest_minutes(each, pace)
     if minutes is not None and len(each) > 1:
+        by_then = [(one.row.name, _told(score_at(one, minutes, pace))) for one in each]
         parts += [
             f"At equal minutes, {minutes:.2f}, those of the quickest learner: {metric.name} on "
             "meta-validation of the best checkpoint by then.",
-            _table(("learner", metric.name), [(one.row.name, _told(score_at(one, minutes))) for one in each]),
+            _table(("learner", metric.name), by_then),
         ]
     differences = against_first(each)
     if differences:
@@ -82,25 +100,27 @@ def markdown(sweep: Sweep, each: Sequence[Standing]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def as_json(sweep: Sweep, each: Sequence[Standing]) -> dict[str, Any]:
+def as_json(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> dict[str, Any]:
     """The tables as values that JSON has."""
-    minutes = quickest_minutes(each)
+    minutes = quickest_minutes(each, pace)
     return {
         "name": sweep.name,
-        "learners": [_learner(one, minutes) for one in each],
+        "learners": [_learner(one, minutes, pace) for one in each],
         "quickest_minutes": minutes,
         "first_minus": {name: interval_as_json(one) for name, one in against_first(each).items()},
     }
 
 
-def _learner(one: Standing, minutes: float | None) -> dict[str, Any]:
+def _learner(one: Standing, minutes: float | None, pace: Pace | None) -> dict[str, Any]:
     key = one.row.metric.key
     return {
         "name": one.row.name,
         "chosen": None if one.chosen is None else dict(one.chosen),
         key: interval_as_json(one.score),
         "on_plateau": one.on_plateau,
-        f"{key}_at_quickest_minutes": None if minutes is None else interval_as_json(score_at(one, minutes)),
+        f"{key}_at_quickest_minutes": None
+        if minutes is None
+        else interval_as_json(score_at(one, minutes, pace)),
         "search": [
             {"values": dict(values), key: None if score == math.inf else score}  # JSON has no infinity
             for values, score in one.search.items()
@@ -114,10 +134,10 @@ def _learner(one: Standing, minutes: float | None) -> dict[str, Any]:
                 "on_plateau": outcome.on_plateau,
                 "parameters": outcome.parameters,
                 "state_bytes": outcome.state_bytes,
-                "training_episodes_per_second": _training_rate(outcome),
-                "inference_episodes_per_second": outcome.inference,
+                "training_episodes_per_second": _training_rate(one, outcome, pace),
+                "inference_episodes_per_second": _inference_rate(one, outcome, pace),
                 "steps": outcome.steps,
-                "minutes": outcome.seconds / 60,
+                "minutes": minutes_of(one, outcome, pace),
                 "threads": outcome.threads,
                 "jobs": outcome.jobs,
             }
@@ -128,7 +148,7 @@ def _learner(one: Standing, minutes: float | None) -> dict[str, Any]:
     }
 
 
-def _main(each: Sequence[Standing], metric: Metric) -> str:
+def _main(each: Sequence[Standing], metric: Metric, pace: Pace | None) -> str:
     headings = (
         "learner",
         metric.name,
@@ -142,13 +162,13 @@ def _main(each: Sequence[Standing], metric: Metric) -> str:
         "minutes",
         "chosen",
     )
-    rows = [_row(one) for one in each]
+    rows = [_row(one, pace) for one in each]
     for name, told in _yardsticks(each).items():
         rows.append((name, told, *("" for _ in headings[2:])))
     return _table(headings, rows)
 
 
-def _row(one: Standing) -> tuple[str, ...]:
+def _row(one: Standing, pace: Pace | None) -> tuple[str, ...]:
     members = list(one.members.values())
 
     def span(value: Callable[[Outcome], float], form: str) -> str:
@@ -163,10 +183,10 @@ def _row(one: Standing) -> tuple[str, ...]:
         span(lambda run: run.parameters, ",d"),
         span(lambda run: run.state_bytes["20"], ",d"),
         span(lambda run: run.state_bytes["100"], ",d"),
-        span(_training_rate, ".0f"),
-        span(lambda run: run.inference, ".0f"),
+        span(lambda run: _training_rate(one, run, pace), ".0f"),
+        span(lambda run: _inference_rate(one, run, pace), ".0f"),
         span(lambda run: run.steps, ",d"),
-        span(lambda run: run.seconds / 60, ".1f"),
+        span(lambda run: minutes_of(one, run, pace), ".1f"),
         "-" if one.chosen is None else _values(one.chosen),
     )
 
@@ -212,8 +232,24 @@ def _conditions(each: Sequence[Standing]) -> list[str]:
     return [f"Trained with {'; or '.join(ways)}."] if ways else []
 
 
-def _training_rate(run: Outcome) -> float:
-    return run.experiment.train.batch_size / run.step_seconds if run.step_seconds else 0.0
+def _times(pace: Pace | None) -> str:
+    """What seconds are of."""
+    if pace is None:
+        return _OWN_TIMES
+    return (
+        f"They were timed for all learners in turns, {pace.turns} of them, on {pace.threads} threads; "
+        "minutes are steps at that pace, without meta-validation."
+    )
+
+
+def _training_rate(one: Standing, run: Outcome, pace: Pace | None) -> float:
+    seconds = run.step_seconds if pace is None else pace.step.get(one.row.name, run.step_seconds)
+    return run.experiment.train.batch_size / seconds if seconds else 0.0
+
+
+def _inference_rate(one: Standing, run: Outcome, pace: Pace | None) -> float:
+    timed = None if pace is None else pace.episode.get(one.row.name)
+    return 1 / timed if timed else run.inference
 
 
 def _values(values: Values) -> str:

@@ -16,6 +16,7 @@
 
 pub mod reference;
 
+use super::autocast::without_autocast;
 use crate::error::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -80,14 +81,16 @@ impl LinearAttention<'_> {
     /// ```
     pub fn run(&self) -> Result<(Tensor, Tensor)> {
         self.check()?;
-        let mut state = self.initial_state.shallow_clone();
-        let mut outputs = Vec::new();
-        for chunk in self.chunks() {
-            let (output, next) = chunk.run(&state);
-            outputs.push(output);
-            state = next;
-        }
-        Ok((Tensor::cat(&outputs, 2).to_kind(self.v.kind()), state))
+        Ok(without_autocast(|| {
+            let mut state = self.initial_state.shallow_clone();
+            let mut outputs = Vec::new();
+            for chunk in self.chunks() {
+                let (output, next) = chunk.run(&state);
+                outputs.push(output);
+                state = next;
+            }
+            (Tensor::cat(&outputs, 2).to_kind(self.v.kind()), state)
+        }))
     }
 
     /// Reads each token by itself, as the first one after the initial state. Returns o, as
@@ -97,14 +100,16 @@ impl LinearAttention<'_> {
     /// When an argument's shape does not fit.
     pub fn each(&self) -> Result<Tensor> {
         self.check()?;
-        let Chunk { q, k, v, log_decay } = self.whole();
-        let past = einsum(READ, &q, self.initial_state);
-        let past = match log_decay {
-            Some(log_decay) => past * log_decay.exp().unsqueeze(-1),
-            None => past,
-        };
-        let own = (q * k).sum_dim_intlist(-1, true, None::<Kind>) * v;
-        Ok((past + own).to_kind(self.v.kind()))
+        Ok(without_autocast(|| {
+            let Chunk { q, k, v, log_decay } = self.whole();
+            let past = einsum(READ, &q, self.initial_state);
+            let past = match log_decay {
+                Some(log_decay) => past * log_decay.exp().unsqueeze(-1),
+                None => past,
+            };
+            let own = (q * k).sum_dim_intlist(-1, true, None::<Kind>) * v;
+            (past + own).to_kind(self.v.kind())
+        }))
     }
 
     /// The arguments in the type computed in.

@@ -45,6 +45,7 @@ pub(crate) trait Simd: Copy {
     /// The larger of the two in each lane; NaN in `self` stays NaN.
     unsafe fn max(self, other: Self) -> Self;
     unsafe fn abs(self) -> Self;
+    unsafe fn sqrt(self) -> Self;
     /// The sum of the lanes, always in the same order.
     unsafe fn sum(self) -> Self::Scalar;
     /// 2 to the power of each lane.
@@ -63,6 +64,21 @@ pub(crate) trait Simd: Copy {
             }
             let mut lanes = [Self::Scalar::default(); 16];
             std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
+            Self::load(lanes.as_ptr())
+        }
+    }
+
+    /// The same of numbers that lie `stride` apart.
+    #[inline(always)]
+    unsafe fn load_strided(from: *const Self::Scalar, stride: usize, count: usize) -> Self {
+        unsafe {
+            if stride == 1 {
+                return Self::load_first(from, count);
+            }
+            let mut lanes = [Self::Scalar::default(); 16];
+            for (lane, number) in lanes.iter_mut().enumerate().take(count) {
+                *number = *from.add(lane * stride);
+            }
             Self::load(lanes.as_ptr())
         }
     }

@@ -63,6 +63,10 @@ macro_rules! arithmetic {
             Self(self.0.map(<$scalar>::abs))
         }
         #[inline(always)]
+        unsafe fn sqrt(self) -> Self {
+            Self(self.0.map(<$scalar>::sqrt))
+        }
+        #[inline(always)]
         unsafe fn sum(self) -> $scalar {
             let [a, b, c, d, e, f, g, h] = self.0;
             ((a + e) + (c + g)) + ((b + f) + (d + h))

@@ -1,0 +1,105 @@
+"""How fast the learners of a sweep are, timed in turns: a machine that others use is the same to all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mambacl import durable, settings
+from mambacl.bench.timing import interleaved
+from mambacl.errors import ConfigError, RunError
+from mambacl.evaluation.protocol import evaluation_mode, first_state
+from mambacl.experiments.experiment import Experiment
+from mambacl.experiments.training_run import versions
+from mambacl.learner import Learner
+from mambacl.settings import Settings
+from mambacl.sweeps.sweep import Sweep
+from mambacl.training.trainer import Trainer
+
+_EPISODES = 20
+"""Read and answered at a time."""
+
+
+@dataclass(frozen=True)
+class Pace(Settings):
+    """Seconds of the learners of a sweep, medians over turns in one process.
+
+    Attributes:
+        threads: Of the process.
+        turns: In each of which every learner was timed.
+        step: Seconds of a training step, its episodes drawn, by learner.
+        episode: Seconds of reading and answering an episode, in batches of 20, by learner.
+        versions: Of the software.
+    """
+
+    threads: int
+    turns: int
+    step: dict[str, float]
+    episode: dict[str, float]
+    versions: dict[str, str]
+
+    @classmethod
+    def measure(cls, sweep: Sweep, turns: int = 11) -> Pace:
+        """Times every learner of a sweep, from its first values."""
+        training: dict[str, Callable[[], object]] = {}
+        inference: dict[str, Callable[[], object]] = {}
+        for row in sweep.rows:
+            experiment = next(iter(row.experiments.values()))
+            source = experiment.source("train", 0)
+            training[row.name] = Trainer(experiment.learner(0), source, experiment.train).step
+            inference[row.name] = live(experiment, experiment.learner(0))
+        steps, lives = interleaved(training, turns), interleaved(inference, turns)
+        return cls(
+            threads=torch.get_num_threads(),
+            turns=turns,
+            step={name: round(steps.median(name), 6) for name in training},
+            episode={name: round(lives.median(name) / _EPISODES, 7) for name in inference},
+            versions=versions(),
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> Pace | None:
+        """What was measured; None if nothing was.
+
+        Raises:
+            RunError: If the file is damaged or of another version.
+        """
+        file = folder / "pace.json"
+        try:
+            return settings.read(cls, json.loads(file.read_bytes()), "pace")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, ConfigError) as error:
+            raise RunError(f"sweep: `{file}` cannot be read: {error}") from error
+
+    def write(self, folder: Path) -> None:
+        """Keeps it beside the outcomes.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        durable.write(folder / "pace.json", (json.dumps(settings.table(self), indent=1) + "\n").encode())
+
+
+def live(experiment: Experiment, learner: Learner) -> Callable[[], None]:
+    """Reading and answering a batch of meta-validation episodes: test classes are for the one look at the
+    end."""
+    episode = experiment.source("validation", 0).batch(0, _EPISODES)
+
+    def lived() -> None:
+        with evaluation_mode(learner):
+            state = learner.observe(first_state(learner, episode), episode.train_x, episode.train_y)
+            learner.predict(state, episode.test_x)
+
+    return lived
+
+
+def inference(experiment: Experiment, learner: Learner) -> float:
+    """Episodes a second of one learner alone."""
+    timed = interleaved({"episodes": live(experiment, learner)}, 5, budget=5.0)
+    return _EPISODES / timed.median("episodes")
