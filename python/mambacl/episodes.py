@@ -18,8 +18,23 @@ from mambacl.errors import DataError, DeviceError, DtypeError, InvalidValueError
 
 
 @dataclass(frozen=True)
-class EpisodeSpec:
+class EpisodeSizes:
     """The sizes of an episode; the defaults are those of CL-as-Seq (arXiv:2310.11952).
+
+    Attributes:
+        tasks: Tasks of the stream, one after another.
+        train_shots: Labelled examples read of each.
+        test_shots: Queries asked of each.
+    """
+
+    tasks: int = 20
+    train_shots: int = 5
+    test_shots: int = 5
+
+
+@dataclass(frozen=True)
+class EpisodeSpec(EpisodeSizes):
+    """What an episode of classes is drawn by.
 
     Attributes:
         tasks: Classes of the episode; each is one task of the stream.
@@ -31,9 +46,6 @@ class EpisodeSpec:
             is in two classes of it. 1 for plain classes.
     """
 
-    tasks: int = 20
-    train_shots: int = 5
-    test_shots: int = 5
     vocab: int = 64
     compound: int = 1
 
@@ -182,6 +194,33 @@ class Episodes(Protocol):
         ...
 
 
+class SizedEpisodes(Episodes, Protocol):
+    """Episodes that all have the same sizes."""
+
+    @property
+    def spec(self) -> EpisodeSizes:
+        """The sizes."""
+        ...
+
+
+def check_indices(source: str, seed: int, first_index: int, batch_size: int) -> None:
+    """Checks which episodes a batch is of; `source` is who draws them, for the message.
+
+    Raises:
+        InvalidValueError: If the batch is empty, or the seed or an index not from 0 to 2^64 - 1.
+    """
+    if batch_size < 1:
+        raise InvalidValueError(f"{source}: `batch_size` must be at least 1, got {batch_size}")
+    numbers = {
+        "seed": seed,
+        "first_index": first_index,
+        "first_index + batch_size - 1": first_index + batch_size - 1,
+    }
+    for name, value in numbers.items():
+        if not 0 <= value < 2**64:
+            raise InvalidValueError(f"{source}: `{name}` must be from 0 to 2^64 - 1, got {value}")
+
+
 @dataclass(frozen=True, eq=False)
 class EpisodeSource:
     """Draws episodes from classes; the same everywhere for the same (seed, split, index).
@@ -227,11 +266,7 @@ class EpisodeSource:
                 cannot fill an episode of these sizes: `tasks * compound` of them, each with an example for
                 every shot.
         """
-        if batch_size < 1:
-            raise InvalidValueError(f"EpisodeSource: `batch_size` must be at least 1, got {batch_size}")
-        _check_u64("seed", self.seed)
-        _check_u64("first_index", first_index)
-        _check_u64("first_index + batch_size - 1", first_index + batch_size - 1)
+        check_indices("EpisodeSource", self.seed, first_index, batch_size)
         indices = range(first_index, first_index + batch_size)
         plans = [self._plan(index) for index in indices]
         train, test, codebook = (torch.stack(parts) for parts in zip(*plans, strict=True))
@@ -293,11 +328,6 @@ class EpisodeSource:
             classes.flatten(), examples.flatten(), uniforms.view(examples.numel(), each)
         )
         return inputs.view(*examples.shape, *inputs.shape[1:])
-
-
-def _check_u64(name: str, value: int) -> None:
-    if not 0 <= value < 2**64:
-        raise InvalidValueError(f"EpisodeSource: `{name}` must be from 0 to 2^64 - 1, got {value}")
 
 
 class EpisodeDataset(Dataset[Episode]):

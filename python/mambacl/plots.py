@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mambacl.errors import InvalidValueError
-from mambacl.evaluation import AccuracyMatrix, Calibration, Scores
+from mambacl.evaluation import AccuracyMatrix, Calibration, ErrorMatrix, Scores
 from mambacl.training import History
 
 LINES = ("-", "--", ":", "-.")
@@ -23,19 +23,21 @@ LINES = ("-", "--", ":", "-.")
 def learning_curves(
     runs: Mapping[str, Sequence[History]], ax: Axes | None = None, *, window: int = 50
 ) -> Axes:
-    """Training accuracy against steps: a line for the mean over seeds, a band from lowest to highest.
+    """Training accuracy, or the loss of vector targets, against steps: a line for the mean over seeds, a band
+    from lowest to highest.
 
     Args:
         runs: Histories of the seeds of each run, by the run's name; drawn to the end of the shortest.
         ax: To draw on; None for a new figure.
-        window: Steps that accuracy is averaged over.
+        window: Steps that are averaged over.
 
     Returns:
         The axes.
     """
     ax = _axes(ax)
+    vectors = any(record.accuracy is None for seeds in runs.values() for one in seeds for record in one.steps)
     for (name, histories), line in zip(runs.items(), LINES * len(runs), strict=False):
-        curves = [history.accuracy(window) for history in histories]
+        curves = [one.objective(window) if vectors else one.accuracy(window) for one in histories]
         shortest = min(map(len, curves))
         curves = [curve[:shortest] for curve in curves]
         steps = [step for step, _ in curves[0]]
@@ -43,7 +45,8 @@ def learning_curves(
         (drawn,) = ax.plot(steps, values.mean(0), line, label=name)
         if len(curves) > 1:
             ax.fill_between(steps, values.min(0), values.max(0), color=drawn.get_color(), alpha=0.2)
-    ax.set(xlabel="training steps", ylabel=f"training accuracy (mean of {window} steps)", ylim=(0, 1))
+    measured, top = ("loss", None) if vectors else ("accuracy", 1)
+    ax.set(xlabel="training steps", ylabel=f"training {measured} (mean of {window} steps)", ylim=(0, top))
     ax.legend()
     return ax
 
@@ -61,18 +64,31 @@ def accuracy_bars(
     Returns:
         The axes.
     """
-    ax = _axes(ax)
-    names = list(scores)
-    means = [scores[name].mean for name in names]
-    errors = [scores[name].interval for name in names]
-    ax.barh(names, means, xerr=errors, color="0.7", edgecolor="black", capsize=3)
-    for row, mean in enumerate(means):
-        ax.text(0.02, row, f"{mean:.3f}", va="center")
+    ax = _bars(scores, ax)
+    for row, each in enumerate(scores.values()):
+        ax.text(0.02, row, f"{each.mean:.3f}", va="center")
     if chance is not None:
         ax.axvline(chance, color="black", linestyle=":", label="chance")
         ax.legend(loc="lower right")
     ax.set(xlabel="accuracy on unseen classes", xlim=(0, 1))
-    ax.invert_yaxis()
+    return ax
+
+
+def error_bars(scores: Mapping[str, Scores], ax: Axes | None = None) -> Axes:
+    """Mean squared errors of several predictors on the same episodes, with 95 % intervals over episodes.
+
+    Args:
+        scores: By name, in the order drawn.
+        ax: To draw on; None for a new figure.
+
+    Returns:
+        The axes.
+    """
+    ax = _bars(scores, ax)
+    highest = max(each.mean + each.interval for each in scores.values())
+    for row, each in enumerate(scores.values()):  # behind the bar, which may be too short for a number
+        ax.text(each.mean + each.interval + 0.02 * highest, row, f"{each.mean:.3f}", va="center")
+    ax.set(xlabel="mean squared error", xlim=(0, 1.2 * highest))
     return ax
 
 
@@ -87,22 +103,21 @@ def accuracy_matrix(matrix: AccuracyMatrix, ax: Axes | None = None) -> Axes:
     Returns:
         The axes.
     """
-    ax = _axes(ax)
-    values = np.ma.masked_invalid(matrix.values.numpy())
-    ax.patch.set(
-        hatch="///", edgecolor="0.7"
-    )  # tasks not read yet are masked: white would be an accuracy of 1
-    image = ax.imshow(values, cmap="gray", interpolation="nearest", vmin=0, vmax=1)
-    if matrix.tasks <= 10:
-        for (row, column), value in np.ndenumerate(values):
-            if column <= row:
-                ink = "black" if value > 0.5 else "white"
-                ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=7)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="task asked of", ylabel="last task read")
-    ax.figure.colorbar(image, ax=ax, label="accuracy")
-    return ax
+    return _matrix(matrix.values, ax, best=1, worst=0, label="accuracy")
+
+
+def error_matrix(matrix: ErrorMatrix, ax: Axes | None = None) -> Axes:
+    """The error on each task after each task: as `accuracy_matrix`, white for 0 and black for the largest.
+
+    Args:
+        matrix: Of the errors.
+        ax: To draw on; None for a new figure.
+
+    Returns:
+        The axes.
+    """
+    worst = float(matrix.values.nan_to_num().max()) or 1.0
+    return _matrix(matrix.values, ax, best=0, worst=worst, label="squared error")
 
 
 def anytime_accuracy(matrices: Mapping[str, AccuracyMatrix], ax: Axes | None = None) -> Axes:
@@ -268,6 +283,37 @@ def save(ax: Axes, path: Path) -> None:
     figure = ax.figure.figure  # of a subfigure the whole
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def _bars(scores: Mapping[str, Scores], ax: Axes | None) -> Axes:
+    """Means with their intervals, from the top."""
+    ax = _axes(ax)
+    names = list(scores)
+    means = [scores[name].mean for name in names]
+    errors = [scores[name].interval for name in names]
+    ax.barh(names, means, xerr=errors, color="0.7", edgecolor="black", capsize=3)
+    ax.invert_yaxis()
+    return ax
+
+
+def _matrix(values: Tensor, ax: Axes | None, *, best: float, worst: float, label: str) -> Axes:
+    """R as a grey image, white for the best; with numbers where there is room for them."""
+    ax = _axes(ax)
+    shown = np.ma.masked_invalid(values.numpy())
+    ax.patch.set(hatch="///", edgecolor="0.7")  # tasks not read yet are masked: white would be the best
+    low, high = sorted((best, worst))
+    cmap = "gray" if best > worst else "gray_r"
+    image = ax.imshow(shown, cmap=cmap, interpolation="nearest", vmin=low, vmax=high)
+    if len(shown) <= 10:
+        for (row, column), value in np.ndenumerate(shown):
+            if column <= row:
+                ink = "black" if abs(value - best) < (high - low) / 2 else "white"
+                ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=7)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="task asked of", ylabel="last task read")
+    ax.figure.colorbar(image, ax=ax, label=label)
+    return ax
 
 
 def _axes(ax: Axes | None) -> Axes:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from mambacl import AccuracyMatrix, Calibration, History, Scores, plots
+from mambacl.evaluation import ErrorMatrix
 from mambacl.training import StepRecord
 
 mpl.use("agg")
@@ -187,3 +188,23 @@ def test_save_writes_the_whole_figure_and_closes_it(tmp_path: Path):
     plots.save(ax, tmp_path / "figure.png")
     assert plt.imread(tmp_path / "figure.png").shape[:2] == (300, 600)
     assert plt.get_fignums() == []
+
+
+def test_errors_are_drawn_from_white_and_told_behind_their_bars():
+    R = torch.tensor([[0.0, torch.nan], [0.5, 0.25]], dtype=torch.float64)
+    ax = plots.error_matrix(ErrorMatrix(R, 1))
+    assert texts(ax) == ["0.00", "0.50", "0.25"]
+    (image,) = ax.images
+    assert image.get_clim() == (0, 0.5)
+    assert image.get_cmap().name == "gray_r"
+    ax = plots.error_bars({"a": Scores(torch.tensor([0.1, 0.1])), "b": Scores(torch.tensor([2.0, 2.0]))})
+    assert texts(ax) == ["0.100", "2.000"]
+    assert [text.get_position()[0] > 0.1 for text in ax.texts] == [True, True]
+    assert ax.get_xlim()[1] > 2
+
+
+def test_vectors_have_a_curve_of_their_loss():
+    steps = [StepRecord(i + 1, 1.0, 3.0 - i, None, None, 1.0, 1e-3, 1.0) for i in range(3)]
+    ax = plots.learning_curves({"waves": [History(steps)]}, window=2)
+    assert list(ax.lines[0].get_ydata()) == [2.5, 1.5]
+    assert ax.get_ylabel() == "training loss (mean of 2 steps)"

@@ -11,14 +11,14 @@ from matplotlib import pyplot as plt
 from mambacl import plots
 from mambacl.errors import RunError
 from mambacl.evaluation import over_seeds
-from mambacl.report import Measurement, compare
+from mambacl.report import ClassMeasurement, compare
 from mambacl.report.comparison_table import as_json, table
 from mambacl.report.measurement import prepare, read_measurement
 from mambacl.report.summary import summary
 from mambacl.runs import RunFolder
 from mambacl.training.history import StepRecord, to_log
 
-MEASURED = Measurement(
+MEASURED = ClassMeasurement(
     name="test-2x1",
     experiment="small",
     seed=0,

@@ -15,7 +15,7 @@ from mambacl.sweeps import Cell, Outcome, Results, Sweep, table
 from mambacl.sweeps.outcome import OnTest
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
-from mambacl.sweeps.standings import accuracy_at, against_first, quickest_minutes, standings
+from mambacl.sweeps.standings import against_first, quickest_minutes, score_at, standings
 
 FILE = """
 purpose = "By hand."
@@ -142,7 +142,7 @@ def test_equal_minutes_are_those_of_the_quickest(made: tuple[Sweep, dict[str, Ce
     )
     first, second, third = each = standings(sweep, outcomes(sweep, results))
     assert quickest_minutes(each, None) == 2.0
-    at = [accuracy_at(one, 2.0, None) for one in (first, second, third)]
+    at = [score_at(one, 2.0, None) for one in (first, second, third)]
     assert at[0] is not None
     assert at[1] is not None
     assert (at[0].mean, at[1].mean) == (pytest.approx(0.9), pytest.approx(0.3))  # the best checkpoint by then
@@ -164,7 +164,7 @@ def test_minutes_are_by_the_pace_where_learners_were_timed(made: tuple[Sweep, di
     assert Pace.read(results.folder) == pace
     first, second, third = each = standings(sweep, outcomes(sweep, results))
     assert quickest_minutes(each, pace) == pytest.approx(1.0)
-    at = [accuracy_at(one, 1.0, pace) for one in (first, second, third)]
+    at = [score_at(one, 1.0, pace) for one in (first, second, third)]
     assert at[0] is not None
     assert at[1] is not None
     assert (at[0].mean, at[1].mean) == (pytest.approx(0.5), pytest.approx(0.7))

@@ -19,7 +19,7 @@ from mambacl.report.summary import summary
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure the learner of a run on unseen classes, and yardsticks on the same episodes.
+    """Measure the learner of a run on unseen classes or tasks, and yardsticks on the same episodes.
 
     The measurement and its figures are written into RUN/evaluations. The default split is that for the one
     look at the end: make choices with --split validation.
@@ -32,13 +32,13 @@ class Evaluate:
 
     Attributes:
         run: Folder of a run.
-        tasks: Classes of an episode; as in training by default.
+        tasks: Of an episode; as in training by default.
         shots: Examples read of each; as in training by default.
         episodes: How many.
         matrix_episodes: How many for R, which asks after every task.
         offline: How many for one more yardstick: the learner's encoder trained from scratch on each stream,
-            seconds an episode; 0 for none.
-        split: Whose classes: train, validation or test.
+            seconds an episode, classes only; 0 for none.
+        split: Of the episodes: train, validation or test.
         checkpoint: The best on meta-validation, the last, or that of a step.
         json: Print the measurement as JSON.
     """

@@ -77,6 +77,10 @@ def run(command: Train) -> None:
         # Without a text it is the second one, or came before the first step: nothing new was saved.
         saved = f"saved in {folder}" if interrupt.args and training.folder.checkpoints() else "not saved"
         raise KeyboardInterrupt(f"{saved}; the same command with --resume goes on") from None
-    best = history.best()
-    told = "" if best is None else f", the best meta-validation {best.score:.3f} at step {best.step}"
+    best = history.best(experiment.metric.higher_is_better)
+    told = (
+        ""
+        if best is None
+        else f", the best meta-validation {best.score:.3f} ({experiment.metric.name}) at step {best.step}"
+    )
     print(f"{len(history.steps)} steps in {history.seconds:.0f} s{told}. Next: mambacl evaluate {folder}")

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mambacl.episodes import Episode, Episodes
-from mambacl.errors import NonFiniteError
+from mambacl.errors import NonFiniteError, ShapeError
 from mambacl.evaluation.calibration import Calibration
-from mambacl.evaluation.protocol import batches, evaluation_mode, first_state
+from mambacl.evaluation.protocol import batches, evaluation_mode, first_state, query_losses
 from mambacl.evaluation.scores import Scores
 from mambacl.evaluation.tasks import query_tasks
 from mambacl.learner import Learner
@@ -23,7 +23,8 @@ from mambacl.state import LearnerState
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one trained learner does on episodes; all but `loss` and `state_bytes` is None for vector targets.
+    """What one trained learner does on episodes; for vector targets all is None but `loss`, `task_loss` and
+    `state_bytes`.
 
     Attributes:
         loss: The objective, `Learner.loss` of each episode's queries; for classes the mean negative
@@ -36,6 +37,7 @@ class Evaluation:
             episodes that ask of it (NaN if none does), (tasks,) float64.
         calibration: Of the answers among the labels observed, all queries of all episodes.
         state_bytes: The bytes that the learner keeps of one stream.
+        task_loss: As `task_accuracy`, the loss; None for classes, and where tasks are not given.
     """
 
     loss: Scores
@@ -45,6 +47,7 @@ class Evaluation:
     task_accuracy: Tensor | None
     calibration: Calibration | None
     state_bytes: int
+    task_loss: Tensor | None = None
 
     @property
     def score(self) -> Scores:
@@ -85,6 +88,7 @@ def evaluate(learner: Learner, source: Episodes, episodes: int = 600, *, batch_s
     """
     losses: list[Tensor] = []
     parts: list[_Answers] = []
+    task_losses: list[Tensor] = []
     state_bytes = 0
     with evaluation_mode(learner):
         for batch in batches("evaluate", source, episodes, batch_size, at_least=2):
@@ -97,20 +101,19 @@ def evaluate(learner: Learner, source: Episodes, episodes: int = 600, *, batch_s
             losses += [learner.loss(one, y) for one, y in pairs]
             if state.seen is not None:
                 parts.append(_answers(state, output, episode))
+            elif episode.train_task is not None and episode.test_task is not None:
+                task_losses.append(query_tasks(episode).means(query_losses(learner, output, episode.test_y)))
             state_bytes = state.nbytes // episode.batch_size
     loss = Scores(torch.stack(losses).double().cpu())
     if not parts:
-        return Evaluation(loss, None, None, None, None, None, state_bytes)
-    tasks = max(part.task_shares.shape[1] for part in parts)
-    padded = [
-        F.pad(part.task_shares, (0, tasks - part.task_shares.shape[1]), value=torch.nan) for part in parts
-    ]
+        task_loss = _by_task(task_losses) if task_losses else None
+        return Evaluation(loss, None, None, None, None, None, state_bytes, task_loss)
     return Evaluation(
         loss=loss,
         accuracy=_scores([part.accuracy for part in parts]),
         vocabulary_accuracy=_scores([part.vocabulary_accuracy for part in parts]),
         nll=_scores([part.nll for part in parts]),
-        task_accuracy=torch.cat(padded).nanmean(0).cpu(),
+        task_accuracy=_by_task([part.task_shares for part in parts]),
         calibration=reduce(add, [part.calibration for part in parts]),
         state_bytes=state_bytes,
     )
@@ -119,22 +122,24 @@ def evaluate(learner: Learner, source: Episodes, episodes: int = 600, *, batch_s
 def evaluate_predictor(
     predictor: Callable[[Episode], Tensor], source: Episodes, episodes: int = 600, *, batch_size: int = 20
 ) -> Scores:
-    """Scores a function from episodes to labels, such as a yardstick, on the same episodes.
+    """Scores a function from episodes to answers, such as a yardstick, on the same episodes.
 
     Args:
-        predictor: From a batch of episodes to predicted labels, (batch, Q) int64.
+        predictor: From a batch of episodes to predicted labels, (batch, Q) int64; or vectors,
+            (batch, Q, dim).
         source: Of episodes.
         episodes: How many, at least 2.
         batch_size: Episodes at a time.
 
     Returns:
-        Accuracy of each episode.
+        Accuracy of each episode; of vectors the mean squared error.
 
     Raises:
         InvalidValueError: If `episodes` is below 2 or `batch_size` below 1.
+        ShapeError: If the predictions have not the shape of the targets.
     """
     drawn = batches("evaluate_predictor", source, episodes, batch_size, at_least=2)
-    return _scores([_share(predictor(episode) == episode.test_y) for episode in drawn])
+    return _scores([_predicted(predictor(episode), episode.test_y) for episode in drawn])
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +161,28 @@ def _answers(state: LearnerState, output: Tensor, episode: Episode) -> _Answers:
         accuracy=_share(right),
         vocabulary_accuracy=_share(output.argmax(-1) == episode.test_y),
         nll=-wanted.mean(1),
-        task_shares=query_tasks(episode).shares(right),
+        task_shares=query_tasks(episode).means(right),
         calibration=Calibration.of(log_probabilities.amax(-1).exp(), right),
     )
+
+
+def _predicted(answers: Tensor, y: Tensor) -> Tensor:
+    """The score of each episode, (batch)."""
+    if answers.shape != y.shape:
+        raise ShapeError(
+            f"evaluate_predictor: predictions must have shape {tuple(y.shape)}, as the targets, "
+            f"got {tuple(answers.shape)}"
+        )
+    if y.is_floating_point():
+        return (answers.double() - y.double()).square().mean((1, 2))
+    return _share(answers == y)
+
+
+def _by_task(parts: list[Tensor]) -> Tensor:
+    """The mean over episodes, (tasks), of (batch, tasks) each; batches may have fewer tasks than others."""
+    tasks = max(part.shape[1] for part in parts)
+    padded = [F.pad(part, (0, tasks - part.shape[1]), value=torch.nan) for part in parts]
+    return torch.cat(padded).nanmean(0).cpu()
 
 
 def _share(right: Tensor) -> Tensor:

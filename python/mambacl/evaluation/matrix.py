@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from mambacl.episodes import Episode, Episodes
-from mambacl.errors import DataError, InvalidValueError, ShapeError
-from mambacl.evaluation.protocol import batches, evaluation_mode, first_state
-from mambacl.evaluation.tasks import QueryTasks, query_tasks, stream_tasks
+from mambacl.episodes import Episodes
+from mambacl.errors import InvalidValueError, ShapeError
+from mambacl.evaluation.task_by_task import ask_task_by_task
 from mambacl.learner import Learner
+from mambacl.state import LearnerState
 
 _OP = "accuracy_matrix"
 
@@ -142,7 +141,7 @@ def accuracy_matrix(
         InvalidValueError: If the learner answers with vectors, `episodes` or `batch_size` is below 1.
         DataError: If a stream returns to a task it has left, tasks of one batch begin at different
             places, numbers of tasks differ, or no episode asks of some task.
-        DtypeError: If the targets are vectors.
+        DtypeError: If the targets are vectors and tasks are not given.
 
     Example:
         >>> from mambacl import EpisodeSource, EpisodeSpec, SequenceConfig
@@ -156,57 +155,9 @@ def accuracy_matrix(
     if not learner.is_classifier:
         got = type(learner.config.target).__name__
         raise InvalidValueError(f"{_OP}: argument `learner` must answer with classes, got one of {got}")
-    shares: list[Tensor] = []
-    with evaluation_mode(learner):
-        for batch in batches(_OP, source, episodes, batch_size):
-            shares.append(_shares(learner, batch.to(learner.device)).cpu())
-            if len(shares[-1][0]) != len(shares[0][0]):
-                raise DataError(
-                    f"{_OP}: all episodes must have as many tasks, got {len(shares[0][0])} and "
-                    f"{len(shares[-1][0])}"
-                )
-    values = torch.cat(shares).nanmean(0)
-    unasked = values[-1].isnan()
-    if unasked.any():
-        task = int(unasked.nonzero()[0])
-        raise DataError(f"{_OP}: there must be queries of each task, got none of task {task} of the stream")
+    values = ask_task_by_task(_OP, learner, source, episodes, batch_size, _right)
     return AccuracyMatrix(values, episodes)
 
 
-def _shares(learner: Learner, episode: Episode) -> Tensor:
-    """R of each episode of a batch, (batch, tasks, tasks), NaN where there is no query."""
-    lengths = _task_lengths(stream_tasks(episode))
-    tasks = len(lengths)
-    # By task, so that those to ask are a prefix; queries of no task (-1) go before and count for none.
-    order, by_task = query_tasks(episode).order.sort(dim=1, stable=True)
-    stream = torch.arange(episode.batch_size, device=order.device).unsqueeze(1)
-    test_x, test_y = episode.test_x[stream, by_task], episode.test_y[stream, by_task]
-
-    shares = torch.full((episode.batch_size, tasks, tasks), torch.nan, dtype=torch.float64)
-    state = first_state(learner, episode)
-    parts = zip(episode.train_x.split(lengths, 1), episode.train_y.split(lengths, 1), strict=True)
-    for i, (x, y) in enumerate(parts):
-        state = learner.observe(state, x, y)
-        asked = int((order <= i).sum(1).max())
-        if asked > 0:
-            right = state.answers(learner.predict(state, test_x[:, :asked])) == test_y[:, :asked]
-            shares[:, i, : i + 1] = QueryTasks(order[:, :asked], i + 1).shares(right)
-    return shares
-
-
-def _task_lengths(tasks: Tensor) -> list[int]:
-    """The number of examples of each task of (batch, T) streams, which must go task after task, together."""
-    changes = tasks[:, 1:] != tasks[:, :-1]
-    for place, (stream, changed) in enumerate(zip(tasks, changes, strict=True)):
-        if len(stream.unique()) != int(changed.sum()) + 1:
-            raise DataError(
-                f"{_OP}: a stream must go task after task, "
-                f"got one that returns to a task it has left, episode {place} of a batch"
-            )
-        if not torch.equal(changed, changes[0]):
-            raise DataError(
-                f"{_OP}: tasks must begin at the same examples in all episodes of a batch, "
-                f"got others in episode {place} than in episode 0; `batch_size=1` takes any"
-            )
-    begins = [0, *(changes[0].nonzero().flatten() + 1).tolist(), tasks.shape[1]]
-    return [end - begin for begin, end in pairwise(begins)]
+def _right(state: LearnerState, output: Tensor, y: Tensor) -> Tensor:
+    return state.answers(output) == y

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from mambacl.episodes import Episode, Episodes
 from mambacl.errors import InvalidValueError
@@ -56,3 +57,16 @@ def first_state(learner: Learner, episode: Episode) -> LearnerState:
     """The state before the stream of a batch of episodes, with their codebooks if they have any."""
     codebook = episode.codebook if learner.is_classifier else None
     return learner.init_state(episode.batch_size, codebook=codebook)
+
+
+def query_losses(learner: Learner, output: Tensor, y: Tensor) -> Tensor:
+    """The learner's loss of each query, (batch, Q).
+
+    Args:
+        learner: Whose objective is asked for.
+        output: Of `predict`, (batch, Q, width).
+        y: Targets, (batch, Q, dim).
+    """
+    pairs = zip(output.flatten(0, 1), y.flatten(0, 1), strict=True)
+    losses = [learner.loss(one.view(1, 1, -1), target.view(1, 1, -1)) for one, target in pairs]
+    return torch.stack(losses).view(output.shape[:2])

@@ -1,4 +1,4 @@
-"""Which task of its stream a query belongs to, and the share of queries answered right by task."""
+"""Which task of its stream a query belongs to, and what is measured of queries by task."""
 
 from __future__ import annotations
 
@@ -24,35 +24,34 @@ class QueryTasks:
     order: Tensor
     tasks: int
 
-    def shares(self, right: Tensor) -> Tensor:
-        """The share of queries answered right.
+    def means(self, scores: Tensor) -> Tensor:
+        """The mean over the queries of each task.
 
         Args:
-            right: Whether a query was, (batch, Q) bool.
+            scores: Of each query, such as whether it was answered right, (batch, Q).
 
         Returns:
             (batch, tasks) float64; NaN where an episode does not ask of a task.
         """
         member = self.order.unsqueeze(-1) == torch.arange(self.tasks, device=self.order.device)
-        hits = (member & right.unsqueeze(-1)).sum(1).double()  # (batch, tasks)
-        return hits / member.sum(1)
+        totals = torch.where(member, scores.double().unsqueeze(-1), 0.0).sum(1)  # (batch, tasks)
+        return totals / member.sum(1)
 
 
 def stream_tasks(episode: Episode) -> Tensor:
     """The task of each example of the stream, (batch, T) int64.
 
     Raises:
-        DtypeError: If the targets are vectors.
+        DtypeError: If the targets are vectors and tasks are not given.
     """
-    _check_labels(episode)
-    return episode.train_y if episode.train_task is None else episode.train_task
+    return _tasks("train", episode.train_y, episode.train_task)
 
 
 def query_tasks(episode: Episode) -> QueryTasks:
     """The task of each query by its order in the stream.
 
     Raises:
-        DtypeError: If the targets are vectors.
+        DtypeError: If the targets are vectors and tasks are not given.
 
     Example:
         >>> x, task = torch.zeros(1, 4, 8), torch.tensor([[7, 7, 2, 2]])
@@ -62,7 +61,7 @@ def query_tasks(episode: Episode) -> QueryTasks:
         tensor([[1, 1, 0, 0]])
     """
     stream = stream_tasks(episode)
-    queries = episode.test_y if episode.test_task is None else episode.test_task
+    queries = _tasks("test", episode.test_y, episode.test_task)
     ordered = [_order(one, other) for one, other in zip(stream, queries, strict=True)]
     return QueryTasks(torch.stack([order for order, _ in ordered]), max(tasks for _, tasks in ordered))
 
@@ -77,7 +76,10 @@ def _order(stream: Tensor, queries: Tensor) -> tuple[Tensor, int]:
     return torch.where(tasks[found] == queries, order[found], -1), len(tasks)
 
 
-def _check_labels(episode: Episode) -> None:
-    if episode.train_y.dtype != torch.int64:
-        got = episode.train_y.dtype
-        raise DtypeError(f"evaluation: `episode.train_y` must hold int64 labels, got {got}")
+def _tasks(part: str, y: Tensor, task: Tensor | None) -> Tensor:
+    if task is None and y.dtype != torch.int64:
+        raise DtypeError(
+            f"evaluation: `episode.{part}_y` must hold int64 labels where `{part}_task` is None, "
+            f"got {y.dtype}"
+        )
+    return y if task is None else task

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mambacl import settings
-from mambacl.config import ClassTarget, CnnEncoder, LearnerConfig, SequenceConfig
+from mambacl.config import CnnEncoder, LearnerConfig, SequenceConfig
 from mambacl.data import Split
-from mambacl.episodes import EpisodeSource, EpisodeSpec
+from mambacl.episodes import SizedEpisodes
 from mambacl.errors import ConfigError
+from mambacl.evaluation import Metric, metric_of
 from mambacl.experiments.data import Data, Glyphs
 from mambacl.learner import Learner
 from mambacl.settings import Settings
@@ -75,11 +76,7 @@ class Experiment(Settings):
         Raises:
             ConfigError: If it cannot.
         """
-        if not isinstance(self.model.target, ClassTarget):
-            raise ConfigError(
-                f"experiment: `model.target.kind` must be 'class', got {self.model.target.kind!r}"
-            )
-        _check_vocabulary("data.tasks", self.data.tasks, self.model.target.vocab)
+        self.data.check_target(self.model.target, self.data.tasks, "data.tasks")
         encoder = self.model.encoder
         shape = (
             (encoder.in_channels, encoder.image_size, encoder.image_size)
@@ -92,19 +89,24 @@ class Experiment(Settings):
                 f"as `data` of kind {self.data.kind!r} has, got {shape}"
             )
 
+    @property
+    def metric(self) -> Metric:
+        """What learners are compared by."""
+        return metric_of(self.model.target)
+
     def learner(self, seed: int) -> Learner:
         """The learner before training."""
         return Learner(self.model, seed=seed)
 
     def source(
         self, split: Split, seed: int, *, tasks: int | None = None, train_shots: int | None = None
-    ) -> EpisodeSource:
+    ) -> SizedEpisodes:
         """Episodes of a split.
 
         Args:
             split: "train", "validation" or "test".
             seed: Of the run for "train"; the others have `EVALUATION_SEED`, whatever is given.
-            tasks: Classes of an episode; None for the experiment's.
+            tasks: Of an episode; None for the experiment's.
             train_shots: Examples read of each; None for the experiment's.
 
         Returns:
@@ -113,17 +115,10 @@ class Experiment(Settings):
         Raises:
             ConfigError: If there are more tasks than the vocabulary has symbols.
         """
-        assert isinstance(self.model.target, ClassTarget)
-        spec = EpisodeSpec(
-            tasks=self.data.tasks if tasks is None else tasks,
-            train_shots=self.data.train_shots if train_shots is None else train_shots,
-            test_shots=self.data.test_shots if split == "train" else self.data.evaluation_test_shots,
-            vocab=self.model.target.vocab,
-            compound=self.data.compound,
-        )
-        _check_vocabulary("tasks", spec.tasks, spec.vocab)
+        sizes = self.data.sizes(split, tasks, train_shots)
+        self.data.check_target(self.model.target, sizes.tasks, "tasks")
         seed = seed if split == "train" else EVALUATION_SEED
-        return EpisodeSource(self.data.classes(split), spec, seed, split)
+        return self.data.episodes(self.model.target, sizes, seed, split)
 
 
 @dataclass(frozen=True)
@@ -131,12 +126,3 @@ class _Data(Settings):
     """[data] behind its name, so that its kind is read as that of a union's member."""
 
     data: Data
-
-
-def _check_vocabulary(name: str, tasks: int, vocab: int) -> None:
-    """Each class of a stream takes a symbol."""
-    if tasks > vocab:
-        raise ConfigError(
-            f"experiment: `{name}` must be at most `model.target.vocab` = {vocab}, the learner's symbols, "
-            f"got {tasks}"
-        )

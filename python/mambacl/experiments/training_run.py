@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from mambacl import __version__
-from mambacl.episodes import EpisodeSource
+from mambacl.episodes import Episodes
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.trained import run_experiment, run_settings
 from mambacl.learner import Learner
@@ -33,8 +33,8 @@ class TrainingRun:
 
     experiment: Experiment
     learner: Learner
-    source: EpisodeSource
-    validation: EpisodeSource
+    source: Episodes
+    validation: Episodes
     folder: RunFolder
 
     @classmethod
@@ -51,15 +51,15 @@ class TrainingRun:
             The run.
 
         Raises:
-            InvalidValueError: If the classes cannot fill such episodes, or the seed is out of its range; told
+            InvalidValueError: If such episodes cannot be drawn, or the seed is out of its range; told
                 before a folder is made, not at the first meta-validation.
             RunError: If the folder holds a run (with `resume`, one of other settings).
             OSError: If it cannot be written.
         """
         learner = experiment.learner(seed)
         source, validation = experiment.source("train", seed), experiment.source("validation", seed)
-        source.episode(0)
-        validation.episode(0)
+        source.batch(0, 1)
+        validation.batch(0, 1)
         wanted = run_settings(experiment, seed)
         folder = _begun(path, wanted) if resume else None
         if folder is None:

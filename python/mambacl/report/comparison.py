@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, Protocol
 
 from mambacl.errors import RunError
-from mambacl.evaluation import Interval, Scores, over_seeds, paired_over_seeds
+from mambacl.evaluation import Interval, Metric, Scores, over_seeds, paired_over_seeds
 from mambacl.experiments.trained import run_experiment, run_settings
 from mambacl.report.measurement import Measurement, measurement_name, read_measurement
 from mambacl.runs import RunFolder
@@ -17,7 +17,7 @@ from mambacl.training import History
 from mambacl.training.meta_train import read_history
 
 LEVELS = (0.5, 0.8)
-"""Training accuracies whose first steps are compared."""
+"""Training accuracies whose first steps are compared; of classes only."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Group:
     members: list[Member]
 
     @property
-    def accuracy(self) -> Interval | None:
+    def score(self) -> Interval | None:
         """Over seeds, by t; None while a run has not been evaluated."""
         measured = self.measured
         return None if measured is None else over_seeds([one.scores.mean for one in measured.values()])
@@ -79,12 +79,14 @@ class Comparison:
 
     Attributes:
         evaluation: The name of the measurement compared.
+        metric: What its scores are.
         groups: In the order their first runs were given.
         differences: First group minus another on identical episodes, by the other's name; None where the
             seeds or episodes are not the same.
     """
 
     evaluation: str
+    metric: Metric
     groups: list[Group]
     differences: Mapping[str, Interval | None]
 
@@ -101,12 +103,19 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
         The comparison.
 
     Raises:
-        RunError: If there is no run, one stands twice, or one cannot be read.
+        RunError: If there is no run, one stands twice, one cannot be read, or they are scored differently.
     """
     if not paths:
         raise RunError("compare: argument `runs` must name at least one folder, got none")
     runs = [RunFolder.open(path) for path in paths]
     experiments = [run_experiment(run) for run in runs]
+    metric = experiments[0][0].metric
+    for run, (experiment, _) in zip(runs, experiments, strict=True):
+        if experiment.metric != metric:
+            raise RunError(
+                f"compare: all runs must be scored by {metric.name}, as the first, got "
+                f"{experiment.metric.name} in `{run.path}`"
+            )
     if evaluation is None:
         data = experiments[0][0].data
         evaluation = measurement_name("test", data.tasks, data.train_shots)
@@ -125,7 +134,7 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
         for name, members in zip(_names(list(groups)), groups.values(), strict=True)
     ]
     differences = {other.name: _group_difference(named[0], other) for other in named[1:]}
-    return Comparison(evaluation, named, differences)
+    return Comparison(evaluation, metric, named, differences)
 
 
 class Asked(Protocol):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mambacl.evaluation import Interval
+from mambacl.evaluation import Interval, Metric
 from mambacl.report.comparison import LEVELS, Comparison, Group, Member
-
-HEADINGS = ("seed", "accuracy", "at step", *(f"steps to {level}" for level in LEVELS), "steps", "minutes")
 
 
 def table(comparison: Comparison) -> str:
@@ -19,14 +17,21 @@ def table(comparison: Comparison) -> str:
     Returns:
         Lines of text.
     """
+    metric = comparison.metric
+    levels = _levels(metric)
+    steps = "Steps are to a training accuracy averaged over 50 steps." if levels else "Lower is better."
     lines = [
-        f"Accuracy in {comparison.evaluation}; ± is the 95 % interval over episodes for one model, and in",
-        "the row of means that over seeds by Student's t. Steps are to a training accuracy averaged over",
-        "50 steps.",
+        f"{metric.name.capitalize()} in {comparison.evaluation}; ± is the 95 % interval over episodes for",
+        f"one model, and in the row of means that over seeds by Student's t. {steps}",
     ]
+    headings = (
+        *("seed", metric.name, "at step"),
+        *(f"steps to {LEVELS[level]}" for level in levels),
+        *("steps", "minutes"),
+    )
     for group in comparison.groups:
-        rows = [HEADINGS, *(_row(member) for member in group.members), _means(group)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+        rows = [headings, *(_row(member, levels) for member in group.members), _means(group, levels)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(headings))]
         lines += ["", group.name]
         lines += [
             "  " + "  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows
@@ -48,21 +53,22 @@ def table(comparison: Comparison) -> str:
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
     """A comparison as values that JSON has."""
+    score, levels = comparison.metric.key, _levels(comparison.metric)
     return {
         "evaluation": comparison.evaluation,
         "groups": [
             {
                 "name": group.name,
-                "accuracy": interval_as_json(group.accuracy),
+                score: interval_as_json(group.score),
                 "runs": [
                     {
                         "path": str(member.path),
                         "seed": member.seed,
-                        "accuracy": member.measured.scores.mean if member.measured else None,
+                        score: member.measured.scores.mean if member.measured else None,
                         "interval_over_episodes": member.measured.scores.interval
                         if member.measured
                         else None,
-                        "steps_to": dict(zip(map(str, LEVELS), member.steps_to, strict=True)),
+                        "steps_to": {str(LEVELS[level]): member.steps_to[level] for level in levels},
                         "steps": len(member.history.steps),
                         "seconds": member.history.seconds,
                     }
@@ -75,20 +81,26 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _row(member: Member) -> tuple[str, ...]:
-    accuracy = "-" if member.measured is None else str(member.measured.scores)
-    reached = ("-" if step is None else f"{step:,}" for step in member.steps_to)
+def _levels(metric: Metric) -> range:
+    """The places of the levels of training accuracy; none where it is no accuracy that is measured."""
+    return range(len(LEVELS) if metric.higher_is_better else 0)
+
+
+def _row(member: Member, levels: range) -> tuple[str, ...]:
+    score = "-" if member.measured is None else str(member.measured.scores)
+    steps_to = [member.steps_to[level] for level in levels]
+    reached = ("-" if step is None else f"{step:,}" for step in steps_to)
     at = "-" if member.measured is None else f"{member.measured.step:,}"
     steps, minutes = f"{len(member.history.steps):,}", f"{member.history.seconds / 60:.1f}"
-    return (str(member.seed), accuracy, at, *reached, steps, minutes)
+    return (str(member.seed), score, at, *reached, steps, minutes)
 
 
-def _means(group: Group) -> tuple[str, ...]:
-    accuracy = group.accuracy
-    half_width = None if accuracy is None else accuracy.half_width
-    told = "-" if accuracy is None else f"{accuracy.mean:.3f}"
+def _means(group: Group, levels: range) -> tuple[str, ...]:
+    score = group.score
+    half_width = None if score is None else score.half_width
+    told = "-" if score is None else f"{score.mean:.3f}"
     told += "" if half_width is None else f" ± {half_width:.3f}"
-    medians = [group.median_steps_to(level) for level in range(len(LEVELS))]
+    medians = [group.median_steps_to(level) for level in levels]
     return ("all", told, "", *("-" if step is None else f"{step:,g}" for step in medians), "", "")
 
 

@@ -8,12 +8,12 @@ import torch
 
 from mambacl import plots
 from mambacl.experiments.trained import Trained
-from mambacl.report.measurement import Measurement, as_scores
+from mambacl.report.measurement import ClassMeasurement, Measurement, VectorMeasurement, as_scores
 from mambacl.training.meta_train import read_history
 
 
 def draw(trained: Trained, measured: Measurement) -> Path:
-    """Draws the figures of a measurement: learning curve, accuracies, R and, of images, an episode.
+    """Draws the figures of a measurement: learning curve, scores, R and, of images, an episode.
 
     Args:
         trained: The learner and its run.
@@ -31,8 +31,15 @@ def draw(trained: Trained, measured: Measurement) -> Path:
     plots.save(ax, folder / "learning_curve.png")
     scores = {"the learner": measured.scores}
     scores |= {name: as_scores(values) for name, values in measured.yardsticks.items()}
-    plots.save(plots.accuracy_bars(scores, chance=1 / measured.tasks), folder / "accuracy.png")
-    plots.save(plots.accuracy_matrix(measured.accuracy_matrix), folder / "accuracy_matrix.png")
+    match measured:
+        case ClassMeasurement():
+            plots.save(plots.accuracy_bars(scores, chance=1 / measured.tasks), folder / "accuracy.png")
+            plots.save(plots.accuracy_matrix(measured.accuracy_matrix), folder / "accuracy_matrix.png")
+        case VectorMeasurement():
+            plots.save(plots.error_bars(scores), folder / "error.png")
+            plots.save(plots.error_matrix(measured.error_matrix), folder / "error_matrix.png")
+        case _:
+            raise TypeError(f"figures: there are none of {type(measured).__name__}")
     if len(trained.experiment.data.input_shape) == 3:
         _episode(trained, measured, folder / "episode.png")
     return folder
@@ -41,7 +48,7 @@ def draw(trained: Trained, measured: Measurement) -> Path:
 def _episode(trained: Trained, measured: Measurement, file: Path) -> None:
     """The first meta-validation episode: pictures of meta-test classes stay for the one look at the end."""
     source = trained.experiment.source("validation", trained.seed, train_shots=measured.train_shots)
-    episode = source.episode(0)
+    episode = source.batch(0, 1)
     learner = trained.learner
     with torch.no_grad():
         initial = learner.init_state(codebook=episode.codebook)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from mambacl.evaluation import paired_difference
-from mambacl.report.measurement import Measurement, as_scores
+from mambacl.report.measurement import ClassMeasurement, Measurement, VectorMeasurement, as_scores
+
+Rows = dict[str, str]
+"""What a table says, by its names."""
 
 
 def summary(measured: Measurement) -> str:
@@ -15,51 +20,75 @@ def summary(measured: Measurement) -> str:
     Returns:
         Lines of text.
     """
-    matrix = measured.accuracy_matrix
-    episodes = len(measured.accuracy)
-    rows = {
-        "accuracy among the labels observed": str(measured.scores),
-        "accuracy in the whole vocabulary": str(as_scores(measured.vocabulary_accuracy)),
-        "negative log-likelihood, nats": str(as_scores(measured.nll)),
-        "expected calibration error": f"{measured.calibration_error:.3f}",
-        **{name: _yardstick(measured, values) for name, values in measured.yardsticks.items()},
-    }
-    yardsticks = {
-        f"the learner minus {name}": paired_difference(
-            as_scores(measured.accuracy[: len(values)]), as_scores(values)
-        )
-        for name, values in measured.yardsticks.items()
-    }
-    rows |= {
-        name: f"{interval.mean:+.3f} ± {interval.half_width or 0:.3f}"
-        for name, interval in yardsticks.items()
-    }
-    rows |= {
-        "average accuracy of the last row of R": f"{matrix.average_accuracy():.3f}",
-        "backward transfer (arXiv:1706.08840)": f"{matrix.backward_transfer():+.3f}",
-        "forgetting (arXiv:1801.10112)": f"{matrix.forgetting():+.3f}",
-    }
+    match measured:
+        case ClassMeasurement():
+            rows = _class_rows(measured)
+            asked, note = f"{measured.split} classes", f"chance {1 / measured.tasks:.3f}"
+            score, curve = "accuracy", measured.accuracy_matrix.anytime_accuracy
+        case VectorMeasurement():
+            rows = _vector_rows(measured)
+            asked, note = measured.split, "of errors the lower is the better"
+            score, curve = "squared error", measured.error_matrix.anytime_error
+        case _:
+            raise TypeError(f"summary: there is none of {type(measured).__name__}")
     width = max(len(name) for name in rows)
-    curve = ", ".join(f"{value:.2f}" for value in _thinned(matrix.anytime_accuracy.tolist()))
+    anytime = ", ".join(f"{value:.2f}" for value in _thinned(curve.tolist()))
     return "\n".join(
         [
             f"{measured.experiment}, seed {measured.seed}, after {measured.step} steps: "
             f"{measured.parameters:,} parameters, a state of {measured.state_bytes:,} bytes",
-            f"{episodes} episodes of {measured.split} classes, {measured.tasks} tasks x "
+            f"{len(measured.scores.values)} episodes of {asked}, {measured.tasks} tasks x "
             f"{measured.train_shots} shots, {measured.test_shots} queries a task,",
-            f"chance {1 / measured.tasks:.3f}; ± is the 95 % interval over episodes, for this one model",
+            f"{note}; ± is the 95 % interval over episodes, for this one model",
             "",
             *(f"  {name:<{width}}  {value}" for name, value in rows.items()),
             "",
-            f"R, forgetting and transfer are over {measured.matrix_episodes} episodes. "
-            f"Mean accuracy on the tasks read so far, from the first task to the last: {curve}",
+            f"R and what is said of it are over {measured.matrix_episodes} episodes. "
+            f"Mean {score} on the tasks read so far, from the first task to the last: {anytime}",
         ]
     )
 
 
-def _yardstick(measured: Measurement, values: list[float]) -> str:
-    count = "" if len(values) == len(measured.accuracy) else f" (of the first {len(values)} episodes)"
-    return f"{as_scores(values)}{count}"
+def _class_rows(measured: ClassMeasurement) -> Rows:
+    matrix = measured.accuracy_matrix
+    return {
+        "accuracy among the labels observed": str(measured.scores),
+        "accuracy in the whole vocabulary": str(as_scores(measured.vocabulary_accuracy)),
+        "negative log-likelihood, nats": str(as_scores(measured.nll)),
+        "expected calibration error": f"{measured.calibration_error:.3f}",
+        **_beside_yardsticks(measured),
+        "average accuracy of the last row of R": f"{matrix.average_accuracy():.3f}",
+        "backward transfer (arXiv:1706.08840)": f"{matrix.backward_transfer():+.3f}",
+        "forgetting (arXiv:1801.10112)": f"{matrix.forgetting():+.3f}",
+    }
+
+
+def _vector_rows(measured: VectorMeasurement) -> Rows:
+    matrix = measured.error_matrix
+    return {
+        "mean squared error": str(measured.scores),
+        **_beside_yardsticks(measured),
+        "by task, in the order of the stream": _told(measured.task_error),
+        "right after each task was read": _told(matrix.values.diagonal()),
+        "forgetting, the rise of the error": f"{matrix.forgetting():+.3f}",
+    }
+
+
+def _beside_yardsticks(measured: Measurement) -> Rows:
+    """The yardsticks' scores, and how the learner's differ on the same episodes."""
+    scores = measured.scores.values
+    told: Rows = {}
+    differences: Rows = {}
+    for name, values in measured.yardsticks.items():
+        count = "" if len(values) == len(scores) else f" (of the first {len(values)} episodes)"
+        told[name] = f"{as_scores(values)}{count}"
+        interval = paired_difference(as_scores(scores[: len(values)].tolist()), as_scores(values))
+        differences[f"the learner minus {name}"] = f"{interval.mean:+.3f} ± {interval.half_width or 0:.3f}"
+    return told | differences
+
+
+def _told(values: list[float] | Tensor) -> str:
+    return ", ".join(f"{value:.3f}" for value in _thinned([float(value) for value in values]))
 
 
 def _thinned(values: list[float], most: int = 10) -> list[float]:

@@ -16,8 +16,9 @@ from mambacl.evaluation.protocol import evaluation_mode
 from mambacl.experiments.trained import load_run
 from mambacl.experiments.training_run import TrainingRun, versions
 from mambacl.learner import Learner
-from mambacl.report.measurement import Measurement, as_scores, measure, prepare
-from mambacl.sweeps.outcome import MeanAndInterval, OnTest, Outcome, Results
+from mambacl.report import ClassMeasurement, Measurement, VectorMeasurement, measure
+from mambacl.report.measurement import as_scores, prepare
+from mambacl.sweeps.outcome import MeanAndInterval, OnTest, Outcome, Results, VectorsOnTest
 from mambacl.sweeps.pace import inference
 from mambacl.sweeps.plan import final, outcomes
 from mambacl.sweeps.sweep import Cell, Sweep
@@ -95,21 +96,41 @@ def _trained(cell: Cell, folder: Path, jobs: int) -> Outcome:
     )
 
 
-def _tested(measured: Measurement) -> OnTest:
+def _tested(measured: Measurement) -> OnTest | VectorsOnTest:
     queries = measured.tasks * measured.test_shots
-    return OnTest(
-        step=measured.step,
-        tasks=measured.tasks,
-        queries=queries,
-        episodes_sha256=measured.episodes_sha256,
-        right=tuple(round(share * queries) for share in measured.accuracy),
-        vocabulary_accuracy=_mean(measured.vocabulary_accuracy),
-        nll=_mean(measured.nll),
-        calibration_error=round(measured.calibration_error, _DIGITS),
-        forgetting=round(measured.accuracy_matrix.forgetting(), _DIGITS),
-        task_accuracy=tuple(round(value, _DIGITS) for value in measured.task_accuracy),
-        yardsticks={name: _mean(values) for name, values in measured.yardsticks.items()},
-    )
+    yardsticks = {name: _mean(values) for name, values in measured.yardsticks.items()}
+    match measured:
+        case ClassMeasurement():
+            return OnTest(
+                step=measured.step,
+                tasks=measured.tasks,
+                queries=queries,
+                episodes_sha256=measured.episodes_sha256,
+                right=tuple(round(share * queries) for share in measured.accuracy),
+                vocabulary_accuracy=_mean(measured.vocabulary_accuracy),
+                nll=_mean(measured.nll),
+                calibration_error=round(measured.calibration_error, _DIGITS),
+                forgetting=round(measured.accuracy_matrix.forgetting(), _DIGITS),
+                task_accuracy=_rounded(measured.task_accuracy),
+                yardsticks=yardsticks,
+            )
+        case VectorMeasurement():
+            return VectorsOnTest(
+                step=measured.step,
+                tasks=measured.tasks,
+                queries=queries,
+                episodes_sha256=measured.episodes_sha256,
+                errors=_rounded(measured.error),
+                forgetting=round(measured.error_matrix.forgetting(), _DIGITS),
+                task_error=_rounded(measured.task_error),
+                yardsticks=yardsticks,
+            )
+        case _:
+            raise TypeError(f"sweep: there is no outcome of {type(measured).__name__}")
+
+
+def _rounded(values: list[float]) -> tuple[float, ...]:
+    return tuple(round(value, _DIGITS) for value in values)
 
 
 def _mean(values: list[float]) -> MeanAndInterval:
@@ -141,8 +162,10 @@ def state_bytes(cell: Cell, learner: Learner, tasks: int) -> int:
         tasks: Read.
     """
     data, target = cell.experiment.data, cell.experiment.model.target
-    assert isinstance(target, ClassTarget)  # as every experiment's
-    y = torch.arange(tasks).repeat_interleave(data.train_shots)[None] % target.vocab
+    if isinstance(target, ClassTarget):
+        y = torch.arange(tasks).repeat_interleave(data.train_shots)[None] % target.vocab
+    else:
+        y = torch.zeros(1, tasks * data.train_shots, target.dim)
     x = torch.zeros(1, y.shape[1], *data.input_shape)
     with evaluation_mode(learner):
         return learner.observe(learner.init_state(), x, y).nbytes

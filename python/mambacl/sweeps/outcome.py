@@ -12,9 +12,10 @@ import torch
 
 from mambacl import durable, settings
 from mambacl.errors import ConfigError, RunError
-from mambacl.evaluation import Scores
+from mambacl.evaluation import ACCURACY, Metric, Scores
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.trained import run_settings
+from mambacl.report.measuring import MEAN_TARGET
 from mambacl.settings import Settings
 from mambacl.sweeps.sweep import Cell
 
@@ -24,7 +25,7 @@ MeanAndInterval = tuple[float, float]
 
 @dataclass(frozen=True)
 class OnTest(Settings):
-    """What the best checkpoint of a cell does on test episodes, looked at once.
+    """What the best checkpoint of a cell does on test episodes of classes, looked at once.
 
     Attributes:
         step: Training steps it had.
@@ -59,6 +60,42 @@ class OnTest(Settings):
 
 
 @dataclass(frozen=True)
+class VectorsOnTest(Settings):
+    """What the best checkpoint of a cell does on test episodes of vectors, looked at once.
+
+    Attributes:
+        step: Training steps it had.
+        tasks: Of an episode.
+        queries: Of an episode.
+        episodes_sha256: Of the first episode.
+        errors: Mean squared error of each episode.
+        forgetting: The rise of the error, after arXiv:1801.10112.
+        task_error: By the order of tasks in the stream.
+        yardsticks: Errors on the same episodes.
+    """
+
+    step: int
+    tasks: int
+    queries: int
+    episodes_sha256: str
+    errors: tuple[float, ...]
+    forgetting: float
+    task_error: tuple[float, ...]
+    yardsticks: dict[str, MeanAndInterval]
+
+    @property
+    def scores(self) -> Scores:
+        """The error of each episode."""
+        return Scores(torch.tensor(self.errors, dtype=torch.float64))
+
+    @property
+    def on_plateau(self) -> bool:
+        """Whether the error is not more than 2 standard errors below that of the stream's mean target."""
+        reference, _ = self.yardsticks[MEAN_TARGET]
+        return self.scores.mean > reference - 2 * self.scores.interval / 1.96
+
+
+@dataclass(frozen=True)
 class Outcome(Settings):
     """What one cell came to.
 
@@ -73,7 +110,8 @@ class Outcome(Settings):
         step_seconds: The median of a step, its episodes drawn.
         threads: Of the process.
         jobs: Cells that were trained beside one another.
-        validations: Step, accuracy, half its 95 % interval, and the seconds since training began.
+        validations: Step, score (accuracy or error), half its 95 % interval, and the seconds since training
+            began.
         parameters: Numbers that training adjusts.
         state_bytes: Of one stream, by the number of tasks it has read.
         inference: Episodes a second, read and answered, in batches of 20.
@@ -96,13 +134,12 @@ class Outcome(Settings):
     state_bytes: dict[str, int]
     inference: float
     versions: dict[str, str]
-    test: OnTest | None = None
+    test: OnTest | VectorsOnTest | None = None
 
-    @property
-    def score(self) -> float:
-        """The best accuracy on meta-validation, which values are chosen by; -1 where there is none."""
-        reached = () if self.diverged else (accuracy for _, accuracy, _, _ in self.validations)
-        return max(reached, default=-1.0)
+    def best_validation(self, metric: Metric) -> float:
+        """The best score on meta-validation, which values are chosen by; the metric's worst where there is
+        none."""
+        return metric.best(() if self.diverged else (score for _, score, _, _ in self.validations))
 
     @property
     def experiment(self) -> Experiment:
@@ -116,11 +153,15 @@ class Outcome(Settings):
 
     @property
     def on_plateau(self) -> bool:
-        """Whether the last meta-validation is within 2 standard errors of chance."""
-        if not self.validations:
+        """Whether nothing was learned. Of classes: the last meta-validation is within 2 standard errors of
+        chance; of vectors: what the test says."""
+        if isinstance(self.test, VectorsOnTest):
+            return self.test.on_plateau
+        experiment = self.experiment
+        if not self.validations or experiment.metric != ACCURACY:
             return False
         _, accuracy, interval, _ = self.validations[-1]
-        return abs(accuracy - 1 / self.experiment.data.tasks) <= 2 * interval / 1.96 + 1e-9
+        return abs(accuracy - 1 / experiment.data.tasks) <= 2 * interval / 1.96 + 1e-9
 
 
 class Results:

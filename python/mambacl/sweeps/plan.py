@@ -22,7 +22,7 @@ def outcomes(sweep: Sweep, results: Results) -> dict[str, Outcome]:
 
 
 def choice(row: Row, known: Outcomes) -> Values | None:
-    """The values with the best accuracy on meta-validation, as a mean over the search's seeds; of equals the
+    """The values with the best score on meta-validation, as a mean over the search's seeds; of equals the
     first. None while a cell of the search has no outcome."""
     if len(row.experiments) == 1:
         return next(iter(row.experiments))
@@ -30,8 +30,8 @@ def choice(row: Row, known: Outcomes) -> Values | None:
         return None
     scores = dict.fromkeys(row.experiments, 0.0)
     for cell in row.searched:
-        scores[cell.values] += known[cell.name].score
-    return max(scores, key=lambda values: scores[values])
+        scores[cell.values] += known[cell.name].best_validation(row.metric)
+    return max(scores, key=lambda values: row.metric.rank(scores[values]))
 
 
 def final(row: Row, known: Outcomes) -> list[Cell]:

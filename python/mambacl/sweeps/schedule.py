@@ -131,7 +131,7 @@ def _work(
                 tqdm.write(f"{job.cell.name}: failed, see {job.log}")
             else:
                 known[job.cell.name] = outcome
-                tqdm.write(f"{job.cell.name}: {_told(outcome)}")
+                tqdm.write(f"{job.cell.name}: {_told(job.cell, outcome)}")
         for job in running:
             job.bar.update(max(0, job.steps.last_step() - job.bar.n))
     return failures
@@ -170,10 +170,11 @@ def _start(
     return _Job(cell, before, process, log, RunLog(runs / cell.name / "log.jsonl"), slot, bar)
 
 
-def _told(outcome: Outcome) -> str:
+def _told(cell: Cell, outcome: Outcome) -> str:
     if outcome.diverged is not None:
         return f"diverged: {outcome.diverged}"
-    told = f"{outcome.steps:,} steps in {outcome.seconds / 60:.1f} minutes, validation {outcome.score:.3f}"
+    validation = outcome.best_validation(cell.experiment.metric)
+    told = f"{outcome.steps:,} steps in {outcome.seconds / 60:.1f} minutes, validation {validation:.3f}"
     return told if outcome.test is None else f"{told}, test {outcome.test.scores}"
 
 

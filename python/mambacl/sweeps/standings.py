@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mambacl.evaluation import Interval, over_seeds, paired_difference
 from mambacl.report.comparison import difference
-from mambacl.sweeps.outcome import OnTest, Outcome
+from mambacl.sweeps.outcome import OnTest, Outcome, VectorsOnTest
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import Outcomes, choice
 from mambacl.sweeps.sweep import Row, Sweep, Values
@@ -21,8 +21,8 @@ class Standing:
         row: The learner.
         chosen: Of the values searched; None while they are not chosen.
         members: Complete outcomes by seed.
-        search: The mean best accuracy on meta-validation over the search's seeds, by values; -1 for those
-            that diverged, None while a cell is missing.
+        search: The mean best score on meta-validation over the search's seeds, by values; where one diverged
+            with the metric's worst for it, None while a cell is missing.
     """
 
     row: Row
@@ -31,13 +31,13 @@ class Standing:
     search: Mapping[Values, float | None]
 
     @property
-    def tested(self) -> dict[int, OnTest]:
+    def tested(self) -> dict[int, OnTest | VectorsOnTest]:
         """Test answers by seed, of those that did not diverge."""
         return {seed: one.test for seed, one in self.members.items() if one.test is not None}
 
     @property
-    def accuracy(self) -> Interval | None:
-        """On test classes: over seeds by t, of a single one over episodes; None before any."""
+    def score(self) -> Interval | None:
+        """On test episodes: over seeds by t, of a single one over episodes; None before any."""
         tested = list(self.tested.values())
         if len(tested) >= 2:
             return over_seeds([one.scores.mean for one in tested])
@@ -53,7 +53,7 @@ class Standing:
 
     @property
     def on_plateau(self) -> bool:
-        """Whether no seed has left chance."""
+        """Whether no seed has left the plateau."""
         return bool(self.members) and all(one.on_plateau for one in self.members.values())
 
 
@@ -71,7 +71,7 @@ def _standing(row: Row, known: Outcomes) -> Standing:
     search: dict[Values, float | None] = {}
     for values in row.experiments if row.searched else ():
         outcomes = [known.get(cell.name) for cell in row.searched if cell.values == values]
-        scores = [outcome.score for outcome in outcomes if outcome is not None]
+        scores = [outcome.best_validation(row.metric) for outcome in outcomes if outcome is not None]
         search[values] = sum(scores) / len(scores) if len(scores) == len(outcomes) else None
     return Standing(row, chosen, members, search)
 
@@ -97,24 +97,24 @@ def quickest_minutes(standing: Sequence[Standing], pace: Pace | None) -> float |
     return min(longest, default=None)
 
 
-def accuracy_at(standing: Standing, minutes: float, pace: Pace | None) -> Interval | None:
-    """The accuracy on meta-validation of the best checkpoint so many minutes after training began, over
+def score_at(standing: Standing, minutes: float, pace: Pace | None) -> Interval | None:
+    """The score on meta-validation of the best checkpoint so many minutes after training began, over
     seeds; None if a seed had no meta-validation by then."""
     reached: list[float] = []
     for one in standing.members.values():
         by_then = [
-            accuracy
-            for step, accuracy, _, seconds in one.validations
+            score
+            for step, score, _, seconds in one.validations
             if seconds_at(standing, pace, step, seconds) <= 60 * minutes + 1e-9
         ]
         if not by_then:
             return None
-        reached.append(max(by_then))
+        reached.append(standing.row.metric.best(by_then))
     return over_seeds(reached) if reached else None
 
 
 def against_first(standing: Sequence[Standing]) -> dict[str, Interval | None]:
-    """The first learner's accuracy minus each other's, over the seeds that both have, on identical episodes;
+    """The first learner's score minus each other's, over the seeds that both have, on identical episodes;
     over episodes where that is one seed; None where there is none, or the episodes differ."""
     first = standing[0].tested
     differences: dict[str, Interval | None] = {}

@@ -13,6 +13,7 @@ from typing import Any
 from mambacl import settings
 from mambacl.data import Split
 from mambacl.errors import ConfigError
+from mambacl.evaluation import Metric
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.files import read_table, read_toml
 from mambacl.experiments.tables import merge, nested
@@ -56,6 +57,11 @@ class Row:
     seeds: tuple[int, ...]
     search_seeds: tuple[int, ...]
     experiments: Mapping[Values, Experiment]
+
+    @property
+    def metric(self) -> Metric:
+        """What its scores are."""
+        return next(iter(self.experiments.values())).metric
 
     @property
     def searched(self) -> list[Cell]:
@@ -144,7 +150,7 @@ class Sweep:
 
         Raises:
             ConfigError: If the file cannot be read, a setting of any cell is unknown (with the nearest) or
-                makes no sense, or two rows or cells have one name.
+                makes no sense, two rows or cells have one name, or they are scored differently.
         """
         form = settings.read(_Form, read_toml(file, "sweep"), "sweep")
         if not form.learners:
@@ -171,10 +177,17 @@ class Sweep:
         sweep = cls(file.stem, form.purpose, tuple(rows), form.test)
         _check_distinct("learners", (row.name for row in rows))
         _check_distinct("cells", (cell.name for cell in sweep.cells))
+        for cell in sweep.cells:
+            _check_metric(cell, sweep.metric)
         for row in rows:
             _check_seeds(f"seeds of {row.name}", row.seeds)
         _check_seeds("search.seeds", search_seeds)
         return sweep
+
+    @property
+    def metric(self) -> Metric:
+        """What the scores of all rows are."""
+        return self.rows[0].metric
 
     @property
     def cells(self) -> list[Cell]:
@@ -190,7 +203,7 @@ class Sweep:
         what a cache lacks is computed here, once.
 
         Raises:
-            InvalidValueError: If classes cannot fill such episodes.
+            InvalidValueError: If such episodes cannot be drawn.
             ConfigError: If a seed is out of its range.
         """
         splits: tuple[Split, ...] = ("train", "validation", "test")
@@ -200,7 +213,7 @@ class Sweep:
             if key not in drawn:
                 drawn.append(key)
                 for split in splits:
-                    cell.experiment.source(split, cell.seed).episode(0)
+                    cell.experiment.source(split, cell.seed).batch(0, 1)
 
 
 @dataclass(frozen=True)
@@ -284,6 +297,14 @@ def _check_distinct(what: str, names: Iterable[str]) -> None:
         if name in seen:
             raise ConfigError(f"sweep: the names of {what} must be distinct, got {name!r} twice")
         seen.add(name)
+
+
+def _check_metric(cell: Cell, metric: Metric) -> None:
+    if cell.experiment.metric != metric:
+        raise ConfigError(
+            f"learner {cell.learner!r}: must be scored by {metric.name}, as the first of the table, got "
+            f"{cell.experiment.metric.name}"
+        )
 
 
 def _check_seeds(what: str, seeds: tuple[int, ...]) -> None:

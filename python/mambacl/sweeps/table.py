@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mambacl import durable
-from mambacl.evaluation import Interval
+from mambacl.evaluation import ACCURACY, Interval, Metric
 from mambacl.report.comparison_table import interval_as_json, signed
 from mambacl.sweeps.outcome import Outcome, Results
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
 from mambacl.sweeps.standings import (
     Standing,
-    accuracy_at,
     against_first,
     minutes_of,
     quickest_minutes,
+    score_at,
     standings,
 )
 from mambacl.sweeps.sweep import Sweep, Values
 
-_NOTES = """\
+_ACCURACY = """\
 Accuracy is the share of test queries whose largest logit among the labels observed is right, of
-each run's best checkpoint on meta-validation; ± is half the 95 % interval, by Student's t over
+each run's best checkpoint on meta-validation"""
+_ERROR = """\
+The {} is a mean over the queries of test episodes, of each run's best checkpoint on
+meta-validation; lower is better. A run has not left the plateau if its error is not more than 2
+standard errors below that of answering with the mean of the stream's targets"""
+_NOTES = """\
+{}; ± is half the 95 % interval, by Student's t over
 seeds, or over episodes where it says so. The state is what is kept of one stream. Episodes a second
 are those of training, with the drawing of episodes, and those of reading and answering alone."""
 
@@ -58,20 +65,22 @@ def write(sweep: Sweep, results: Results) -> Path:
 
 def markdown(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> str:
     """The tables to read."""
+    metric = sweep.metric
+    notes = _NOTES.format(_ACCURACY if metric == ACCURACY else _ERROR.format(metric.name))
     parts = [
         f"# {sweep.name}",
         sweep.purpose,
-        f"{_NOTES} {_times(pace)}",
-        _main(each, pace),
+        f"{notes} {_times(pace)}",
+        _main(each, metric, pace),
         *_conditions(each),
     ]
     minutes = quickest_minutes(each, pace)
     if minutes is not None and len(each) > 1:
-        by_then = [(one.row.name, _told(accuracy_at(one, minutes, pace))) for one in each]
+        by_then = [(one.row.name, _told(score_at(one, minutes, pace))) for one in each]
         parts += [
-            f"At equal minutes, {minutes:.2f}, those of the quickest learner: accuracy on meta-validation of "
-            "the best checkpoint by then.",
-            _table(("learner", "accuracy"), by_then),
+            f"At equal minutes, {minutes:.2f}, those of the quickest learner: {metric.name} on "
+            "meta-validation of the best checkpoint by then.",
+            _table(("learner", metric.name), by_then),
         ]
     differences = against_first(each)
     if differences:
@@ -85,8 +94,8 @@ def markdown(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> str:
     if any(one.search for one in each):
         rows = [(one.row.name, _values(v), _score(score)) for one in each for v, score in one.search.items()]
         parts += [
-            "The search, best accuracy on meta-validation:",
-            _table(("learner", "values", "accuracy"), rows),
+            f"The search, best {metric.name} on meta-validation:",
+            _table(("learner", "values", metric.name), rows),
         ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -103,19 +112,23 @@ def as_json(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> dict[s
 
 
 def _learner(one: Standing, minutes: float | None, pace: Pace | None) -> dict[str, Any]:
+    key = one.row.metric.key
     return {
         "name": one.row.name,
         "chosen": None if one.chosen is None else dict(one.chosen),
-        "accuracy": interval_as_json(one.accuracy),
+        key: interval_as_json(one.score),
         "on_plateau": one.on_plateau,
-        "accuracy_at_quickest_minutes": None
+        f"{key}_at_quickest_minutes": None
         if minutes is None
-        else interval_as_json(accuracy_at(one, minutes, pace)),
-        "search": [{"values": dict(values), "accuracy": score} for values, score in one.search.items()],
+        else interval_as_json(score_at(one, minutes, pace)),
+        "search": [
+            {"values": dict(values), key: None if score == math.inf else score}  # JSON has no infinity
+            for values, score in one.search.items()
+        ],
         "runs": [
             {
                 "seed": seed,
-                "accuracy": outcome.test.scores.mean if outcome.test else None,
+                key: outcome.test.scores.mean if outcome.test else None,
                 "interval_over_episodes": outcome.test.scores.interval if outcome.test else None,
                 "diverged": outcome.diverged,
                 "on_plateau": outcome.on_plateau,
@@ -135,10 +148,10 @@ def _learner(one: Standing, minutes: float | None, pace: Pace | None) -> dict[st
     }
 
 
-def _main(each: Sequence[Standing], pace: Pace | None) -> str:
+def _main(each: Sequence[Standing], metric: Metric, pace: Pace | None) -> str:
     headings = (
         "learner",
-        "accuracy",
+        metric.name,
         "each seed",
         "parameters",
         "state, bytes: 20 tasks",
@@ -165,7 +178,7 @@ def _row(one: Standing, pace: Pace | None) -> tuple[str, ...]:
 
     return (
         one.row.name,
-        _accuracy(one),
+        _score_of(one),
         ", ".join([*map(_seed, members), *(f"seed {seed} is left" for seed in one.left)]),
         span(lambda run: run.parameters, ",d"),
         span(lambda run: run.state_bytes["20"], ",d"),
@@ -178,8 +191,8 @@ def _row(one: Standing, pace: Pace | None) -> tuple[str, ...]:
     )
 
 
-def _accuracy(one: Standing) -> str:
-    told = _told(one.accuracy)
+def _score_of(one: Standing) -> str:
+    told = _told(one.score)
     lost = sum(run.diverged is not None for run in one.members.values())
     if one.on_plateau:
         told = f"did not leave the plateau in {_steps(one.members.values())} steps: {told}"
@@ -204,7 +217,7 @@ def _yardsticks(each: Sequence[Standing]) -> dict[str, str]:
     for one, run in by_episodes.values():
         of = "" if len(by_episodes) == 1 else f", on the episodes of {one.row.name}"
         for name, (mean, interval) in run.yardsticks.items():
-            told[f"{name}{of}"] = f"{mean:.3f} ± {interval:.3f} (over {len(run.right)} episodes)"
+            told[f"{name}{of}"] = f"{mean:.3f} ± {interval:.3f} (over {len(run.scores.values)} episodes)"
     return told
 
 
@@ -250,7 +263,7 @@ def _told(interval: Interval | None) -> str:
 def _score(score: float | None) -> str:
     if score is None:
         return "-"
-    return "diverged" if score < 0 else f"{score:.3f}"
+    return "diverged" if score < 0 or score == math.inf else f"{score:.3f}"
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

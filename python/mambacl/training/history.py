@@ -65,8 +65,11 @@ class History:
     def accuracy(self, window: int = 50) -> list[tuple[int, float]]:
         """(step, training accuracy averaged over the last `window` steps), once a window is full; nothing
         for vector targets."""
-        values = [record.accuracy for record in self.steps if record.accuracy is not None]
-        return [(i, sum(values[i - window : i]) / window) for i in range(window, len(values) + 1)]
+        return _averaged([record.accuracy for record in self.steps if record.accuracy is not None], window)
+
+    def objective(self, window: int = 50) -> list[tuple[int, float]]:
+        """(step, training loss averaged over the last `window` steps), once a window is full."""
+        return _averaged([record.objective for record in self.steps], window)
 
     def steps_to(self, accuracy: float, window: int = 50) -> int | None:
         """The first step at which the averaged training accuracy is reached; None if never."""
@@ -98,6 +101,10 @@ def from_log(records: Iterable[Mapping[str, Any]]) -> History:
             measured = _measured(record, ("loss", "objective", "gradient_norm"))
             history.steps.append(StepRecord(**measured))
     return history
+
+
+def _averaged(values: Sequence[float], window: int) -> list[tuple[int, float]]:
+    return [(i, sum(values[i - window : i]) / window) for i in range(window, len(values) + 1)]
 
 
 def _measured(record: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

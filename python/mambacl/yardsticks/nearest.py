@@ -1,6 +1,6 @@
 """Predictors without learning, on raw inputs.
 
-Both compare inputs flattened, by Euclidean distance, and read labels from the stream only.
+They compare inputs flattened, by Euclidean distance, and read targets from the stream only.
 """
 
 from __future__ import annotations
@@ -13,25 +13,22 @@ from mambacl.errors import DtypeError
 
 
 def nearest_neighbour(episode: Episode) -> Tensor:
-    """Answers each query with the label of the nearest example of the stream.
+    """Answers each query with the target of the nearest example of the stream.
 
     Args:
-        episode: Episodes with labels.
+        episode: Episodes with labels or vectors.
 
     Returns:
-        Predicted labels, (batch, Q) int64.
-
-    Raises:
-        DtypeError: If the targets are vectors.
+        Predicted labels, (batch, Q) int64; or vectors, (batch, Q, dim).
 
     Example:
         >>> x, y = torch.tensor([[[0.0], [10.0]]]), torch.tensor([[0, 1]])
         >>> nearest_neighbour(Episode(x, y, x + 1, y, codebook=torch.arange(2)[None]))
         tensor([[0, 1]])
     """
-    labels = _labels(episode)
     distances = torch.cdist(episode.test_x.flatten(2), episode.train_x.flatten(2))  # (batch, Q, T)
-    return labels.gather(1, distances.argmin(-1))
+    stream = torch.arange(episode.batch_size, device=distances.device).unsqueeze(1)
+    return episode.train_y[stream, distances.argmin(-1)]
 
 
 def class_mean(episode: Episode) -> Tensor:
