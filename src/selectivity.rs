@@ -118,6 +118,16 @@ impl SelectivityConfig {
         Ok(())
     }
 
+    /// Checks the heads for a layer whose association has `known` of them.
+    ///
+    /// # Errors
+    /// When more are to take part.
+    pub fn check_heads(&self, known: i64) -> Result<()> {
+        let Some(heads) = self.heads.filter(|&heads| heads > known) else { return Ok(()) };
+        let reason = format!("must be at most {known}, the heads of a layer's association, got {heads}");
+        Err(Error::Config { field: "selectivity.heads".into(), reason })
+    }
+
     /// λ at a training step.
     pub fn weight_at(&self, step: i64) -> f64 {
         if self.end_step.is_some_and(|end| step >= end) { 0.0 } else { self.weight }
@@ -149,7 +159,7 @@ impl SelectivityConfig {
         let same = query_labels.unsqueeze(-1).eq_tensor(&stream_labels.unsqueeze(1)); // (batch, Q, T)
         let mut penalties = Vec::new();
         for (keys, queries) in layers {
-            let logits = self.of_heads(queries.logits(keys))?; // (batch, heads, Q, 2T)
+            let logits = self.of_heads(&queries.logits(keys))?; // (batch, heads, Q, 2T)
             let (logits, matching) = match self.keys {
                 KeyTokens::All => (logits, same.repeat_interleave_self_int(2, -1, None)),
                 KeyTokens::Label => (logits.slice(-1, 1, None, 2), same.shallow_clone()),
@@ -164,13 +174,9 @@ impl SelectivityConfig {
     }
 
     /// The logits of the heads that take part.
-    fn of_heads(&self, logits: Tensor) -> Result<Tensor> {
-        let (Some(heads), known) = (self.heads, logits.size()[1]) else { return Ok(logits) };
-        if heads > known {
-            let reason = format!("must be at most {known}, the heads of a layer's association, got {heads}");
-            return Err(Error::Config { field: "selectivity.heads".into(), reason });
-        }
-        Ok(logits.narrow(1, 0, heads))
+    fn of_heads(&self, logits: &Tensor) -> Result<Tensor> {
+        self.check_heads(logits.size()[1])?;
+        Ok(self.heads.map_or_else(|| logits.shallow_clone(), |heads| logits.narrow(1, 0, heads)))
     }
 }
 

@@ -51,6 +51,15 @@ impl TargetConfig {
         }
     }
 
+    /// The name of its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Class { .. } => "class",
+            Self::Vector { .. } => "vector",
+            Self::Angle { .. } => "angle",
+        }
+    }
+
     /// The vocabulary of a classifier.
     pub fn vocab(&self) -> Option<i64> {
         match *self {

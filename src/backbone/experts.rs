@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! p = softmax(router x),   y = sum over the k largest p_e of  p_e / (sum of those) * expert_e(x)
+//!                          y = p_e expert_e(x) for k = 1
 //! balance = E * sum_e f_e P_e      f: share of the choices that fall on e, P: mean of p_e
 //! ```
 //!
@@ -86,7 +87,12 @@ impl Experts {
         let n_expert = self.router.size()[0];
         let shares = tokens.linear(&self.router, None::<&Tensor>).softmax(-1, None::<Kind>);
         let (largest, chosen) = shares.topk(self.top_k, -1, true, true); // (tokens, top_k)
-        let weights = &largest / largest.sum_dim_intlist(-1, true, None::<Kind>);
+        // Of a single expert the share itself, as in the Switch Transformer: divided by itself it would
+        // teach the router nothing.
+        let weights = match self.top_k {
+            1 => largest,
+            _ => &largest / largest.sum_dim_intlist(-1, true, None::<Kind>),
+        };
         let weights = Tensor::zeros_like(&shares).scatter_add(-1, &chosen, &weights);
         let mut output = tokens.zeros_like();
         for expert in 0..n_expert {

@@ -8,10 +8,10 @@ use tch::Tensor;
 
 /// The feed-forward layers by name, with their settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FeedForwardConfig {
-    /// None: a block is its mixer.
-    None,
+    /// None: a block is its mixer. With braces, so that it refuses settings.
+    None {},
     /// A hidden layer with GELU, as in Transformers.
     Mlp(MlpConfig),
     /// A mixture of such networks, of which each token uses a few.
@@ -73,7 +73,7 @@ impl FeedForward {
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &FeedForwardConfig, d_model: i64) -> Result<Option<Self>> {
         Ok(match config {
-            FeedForwardConfig::None => None,
+            FeedForwardConfig::None {} => None,
             FeedForwardConfig::Mlp(config) => Some(Self::Mlp(Mlp::new(path, config, d_model)?)),
             FeedForwardConfig::Experts(config) => Some(Self::Experts(Experts::new(path, config, d_model)?)),
         })

@@ -131,7 +131,7 @@ impl Backbone {
         self.blocks.iter().map(|block| block.mixer.state_specs()).collect()
     }
 
-    /// Reads tokens, (batch, length, d_model).
+    /// Reads tokens, (batch, length, d_model). `balanced` asks for the balance of experts.
     ///
     /// # Errors
     /// When shapes do not fit.
@@ -140,13 +140,14 @@ impl Backbone {
         tokens: Tensor,
         states: &[LayerState],
         associations: &[Option<Association>],
+        balanced: bool,
     ) -> Result<Read> {
         let mut x = tokens;
         let mut read = Read { states: Vec::new(), keys: Vec::new(), balance: None };
         for ((block, state), association) in self.blocks.iter().zip(states).zip(associations) {
             // Nobody reads what comes after the last mixer, but its experts learn to be balanced there.
             let experts = matches!(block.feed_forward, Some((_, FeedForward::Experts(_))));
-            let read_on = read.states.len() + 1 < self.blocks.len() || experts;
+            let read_on = read.states.len() + 1 < self.blocks.len() || (experts && balanced);
             if let Some(Stepped { output, state: Some(state) }) = block.step(&x, state, *association, true)? {
                 read.states.push(state);
                 read.keys.push(None);

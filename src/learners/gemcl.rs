@@ -2,7 +2,7 @@
 //! Gamma prior that is learned.
 //!
 //! ```text
-//! precision ~ Gamma(α, β),  mean flat;  after n examples, in each dimension,
+//! precision λ ~ Gamma(α, β),  mean ~ N(·, 1 / (κ λ)) with κ → 0;  after n examples, in each dimension,
 //! α' = α + n / 2,  β' = β + (summed squares about the mean) / 2
 //! Student-t:  ln t(x; 2α' degrees of freedom, mean, β'/α' (1 + 1/n))       the posterior predictive
 //! MAP:        ln N(x; mean, β' / (α' - 1/2))                               at the posterior's mode

@@ -12,6 +12,9 @@ use crate::ops::state_kind;
 use crate::params::Path;
 use tch::{Device, Kind, Tensor};
 
+/// More examples than any stream has; positions of tokens are computed from their number.
+const LONGEST_STREAM: i64 = 1 << 48;
+
 /// What reading a stream in training leaves for its queries and the loss. It grows with the stream
 /// and is no part of the state.
 pub struct Trace {
@@ -181,6 +184,11 @@ impl Learner {
             let reason = format!("must hold {} layers of the tensors {names:?}", specs.len());
             return Err(Error::Config { field: "state".into(), reason });
         }
+        if !(0..=LONGEST_STREAM).contains(&state.examples) {
+            let (argument, got) = ("state.examples".into(), state.examples.to_string());
+            let expected = format!("from 0 to {LONGEST_STREAM}");
+            return Err(Error::Value { op, argument, expected, got });
+        }
         let device = self.encoder.options().1;
         match (self.config.target().vocab(), &state.labels) {
             (Some(vocab), Some(Labels { codebook, seen })) => {
@@ -195,8 +203,7 @@ impl Learner {
                 return Err(Error::Config { field: "state".into(), reason });
             }
         }
-        // Sequence learners are the only ones whose state may grow: by two tokens an example.
-        let (batch, tokens) = (state.batch(), 2 * state.examples);
+        let (batch, tokens) = (state.batch(), self.memory.tokens(state.examples));
         for (index, (layer, specs)) in pairs.enumerate() {
             for (spec, tensor) in specs.iter().zip(&layer.0) {
                 let argument = format!("state.layers[{index}].{}", spec.name);

@@ -91,6 +91,11 @@ pub trait Memory {
     /// The tensors of each layer's state, in order.
     fn state_specs(&self) -> Vec<Vec<StateSpec>>;
 
+    /// Tokens that so many examples are read as, where the state grows with them.
+    fn tokens(&self, _examples: i64) -> i64 {
+        0
+    }
+
     /// The state before any example. `draw` numbers the episode, for memories that draw at random.
     fn initial_layers(&self, batch: i64, _draw: u64, options: (Kind, Device)) -> Vec<LayerState> {
         self.state_specs().iter().map(|specs| LayerState::zeros(specs, batch, options)).collect()

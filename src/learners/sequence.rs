@@ -4,7 +4,7 @@
 //! state, and its answer is read there. With a state-space mixer the state has a fixed size.
 
 use super::memory::{Answer, Inputs, Memory, MemorySettings, Read, Shared};
-use crate::backbone::{Backbone, BlockConfig, FeedForwardConfig, NormConfig, sinusoidal};
+use crate::backbone::{Backbone, BlockConfig, FeedForwardConfig, MlpConfig, NormConfig, sinusoidal};
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::{Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
@@ -66,6 +66,15 @@ impl SequenceConfig {
     }
 }
 
+/// The feed-forward layer that a mixer is published with.
+fn usual_feed_forward(mixer: &MixerConfig) -> FeedForwardConfig {
+    if mixer.is_attention() {
+        FeedForwardConfig::Mlp(MlpConfig::default())
+    } else {
+        FeedForwardConfig::None {}
+    }
+}
+
 /// The backbone and the tokens of targets, with their tensors bound.
 pub struct Sequence {
     d_model: i64,
@@ -88,19 +97,26 @@ impl Sequence {
             selectivity.check(config.n_layer)?;
             selectivity.association.check(&config.mixer)?;
         }
-        let usual = config.mixer.usual_feed_forward();
+        let usual = usual_feed_forward(&config.mixer);
         let blocks = BlockConfig {
             d_model: config.d_model,
             mixer: &config.mixer,
             feed_forward: config.feed_forward.as_ref().unwrap_or(&usual),
             norm: config.norm,
         };
+        let target = Target::new(path, &config.target, config.d_model)?;
+        let backbone = Backbone::new(&path.sub("backbone"), blocks, config.n_layer)?;
+        if let Some(selectivity) = &config.selectivity {
+            // After the layers, which check the settings that this rests on.
+            let heads = config.mixer.association_heads(selectivity.association, config.d_model);
+            selectivity.check_heads(heads)?;
+        }
         Ok(Self {
             d_model: config.d_model,
             positions: config.mixer.is_attention(),
             associations: config.associations(),
-            target: Target::new(path, &config.target, config.d_model)?,
-            backbone: Backbone::new(&path.sub("backbone"), blocks, config.n_layer)?,
+            target,
+            backbone,
         })
     }
 
@@ -137,6 +153,10 @@ impl MemorySettings for SequenceConfig {
 }
 
 impl Memory for Sequence {
+    fn tokens(&self, examples: i64) -> i64 {
+        TOKENS * examples
+    }
+
     fn state_specs(&self) -> Vec<Vec<StateSpec>> {
         self.backbone.state_specs()
     }
@@ -157,7 +177,7 @@ impl Memory for Sequence {
         let stream = Tensor::stack(&[inputs.encoded, &self.target.embed(targets)], 2).flatten(1, 2);
         let length = stream.size()[1];
         let stream = self.placed(stream, TOKENS * examples, length);
-        let read = self.backbone.observe(stream, layers, &self.associations(record))?;
+        let read = self.backbone.observe(stream, layers, &self.associations(record), record)?;
         Ok(Read { layers: read.states, keys: read.keys, auxiliary: read.balance })
     }
 

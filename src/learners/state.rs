@@ -27,7 +27,7 @@ pub struct State {
 impl State {
     /// The number of streams.
     pub fn batch(&self) -> i64 {
-        self.tensors().first().map_or(0, |tensor| tensor.size()[0])
+        self.tensors().first().and_then(|tensor| tensor.size().first().copied()).unwrap_or(0)
     }
 
     /// All tensors: the codebook and the seen labels of a classifier, then layer by layer.

@@ -130,9 +130,9 @@ pub(super) fn of_state(
 
 /// The vocabulary of a learner that is for classes only.
 pub(super) fn classes_only(target: &TargetConfig) -> Result<i64> {
-    let vocab = target.vocab().ok_or_else(|| Error::Config {
-        field: "target.kind".into(),
-        reason: "must be `class` for this kind of learner".into(),
+    let vocab = target.vocab().ok_or_else(|| {
+        let reason = format!("must be `class` for this kind of learner, got `{}`", target.kind());
+        Error::Config { field: "target.kind".into(), reason }
     })?;
     check_size("target.vocab", vocab)?;
     Ok(vocab)

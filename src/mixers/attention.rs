@@ -7,116 +7,13 @@
 //! Its state is the keys and values of all tokens: exact, and growing with the stream. A query sees
 //! all of the stream and itself, never another query. Order is told by the tokens' positions.
 
+use super::heads::{Heads, HeadsConfig, Projected, by_stream};
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
-use crate::error::{Error, Result, check_size};
+use crate::error::{Error, Result};
 use crate::layer_state::{GROWS, LayerState, StateSpec};
 use crate::ops::state_kind;
-use crate::params::{Init, Path};
-use serde::{Deserialize, Serialize};
+use crate::params::Path;
 use tch::{Kind, Tensor};
-
-/// The settings of an attention layer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AttentionConfig {
-    /// Heads.
-    pub n_head: i64,
-    /// Numbers in a head's keys; d_model / n_head when absent.
-    pub d_key: Option<i64>,
-    /// Numbers in a head's values; d_model / n_head when absent.
-    pub d_value: Option<i64>,
-}
-
-impl Default for AttentionConfig {
-    fn default() -> Self {
-        Self { n_head: 8, d_key: None, d_value: None }
-    }
-}
-
-/// The projections of a layer with heads, with their tensors bound. Linear attentions have the same.
-pub(super) struct Heads {
-    n_head: i64,
-    /// (n_head d_key, d_model)
-    q_proj: Tensor,
-    /// (n_head d_key, d_model)
-    k_proj: Tensor,
-    /// (n_head d_value, d_model)
-    v_proj: Tensor,
-    /// (d_model, n_head d_value)
-    out_proj: Tensor,
-}
-
-/// (rows, n_head, length, d_key or d_value) each.
-pub(super) struct Projected {
-    pub(super) q: Tensor,
-    pub(super) k: Tensor,
-    pub(super) v: Tensor,
-}
-
-impl Heads {
-    /// Binds the tensors.
-    ///
-    /// # Errors
-    /// When a setting is out of range, or a tensor does not fit.
-    pub(super) fn new(path: &Path, config: &AttentionConfig, d_model: i64) -> Result<Self> {
-        let n_head = config.n_head;
-        check_size("mixer.n_head", n_head)?;
-        let head = d_model / n_head;
-        if (config.d_key.is_none() || config.d_value.is_none()) && head * n_head != d_model {
-            let reason = format!(
-                "must divide d_model = {d_model} where `d_key` and `d_value` are not given, got {n_head}"
-            );
-            return Err(Error::Config { field: "mixer.n_head".into(), reason });
-        }
-        let (d_key, d_value) = (config.d_key.unwrap_or(head), config.d_value.unwrap_or(head));
-        check_size("mixer.d_key", d_key)?;
-        check_size("mixer.d_value", d_value)?;
-        let (read, write) = (Init::fan_in(d_model), Init::fan_in(n_head * d_value));
-        Ok(Self {
-            n_head,
-            q_proj: path.sub("q_proj").parameter("weight", &[n_head * d_key, d_model], read)?,
-            k_proj: path.sub("k_proj").parameter("weight", &[n_head * d_key, d_model], read)?,
-            v_proj: path.sub("v_proj").parameter("weight", &[n_head * d_value, d_model], read)?,
-            out_proj: path.sub("out_proj").parameter("weight", &[d_model, n_head * d_value], write)?,
-        })
-    }
-
-    pub(super) fn n_head(&self) -> i64 {
-        self.n_head
-    }
-
-    pub(super) fn d_key(&self) -> i64 {
-        self.q_proj.size()[0] / self.n_head
-    }
-
-    pub(super) fn d_value(&self) -> i64 {
-        self.v_proj.size()[0] / self.n_head
-    }
-
-    /// The element type of the parameters.
-    pub(super) fn kind(&self) -> Kind {
-        self.q_proj.kind()
-    }
-
-    /// Tokens, (rows, length, d_model).
-    pub(super) fn project(&self, tokens: &Tensor) -> Projected {
-        let project = |weight: &Tensor| {
-            let heads = tokens.linear(weight, None::<&Tensor>).unflatten(-1, [self.n_head, -1]);
-            heads.transpose(1, 2)
-        };
-        Projected { q: project(&self.q_proj), k: project(&self.k_proj), v: project(&self.v_proj) }
-    }
-
-    /// From heads, (rows, n_head, length, d_value), to (rows, length, d_model).
-    pub(super) fn merge(&self, heads: &Tensor) -> Tensor {
-        heads.transpose(1, 2).flatten(2, 3).linear(&self.out_proj, None::<&Tensor>)
-    }
-}
-
-/// Queries of `batch` streams, (batch x Q, 1, d_model), as rows of their streams: (batch, Q, d_model).
-pub(super) fn by_stream(tokens: &Tensor, batch: i64) -> Tensor {
-    tokens.view([batch, -1, tokens.size()[2]])
-}
 
 /// An attention layer with its tensors bound.
 pub struct Attention {
@@ -128,7 +25,7 @@ impl Attention {
     ///
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
-    pub fn new(path: &Path, config: &AttentionConfig, d_model: i64) -> Result<Self> {
+    pub fn new(path: &Path, config: &HeadsConfig, d_model: i64) -> Result<Self> {
         Ok(Self { heads: Heads::new(path, config, d_model)? })
     }
 }

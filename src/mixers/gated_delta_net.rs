@@ -10,7 +10,8 @@
 //! Names of tensors, epsilons and the scale of q are those of flash-linear-attention's `GatedDeltaNet`.
 //! The three convolutions are computed as one, whose window is q's, k's and v's one after the other.
 
-use super::attention::by_stream;
+use super::heads::by_stream;
+use super::step_size::check_range;
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
 use crate::error::{Error, Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
@@ -68,10 +69,7 @@ impl GatedDeltaNetConfig {
             (self.d_key.unwrap_or(d_model / n_head), self.d_value.unwrap_or(2 * d_model / n_head));
         check_size("mixer.d_key", d_key)?;
         check_size("mixer.d_value", d_value)?;
-        if !(self.dt_min > 0.0 && self.dt_min <= self.dt_max && self.dt_max.is_finite()) {
-            let reason = format!("must lie in (0, dt_max = {}], got {}", self.dt_max, self.dt_min);
-            return Err(Error::Config { field: "mixer.dt_min".into(), reason });
-        }
+        check_range(self.dt_min, self.dt_max)?;
         Ok((d_key, d_value))
     }
 }

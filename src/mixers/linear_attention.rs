@@ -9,7 +9,7 @@
 //! Its state has a fixed size, n_head d_key (d_value + 1) numbers. It is a sum over the tokens and
 //! knows no order: that is told by the tokens' positions.
 
-use super::attention::{AttentionConfig, Heads, Projected, by_stream};
+use super::heads::{Heads, HeadsConfig, Projected, by_stream};
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
 use crate::error::{Error, Result};
 use crate::layer_state::{LayerState, StateSpec};
@@ -80,7 +80,7 @@ impl LinearTransformer {
     ///
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
-    pub fn new(path: &Path, config: &AttentionConfig, d_model: i64) -> Result<Self> {
+    pub fn new(path: &Path, config: &HeadsConfig, d_model: i64) -> Result<Self> {
         Ok(Self { heads: Heads::new(path, config, d_model)? })
     }
 }

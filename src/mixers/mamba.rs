@@ -8,6 +8,7 @@
 //! | `b`, `c` (d_state) | B, C, computed from the token: the selection |
 //! | `d` (d_inner) | D, the skip connection |
 
+use super::step_size::{check_range, log_step};
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity, Stepped};
 use crate::error::{Error, Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
@@ -60,11 +61,7 @@ impl MambaConfig {
         for (field, size) in sizes.into_iter().chain([("dt_rank", rank)]) {
             check_size(&format!("mixer.{field}"), size)?;
         }
-        if !(self.dt_min > 0.0 && self.dt_min <= self.dt_max && self.dt_max.is_finite()) {
-            let reason = format!("must lie in (0, dt_max = {}], got {}", self.dt_max, self.dt_min);
-            return Err(Error::Config { field: "mixer.dt_min".into(), reason });
-        }
-        Ok(())
+        check_range(self.dt_min, self.dt_max)
     }
 }
 
@@ -194,7 +191,7 @@ impl Mamba {
             Association::Content => plain(None),
             Association::Gated => {
                 let step = self.delta(pass).mean_dim(-1, false, None::<Kind>); // (batch, tokens)
-                plain(Some(step.log().unsqueeze(1)))
+                plain(Some(log_step(&step).unsqueeze(1)))
             }
             Association::Decayed => {
                 // What the state after the stream holds of token j, as features (d_inner, d_state):

@@ -11,6 +11,8 @@
 //! B and C are shared by the heads (one group). The state has d_inner (d_state + d_conv - 1) +
 //! 2 d_state (d_conv - 1) numbers.
 
+use super::heads::by_stream;
+use super::step_size::{check_range, log_step};
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
 use crate::error::{Error, Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
@@ -63,11 +65,7 @@ impl Mamba2Config {
             let reason = format!("must divide expand x d_model = {d_inner}, got {}", self.headdim);
             return Err(Error::Config { field: "mixer.headdim".into(), reason });
         }
-        if !(self.dt_min > 0.0 && self.dt_min <= self.dt_max && self.dt_max.is_finite()) {
-            let reason = format!("must lie in (0, dt_max = {}], got {}", self.dt_max, self.dt_min);
-            return Err(Error::Config { field: "mixer.dt_min".into(), reason });
-        }
-        Ok(())
+        check_range(self.dt_min, self.dt_max)
     }
 }
 
@@ -160,15 +158,15 @@ impl Mamba2 {
         let (convolved, next) = convolution.run(keep)?;
         let (batch, kind) = (window.size()[0], window.kind());
         // Tokens of the same stream: (batch, tokens, ...).
-        let by_stream = |part: &Tensor| part.reshape([batch, -1, part.size()[2]]).to_kind(kind);
+        let grouped = |part: &Tensor| by_stream(part, batch).to_kind(kind);
         let parts = convolved.split_with_sizes([d_inner, self.d_state, self.d_state], -1);
         let [x, b, c] = &parts[..] else { unreachable!("three sizes, three parts") };
         let selected = Selected {
-            z: by_stream(z),
-            x: by_stream(x).unflatten(-1, [-1, self.headdim]).transpose(1, 2),
-            b: by_stream(b).unsqueeze(1),
-            c: by_stream(c).unsqueeze(1),
-            delta: (by_stream(dt) + &self.dt_bias).softplus().transpose(1, 2),
+            z: grouped(z),
+            x: grouped(x).unflatten(-1, [-1, self.headdim]).transpose(1, 2),
+            b: grouped(b).unsqueeze(1),
+            c: grouped(c).unsqueeze(1),
+            delta: (grouped(dt) + &self.dt_bias).softplus().transpose(1, 2),
         };
         Ok((selected, next))
     }
@@ -206,7 +204,7 @@ impl Mamba2 {
     fn keys(&self, Selected { b, delta, .. }: &Selected, association: Association) -> Keys {
         let (features, log_weight) = match association {
             Association::Content => (b.shallow_clone(), None),
-            Association::Gated => (b.shallow_clone(), Some(delta.log())),
+            Association::Gated => (b.shallow_clone(), Some(log_step(delta))),
             Association::Decayed => {
                 // What the state after the stream holds of token j: a_{j+1} … a_T delta_j B_j.
                 let sum = self.log_decay(delta).cumsum(-1, None::<Kind>);

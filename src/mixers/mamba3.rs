@@ -11,12 +11,14 @@
 //!
 //! The recurrence is a state-space model's by the trapezoidal rule: what a token writes is spread over its
 //! own step and the next. R turns pairs of numbers by angles that the tokens decide, which is a state
-//! matrix of complex numbers. There is no convolution. Names of tensors are those of mamba-ssm's `Mamba3`.
+//! matrix of complex numbers. There is no convolution. Names of tensors are those of mamba-ssm's `Mamba3`, and f is its
+//! "heavy-tail activation"; releases before that had softplus there, and their weights would decay otherwise.
 //!
 //! Both terms of token j fade alike from step j + 1 on: S_t - γ_t x_t b_tᵀ is a linear attention with a
 //! scalar decay whose token t is the one before, weighted by α_t (γ_{t-1} + (1 - λ_t) dt_t).
 
-use super::attention::by_stream;
+use super::heads::by_stream;
+use super::step_size::{check_range, log_step};
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
 use crate::error::{Error, Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
@@ -31,8 +33,6 @@ use tch::{Kind, Tensor};
 const A_FLOOR: f64 = 1e-4;
 /// Of the norms of B and C.
 const NORM_EPSILON: f64 = 1e-5;
-/// The smallest step size whose logarithm is taken: softplus may underflow.
-const SMALLEST: f64 = 1e-30;
 
 /// The settings of a Mamba-3 layer, with mamba-ssm's names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,11 +83,7 @@ impl Mamba3Config {
             let reason = format!("must lie in [2 / d_state, 1], got {}", self.rope_fraction);
             return refuse("rope_fraction", reason);
         }
-        if !(self.dt_min > 0.0 && self.dt_min <= self.dt_max && self.dt_max.is_finite()) {
-            let reason = format!("must lie in (0, dt_max = {}], got {}", self.dt_max, self.dt_min);
-            return refuse("dt_min", reason);
-        }
-        Ok(())
+        check_range(self.dt_min, self.dt_max)
     }
 }
 
@@ -241,7 +237,7 @@ impl Mamba3 {
 
     /// What tokens are found by: b, turned; and for weights dt, or what is left of dt after the stream.
     fn keys(&self, selected: &Selected, b: &Tensor, association: Association) -> Keys {
-        let written = || selected.step.clamp_min(SMALLEST).log();
+        let written = || log_step(&selected.step);
         let log_weight = match association {
             Association::Content => None,
             Association::Gated => Some(written()),

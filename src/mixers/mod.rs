@@ -6,15 +6,16 @@
 mod association;
 pub mod attention;
 pub mod gated_delta_net;
+pub mod heads;
 pub mod linear_attention;
 pub mod mamba;
 pub mod mamba2;
 pub mod mamba3;
 pub mod performer;
+mod step_size;
 
 pub use association::{Association, Keys, Queries, Similarity};
 
-use crate::backbone::FeedForwardConfig;
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::params::Path;
@@ -104,9 +105,9 @@ pub enum MixerConfig {
     /// Mamba (arXiv:2312.00752).
     Mamba(mamba::MambaConfig),
     /// Softmax attention (arXiv:1706.03762).
-    Attention(attention::AttentionConfig),
+    Attention(heads::HeadsConfig),
     /// Linear attention (arXiv:2006.16236).
-    LinearAttention(attention::AttentionConfig),
+    LinearAttention(heads::HeadsConfig),
     /// Performer (arXiv:2009.14794).
     Performer(performer::PerformerConfig),
     /// Mamba-2 (arXiv:2405.21060).
@@ -144,14 +145,23 @@ impl MixerConfig {
         matches!(self, Self::Attention(_) | Self::LinearAttention(_) | Self::Performer(_))
     }
 
-    /// The feed-forward layer that the mixer is published with.
-    pub fn usual_feed_forward(&self) -> FeedForwardConfig {
-        if self.is_attention() { FeedForwardConfig::Mlp(Default::default()) } else { FeedForwardConfig::None }
-    }
-
     /// The associations that the mixer can tell of; only what has steps of time has all.
     pub fn associations(&self) -> &'static [Association] {
         const ALL: &[Association] = &[Association::Content, Association::Gated, Association::Decayed];
         if self.is_attention() { &ALL[..1] } else { ALL }
+    }
+
+    /// The heads of an association, in a model of `d_model` numbers a token.
+    pub fn association_heads(&self, association: Association, d_model: i64) -> i64 {
+        match self {
+            Self::Mamba(_) => 1,
+            Self::Attention(config) | Self::LinearAttention(config) => config.n_head,
+            Self::Performer(config) => config.n_head,
+            // All heads of Mamba-2 share B and C.
+            Self::Mamba2(_) if association == Association::Content => 1,
+            Self::Mamba2(config) => config.expand * d_model / config.headdim,
+            Self::Mamba3(config) => config.expand * d_model / config.headdim,
+            Self::GatedDeltaNet(config) => config.n_head,
+        }
     }
 }

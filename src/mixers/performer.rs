@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The w_i are orthogonal in blocks of d_key, each as long as a normal vector (FAVOR+). They are
-//! drawn with the state, once for each episode and layer, are shared by streams and heads, and travel
+//! drawn with the state, for each layer anew; in meta-training at every step, are shared by streams and heads, and travel
 //! with the state: what was read with one projection cannot be asked with another.
 //!
 //! As published, a query's features are divided by their largest. The keys' cannot be divided by the
@@ -18,7 +18,7 @@
 //!
 //! [`LinearAttention`]: crate::ops::linear_attention::LinearAttention
 
-use super::attention::{AttentionConfig, Heads, Projected, by_stream};
+use super::heads::{Heads, HeadsConfig, Projected, by_stream};
 use super::linear_attention::Normalised;
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
 use crate::error::{Error, Result, check_size};
@@ -81,8 +81,8 @@ impl Performer {
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &PerformerConfig, d_model: i64) -> Result<Self> {
         let PerformerConfig { n_head, d_key, d_value, d_feature } = *config;
-        let heads = Heads::new(path, &AttentionConfig { n_head, d_key, d_value }, d_model)?;
-        let d_key = d_key.unwrap_or(d_model / n_head) as f64;
+        let heads = Heads::new(path, &HeadsConfig { n_head, d_key, d_value }, d_model)?;
+        let d_key = config.d_key.unwrap_or(d_model / n_head) as f64;
         let d_feature = d_feature.unwrap_or((d_key * d_key.ln()).ceil().max(1.0) as i64);
         check_size("mixer.d_feature", d_feature)?;
         Ok(Self { heads, d_feature, name: path.full("projection") })

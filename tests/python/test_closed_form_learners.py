@@ -129,7 +129,8 @@ def test_bayes_forgets_the_order_of_examples():
 
 @pytest.mark.parametrize("config", [PrototypeConfig, GemclConfig])
 def test_learners_of_classes_refuse_vectors(config: type[LearnerConfig]):
-    with pytest.raises(ConfigError, match=r"`target\.kind` must be `class` for this kind of learner"):
+    message = r"`target\.kind` must be `class` for this kind of learner, got `vector`"
+    with pytest.raises(ConfigError, match=message):
         Learner(config(ENCODER, VectorTarget(dim=2)))
 
 

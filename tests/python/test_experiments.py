@@ -70,6 +70,8 @@ def test_a_change_of_kind_drops_the_settings_of_the_old_kind():
         ("train.lr=1979-05-27", "train: values must be those of JSON"),
         ("model.n_layers=3", r"configuration: `n_layers` unknown field .* did you mean `n_layer`\?"),
         ("model.selectivity.wait=3", r"did you mean `weight`\?"),
+        ("model.selectivity.heads=4", r"`selectivity\.heads` must be at most 1, the heads of a layer's"),
+        ("model.feed_forward={kind='none', d_hidden=3}", r"`feed_forward` unknown field `d_hidden`"),
         ("model.d_model=wide", "configuration: `d_model` invalid type"),
         ("model.encoder.kind=cn", r"did you mean `cnn`\?"),
         ("data.task=3", r"there is no setting `data\.task`; did you mean `data\.tasks`\?"),

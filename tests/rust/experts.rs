@@ -6,7 +6,7 @@ use crate::models::{Model, Streams, classifier};
 use mambacl::backbone::{Backbone, BlockConfig, ExpertsConfig, FeedForwardConfig, NormConfig};
 use mambacl::learners::SequenceConfig;
 use mambacl::meta;
-use mambacl::mixers::{MixerConfig, attention::AttentionConfig};
+use mambacl::mixers::{MixerConfig, heads::HeadsConfig};
 use mambacl::params::Schema;
 use tch::{Device, Kind, Tensor};
 
@@ -25,7 +25,7 @@ impl Mixture {
         let experts = ExpertsConfig { n_expert: EXPERTS, top_k, d_hidden: Some(5), balance };
         let config = BlockConfig {
             d_model: D_MODEL,
-            mixer: &MixerConfig::Attention(AttentionConfig { n_head: 1, ..AttentionConfig::default() }),
+            mixer: &MixerConfig::Attention(HeadsConfig { n_head: 1, ..HeadsConfig::default() }),
             feed_forward: &FeedForwardConfig::Experts(experts),
             norm: NormConfig::None,
         };
@@ -79,14 +79,14 @@ fn a_token_is_answered_by_its_likeliest_experts() {
         let (mixture, tokens) = (Mixture::new(top_k, 1.0), tokens(9));
         let (shares, answers) = mixture.dense(&tokens);
         let numbers = Vec::<Vec<f64>>::try_from(&shares).unwrap();
-        // Experts with fewer than top_k likelier ones, with shares that sum to one.
+        // Experts with fewer than top_k likelier ones, with shares that sum to one; a single one keeps its own.
         let weights = numbers.iter().map(|shares| {
             let likelier = |share: &f64| shares.iter().filter(|other| *other > share).count();
             let kept: Vec<f64> = shares
                 .iter()
                 .map(|share| if likelier(share) < top_k as usize { *share } else { 0.0 })
                 .collect();
-            let sum: f64 = kept.iter().sum();
+            let sum = if top_k == 1 { 1.0 } else { kept.iter().sum() };
             kept.iter().map(|share| share / sum).collect::<Vec<_>>()
         });
         let weights: Vec<f64> = weights.flatten().collect();
@@ -101,6 +101,14 @@ fn a_token_is_answered_by_its_likeliest_experts() {
             assert_near("balance", &balance, &Tensor::from(1.0_f64), 1e-14);
         }
     }
+}
+
+#[test]
+fn a_single_expert_teaches_the_router_too() {
+    let mixture = Mixture::new(1, 0.0);
+    let (output, _) = mixture.answer(&tokens(9));
+    output.square().sum(Kind::Double).backward();
+    assert!(mixture.tensor("router.weight").grad().abs().max().double_value(&[]) > 1e-3);
 }
 
 #[test]

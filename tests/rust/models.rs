@@ -9,7 +9,7 @@ use mambacl::learners::{
 };
 use mambacl::meta::Episode;
 use mambacl::mixers::{
-    MixerConfig, attention::AttentionConfig, gated_delta_net::GatedDeltaNetConfig, mamba::MambaConfig,
+    MixerConfig, gated_delta_net::GatedDeltaNetConfig, heads::HeadsConfig, mamba::MambaConfig,
     mamba2::Mamba2Config, mamba3::Mamba3Config, performer::PerformerConfig,
 };
 use mambacl::params::Schema;
@@ -75,7 +75,7 @@ pub fn cases() -> Vec<Case> {
     let mamba = |_| 2 * 16 * (3 + 4);
     let experts = ExpertsConfig { n_expert: 3, top_k: 2, ..ExpertsConfig::default() };
     let experts = Some(FeedForwardConfig::Experts(experts));
-    let attention = AttentionConfig { n_head: 2, d_key: Some(3), d_value: None };
+    let attention = HeadsConfig { n_head: 2, d_key: Some(3), d_value: None };
     let delta = GatedDeltaNetConfig { n_head: 2, d_key: Some(3), ..GatedDeltaNetConfig::default() };
     let mamba3 = Mamba3Config { d_state: 6, headdim: 8, ..Mamba3Config::default() };
     let linear = attention.clone();

@@ -7,8 +7,8 @@ use mambacl::error::Error;
 use mambacl::learners::{LearnerConfig, SequenceConfig};
 use mambacl::meta::{self, Episode};
 use mambacl::mixers::{
-    Association, Keys, Mixer, MixerConfig, Queries, Similarity, attention::AttentionConfig,
-    gated_delta_net::GatedDeltaNetConfig, mamba::MambaConfig, mamba2::Mamba2Config, mamba3::Mamba3Config,
+    Association, Keys, Mixer, MixerConfig, Queries, Similarity, gated_delta_net::GatedDeltaNetConfig,
+    heads::HeadsConfig, mamba::MambaConfig, mamba2::Mamba2Config, mamba3::Mamba3Config,
     performer::PerformerConfig,
 };
 use mambacl::ops::selective_scan::SelectiveScan;
@@ -212,7 +212,7 @@ fn an_association_that_a_mixer_lacks_is_refused() {
     };
     for association in [Association::Gated, Association::Decayed] {
         for mixer in [MixerConfig::Attention, MixerConfig::LinearAttention] {
-            let reason = refuse(mixer(AttentionConfig::default()), association);
+            let reason = refuse(mixer(HeadsConfig::default()), association);
             assert!(reason.starts_with("must be \"content\" with this mixer, got \""), "{reason}");
         }
     }
@@ -364,7 +364,7 @@ struct Guided {
 }
 
 fn guided() -> Vec<Guided> {
-    let attention = AttentionConfig { n_head: 2, ..AttentionConfig::default() };
+    let attention = HeadsConfig { n_head: 2, ..HeadsConfig::default() };
     let delta = GatedDeltaNetConfig { n_head: 2, ..GatedDeltaNetConfig::default() };
     let mamba3 = Mamba3Config { d_state: 8, headdim: 8, ..Mamba3Config::default() };
     let performer = PerformerConfig { n_head: 2, d_feature: Some(16), ..PerformerConfig::default() };
