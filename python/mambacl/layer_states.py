@@ -130,11 +130,11 @@ class GemclState(NamedTuple):
 
 
 class BayesState(NamedTuple):
-    """A Gaussian belief about the latent variable.
+    """Gaussian beliefs: of each symbol for classes, (batch, vocab, d_latent), or one, (batch, d_latent).
 
     Attributes:
-        mean: (batch, d_latent).
-        precision: (batch, d_latent).
+        mean: Of the beliefs.
+        precision: Of the beliefs, in each dimension.
     """
 
     mean: Tensor

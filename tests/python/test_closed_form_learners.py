@@ -100,21 +100,53 @@ def network(weights: dict[str, Array], name: str, x: Array) -> Array:
     return hidden @ part["output.weight"].T + weights[f"{name}.output.bias"]
 
 
-def test_bayes_multiplies_gaussians_one_by_one():
+def softplus(x: Array) -> Array:
+    return np.log1p(np.exp(x))
+
+
+def sharpened(mean: Array, precision: Array, said: Array) -> tuple[Array, Array]:
+    """The product of a Gaussian belief with one more Gaussian, of a mean and a precision before softplus."""
+    value, certainty = said[:7], softplus(said[7:])
+    total = precision + certainty
+    return (precision * mean + certainty * value) / total, total
+
+
+def test_bayes_keeps_a_product_of_gaussians_for_each_class():
     learner = learner_of(BayesConfig(ENCODER, TARGET, D_MODEL, d_latent=7, d_hidden=9))
     weights = parameters(learner)
-    x, y, queries, codebook = stream()
-    mean, precision = weights["prior.mean"], np.log1p(np.exp(weights["prior.raw_precision"]))
-    for example, label in zip(encoded(learner, x[0]), y[0].tolist(), strict=True):
-        token = weights["target_embedding.weight"][codebook[0, label]]
+    first = weights["prior.mean"], softplus(weights["prior.raw_precision"])
+    of_queries = network(weights, "writer", encoded(learner, stream()[2][0]))
+    values, certainties = of_queries[:, :7], softplus(of_queries[:, 7:])
+    got = logits(learner)
+    for label, examples in enumerate([*classes(learner), np.empty((0, D_MODEL))]):  # the last was never shown
+        mean, precision = first
+        for said in network(weights, "writer", examples):
+            mean, precision = sharpened(mean, precision, said)
+        deviation = np.sqrt(1 / precision + 1 / certainties)
+        expected = stats.norm(mean, deviation).logpdf(values).sum(1) + 7 * np.log(2 * np.pi) / 2
+        np.testing.assert_allclose(got[:, label], expected, rtol=1e-11)
+
+
+def test_bayes_multiplies_gaussians_one_by_one_for_vectors():
+    learner = learner_of(BayesConfig(ENCODER, VectorTarget(dim=2), D_MODEL, d_latent=7, d_hidden=9))
+    weights = parameters(learner)
+    x, _, queries, _ = stream()
+    y = x[..., :2]
+    mean, precision = weights["prior.mean"], softplus(weights["prior.raw_precision"])
+    hidden = {name: weights[f"target_embedding.{name}"] for name in ("hidden.weight", "hidden.bias")}
+    output = {name: weights[f"target_embedding.{name}"] for name in ("output.weight", "output.bias")}
+    for example, target in zip(encoded(learner, x[0]), y[0].numpy(), strict=True):
+        token = np.maximum(hidden["hidden.weight"] @ target + hidden["hidden.bias"], 0)
+        token = output["output.weight"] @ token + output["output.bias"]
         said = network(weights, "writer", np.concatenate([example, token]))
-        value, certainty = said[:7], np.log1p(np.exp(said[7:]))
-        mean = (precision * mean + certainty * value) / (precision + certainty)
-        precision = precision + certainty
-    pairs = np.concatenate([encoded(learner, queries[0]), np.tile(mean, (3, 1))], 1)
-    read = network(weights, "reader", pairs)
-    symbols = read @ weights["head.weight"].T + weights["head.bias"]
-    np.testing.assert_allclose(logits(learner), symbols[:, codebook[0].numpy()], rtol=1e-10)
+        mean, precision = sharpened(mean, precision, said)
+    read = network(
+        weights, "reader", np.concatenate([encoded(learner, queries[0]), np.tile(mean, (3, 1))], 1)
+    )
+    state = learner.observe(learner.init_state(), x[:, :4], y[:, :4])
+    state = learner.observe(state, x[:, 4:], y[:, 4:])
+    got = learner.predict(state, queries)[0].detach().numpy()
+    np.testing.assert_allclose(got, read @ weights["head.weight"].T + weights["head.bias"], rtol=1e-10)
 
 
 def test_bayes_forgets_the_order_of_examples():

@@ -90,6 +90,7 @@ pub fn cases() -> Vec<Case> {
     };
     let (encoder, target) = (encoder.clone(), target.clone());
     let bayes = BayesConfig { d_model, encoder, target, d_latent: 5, d_hidden: 7 };
+    let regressing = BayesConfig { target: regressor().target, ..bayes.clone() };
     let case = |name, config, numbers| Case { name, config, numbers };
     let classes = VOCAB as usize;
     assert_eq!((classes, d_model), (6, 8));
@@ -115,7 +116,8 @@ pub fn cases() -> Vec<Case> {
         case("prototype", LearnerConfig::Prototype(prototype), |_| 6 * (1 + 8)),
         case("gemcl", gemcl(Predictive::StudentT), |_| 6 * (1 + 2 * 8)),
         case("gemcl at the mode", gemcl(Predictive::Map), |_| 6 * (1 + 2 * 8)),
-        case("bayes", LearnerConfig::Bayes(bayes), |_| 2 * 5),
+        case("bayes", LearnerConfig::Bayes(bayes), |_| 6 * 2 * 5),
+        case("regression by bayes", LearnerConfig::Bayes(regressing), |_| 2 * 5),
         case("oml", LearnerConfig::Oml(oml()), |_| 7 * (8 + 1) + 6 * (7 + 1)),
         case("anml", LearnerConfig::Anml(anml()), |_| 7 * (5 + 1) + 4 * (7 + 1) + 6 * (4 + 1)),
         // Images of 6 x 6, then 3 channels of 3 x 3 and 4 of 2 x 2.

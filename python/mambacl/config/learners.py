@@ -130,18 +130,19 @@ class GemclConfig(LearnerConfig):
 
 @dataclass(frozen=True)
 class BayesConfig(LearnerConfig):
-    """Sequential Bayes (SB-MCL, arXiv:2405.18758): a Gaussian belief about a latent variable, sharpened by
-    each example in closed form.
+    """Sequential Bayes (SB-MCL, arXiv:2405.18758): Gaussian beliefs about latent variables, sharpened by
+    each example in closed form. For classes there is one of each symbol, and a query goes where it fits best;
+    for vectors there is one, which a network answers from.
 
     Attributes:
         encoder: From inputs to `d_model` numbers.
-        target: Targets as tokens and answers.
+        target: What examples are labelled with.
         d_model: Numbers in an encoded input.
-        d_latent: Numbers in the latent variable.
-        d_hidden: Width of the hidden layer of the two networks that write to the belief and read from it.
+        d_latent: Numbers in a latent variable.
+        d_hidden: Width of the networks' hidden layers.
     """
 
-    d_latent: int = 512
+    d_latent: int = 128
     d_hidden: int = 512
     kind: Literal["bayes"] = field(default="bayes", kw_only=True, repr=False)
 

@@ -1,0 +1,94 @@
+//! A belief about each class: where its examples lie.
+//!
+//! ```text
+//! ẑ, p = network(x);  an example sharpens the belief of its own symbol
+//! logit of c = ln N(ẑ; m_c, 1 / P_c + 1 / p)        summed over dimensions, of the query's ẑ and p
+//! ```
+//!
+//! A symbol without examples has the prior's belief.
+
+use super::BayesConfig;
+use super::belief::{Belief, Prior};
+use super::network::Network;
+use crate::error::{Result, check_size};
+use crate::layer_state::{LayerState, StateSpec};
+use crate::learners::memory::{Answer, Inputs, Memory, Read};
+use crate::params::Path;
+use tch::{Device, Kind, Tensor};
+
+/// Beliefs about classes, with the network's tensors bound.
+pub(super) struct ClassBeliefs {
+    vocab: i64,
+    d_latent: i64,
+    /// From x to ẑ and the precision before softplus.
+    writer: Network,
+    prior: Prior,
+}
+
+impl ClassBeliefs {
+    /// Binds all tensors but the encoder's.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a tensor does not fit.
+    pub(super) fn new(path: &Path, config: &BayesConfig, vocab: i64) -> Result<Self> {
+        check_size("target.vocab", vocab)?;
+        let BayesConfig { d_model, d_latent, d_hidden, .. } = *config;
+        Ok(Self {
+            vocab,
+            d_latent,
+            writer: Network::new(&path.sub("writer"), [d_model, d_hidden, 2 * d_latent])?,
+            prior: Prior::new(path, d_latent)?,
+        })
+    }
+
+    /// What inputs say, (batch, n, d_latent) each.
+    fn said(&self, inputs: &Inputs, kind: Kind) -> Belief {
+        Belief::said(&self.writer.forward(inputs.encoded).to_kind(kind))
+    }
+}
+
+impl Memory for ClassBeliefs {
+    /// `mean` (vocab, d_latent) and `precision` (vocab, d_latent).
+    fn state_specs(&self) -> Vec<Vec<StateSpec>> {
+        let size = [self.vocab, self.d_latent];
+        vec![vec![StateSpec::new("mean", &size), StateSpec::new("precision", &size)]]
+    }
+
+    fn initial_layers(&self, batch: i64, _draw: u64, (kind, _): (Kind, Device)) -> Vec<LayerState> {
+        vec![self.prior.state(&[batch, self.vocab], kind)]
+    }
+
+    fn observe(
+        &self,
+        layers: &[LayerState],
+        _examples: i64,
+        inputs: &Inputs,
+        targets: &Tensor,
+        _record: bool,
+    ) -> Result<Read> {
+        let before = Belief::of(&layers[0]);
+        let said = self.said(inputs, before.mean.kind());
+        let member = targets.one_hot(self.vocab).to_kind(before.mean.kind()); // (batch, n, vocab)
+        let apart = &said.mean - member.matmul(&before.mean);
+        let of_symbols = member.transpose(1, 2);
+        let after =
+            before.after(&of_symbols.matmul(&said.precision), &of_symbols.matmul(&(&said.precision * apart)));
+        Ok(Read::only(vec![after.into_layer()]))
+    }
+
+    fn answer(
+        &self,
+        layers: &[LayerState],
+        _examples: i64,
+        inputs: &Inputs,
+        _record: bool,
+    ) -> Result<Answer> {
+        let belief = Belief::of(&layers[0]);
+        let said = self.said(inputs, belief.mean.kind());
+        // (batch, Q, vocab, d_latent)
+        let variance = belief.precision.reciprocal().unsqueeze(1) + said.precision.reciprocal().unsqueeze(2);
+        let apart = said.mean.unsqueeze(2) - belief.mean.unsqueeze(1);
+        let surprise = apart.square() / &variance + variance.log();
+        Ok(Answer::only(surprise.sum_dim_intlist(-1, false, None::<Kind>) * -0.5))
+    }
+}
