@@ -15,7 +15,7 @@ from mambacl.sweeps import Cell, Outcome, Results, Sweep, table
 from mambacl.sweeps.outcome import OnTest
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
-from mambacl.sweeps.standings import against_first, quickest_minutes, score_at, standings
+from mambacl.sweeps.standings import against_first, cut_short, first_minutes, score_at, standings
 
 FILE = """
 purpose = "By hand."
@@ -130,7 +130,16 @@ def test_differences_are_over_seeds_or_episodes_or_none(made: tuple[Sweep, dict[
     assert "class mean, on the episodes of third" in rows(table.write(sweep, results).read_text())
 
 
-def test_equal_minutes_are_those_of_the_quickest(made: tuple[Sweep, dict[str, Cell], Results]):
+def lines(markdown: str, begin: str) -> dict[str, list[str]]:
+    """Of the table after the paragraph that begins so, by the name of the row."""
+    parts = markdown.split("\n\n")
+    found = parts[next(number for number, part in enumerate(parts) if part.startswith(begin)) + 1]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found.splitlines()[2:]]
+    return {row[0]: row[1:] for row in cells}
+
+
+def test_equal_minutes_are_those_of_the_first(made: tuple[Sweep, dict[str, Cell], Results]):
+    """The third is quicker than the first, and is not what the others are cut to."""
     sweep, cells, results = made
     slow = ((1000, 0.3, 0.02, 50.0), (2000, 0.2, 0.02, 119.0), (4000, 0.95, 0.02, 400.0))
     fill(
@@ -138,15 +147,40 @@ def test_equal_minutes_are_those_of_the_quickest(made: tuple[Sweep, dict[str, Ce
         results,
         second_seed0={"seconds": 400.0, "validations": slow},
         second_seed1={"seconds": 400.0, "validations": slow},
+        third_seed0={"seconds": 40.0, "validations": ((1000, 0.4, 0.02, 20.0), (2000, 0.6, 0.02, 40.1))},
+    )
+    each = standings(sweep, outcomes(sweep, results))
+    assert first_minutes(each, None) == 2.0
+    at = [score_at(one, 2.0, None) for one in each]
+    assert [one and one.mean for one in at] == [pytest.approx(score) for score in (0.9, 0.3, 0.6)]
+    assert [cut_short(one, 2.0, None) for one in each] == [False, True, False]
+    told = table.write(sweep, results).read_text()
+    assert "At equal minutes, 2.00, those of first: accuracy on meta-validation" in told
+    assert "is a lower bound of what these minutes can give" in told
+    assert [line[1] for line in lines(told, "At equal minutes").values()] == [
+        "all steps",
+        "cut short",
+        "all steps",
+    ]
+
+
+def test_seeds_that_diverged_take_no_part_at_equal_minutes(made: tuple[Sweep, dict[str, Cell], Results]):
+    sweep, cells, results = made
+    lost = {"right": None, "diverged": "the loss is not finite"}
+    fill(
+        cells,
+        results,
+        first_seed0={**lost, "seconds": 900.0},
+        second_seed1={**lost, "steps": 30, "seconds": 2.0, "validations": ()},
         third_seed0={"seconds": 400.0, "validations": ((2000, 0.9, 0.02, 399.0),)},
     )
-    first, second, third = each = standings(sweep, outcomes(sweep, results))
-    assert quickest_minutes(each, None) == 2.0
-    at = [score_at(one, 2.0, None) for one in (first, second, third)]
-    assert at[0] is not None
-    assert at[1] is not None
-    assert (at[0].mean, at[1].mean) == (pytest.approx(0.9), pytest.approx(0.3))  # the best checkpoint by then
-    assert at[2] is None
+    assert first_minutes(standings(sweep, outcomes(sweep, results)), None) == 2.0
+    told = lines(table.write(sweep, results).read_text(), "At equal minutes")
+    assert told == {
+        "first": ["0.900 (over 1 seed); 1 of 2 seeds diverged", "all steps"],
+        "second": ["0.900 (over 1 seed); 1 of 2 seeds diverged", "all steps"],
+        "third": ["no meta-validation by then", "cut short"],
+    }
 
 
 def test_minutes_are_by_the_pace_where_learners_were_timed(made: tuple[Sweep, dict[str, Cell], Results]):
@@ -163,7 +197,7 @@ def test_minutes_are_by_the_pace_where_learners_were_timed(made: tuple[Sweep, di
     pace.write(results.folder)
     assert Pace.read(results.folder) == pace
     first, second, third = each = standings(sweep, outcomes(sweep, results))
-    assert quickest_minutes(each, pace) == pytest.approx(1.0)
+    assert first_minutes(each, pace) == pytest.approx(2.0)
     at = [score_at(one, 1.0, pace) for one in (first, second, third)]
     assert at[0] is not None
     assert at[1] is not None
@@ -202,4 +236,4 @@ def test_a_table_of_nothing_yet(made: tuple[Sweep, dict[str, Cell], Results]):
     sweep, _, results = made
     file = table.write(sweep, results)
     assert rows(file.read_text())["first"][:2] == ["-", "seed 0 is left, seed 1 is left"]
-    assert json.loads(file.with_suffix(".json").read_text())["quickest_minutes"] is None
+    assert json.loads(file.with_suffix(".json").read_text())["first_minutes"] is None

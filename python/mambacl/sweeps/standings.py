@@ -52,6 +52,11 @@ class Standing:
         return [seed for seed in self.row.seeds if seed not in self.members]
 
     @property
+    def diverged(self) -> int:
+        """Seeds whose training diverged."""
+        return len(self.members) - len(self.tested)
+
+    @property
     def on_plateau(self) -> bool:
         """Whether no seed has left the plateau."""
         return bool(self.members) and all(one.on_plateau for one in self.members.values())
@@ -89,23 +94,33 @@ def minutes_of(standing: Standing, outcome: Outcome, pace: Pace | None) -> float
     return seconds_at(standing, pace, outcome.steps, outcome.seconds) / 60
 
 
-def quickest_minutes(standing: Sequence[Standing], pace: Pace | None) -> float | None:
-    """The minutes in which the quickest learner trained, its slowest seed; None before any is complete."""
-    longest = [
-        max(minutes_of(each, one, pace) for one in each.members.values()) for each in standing if each.members
-    ]
-    return min(longest, default=None)
+def first_minutes(standing: Sequence[Standing], pace: Pace | None) -> float | None:
+    """The minutes in which the first learner trained, its slowest seed of those that did not diverge; None
+    before any is complete."""
+    first = standing[0]
+    return max((minutes_of(first, first.members[seed], pace) for seed in first.tested), default=None)
+
+
+def cut_short(standing: Standing, minutes: float, pace: Pace | None) -> bool:
+    """Whether a learner trained for longer than so many minutes, in any seed that did not diverge."""
+    return any(minutes_of(standing, standing.members[seed], pace) > minutes for seed in standing.tested)
 
 
 def score_at(standing: Standing, minutes: float, pace: Pace | None) -> Interval | None:
-    """The score on meta-validation of the best checkpoint so many minutes after training began, over
-    seeds; None if a seed had no meta-validation by then."""
+    """The score on meta-validation of the best checkpoint so many minutes after training began, over the
+    seeds that did not diverge; all of a run's that trained no longer. None if a seed had no meta-validation
+    by then.
+
+    A learning rate that falls over all steps has not fallen yet in a run that is cut short: trained for these
+    minutes on purpose it may do better."""
     reached: list[float] = []
-    for one in standing.members.values():
+    for seed in standing.tested:
+        one = standing.members[seed]
+        whole = minutes_of(standing, one, pace) <= minutes
         by_then = [
             score
             for step, score, _, seconds in one.validations
-            if seconds_at(standing, pace, step, seconds) <= 60 * minutes + 1e-9
+            if whole or seconds_at(standing, pace, step, seconds) <= 60 * minutes + 1e-9
         ]
         if not by_then:
             return None

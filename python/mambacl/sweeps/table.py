@@ -17,8 +17,9 @@ from mambacl.sweeps.plan import outcomes
 from mambacl.sweeps.standings import (
     Standing,
     against_first,
+    cut_short,
+    first_minutes,
     minutes_of,
-    quickest_minutes,
     score_at,
     standings,
 )
@@ -74,13 +75,15 @@ def markdown(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> str:
         _main(each, metric, pace),
         *_conditions(each),
     ]
-    minutes = quickest_minutes(each, pace)
+    minutes = first_minutes(each, pace)
     if minutes is not None and len(each) > 1:
-        by_then = [(one.row.name, _told(score_at(one, minutes, pace))) for one in each]
+        bound = "a lower bound" if metric.higher_is_better else "an upper bound"
         parts += [
-            f"At equal minutes, {minutes:.2f}, those of the quickest learner: {metric.name} on "
-            "meta-validation of the best checkpoint by then.",
-            _table(("learner", metric.name), by_then),
+            f"At equal minutes, {minutes:.2f}, those of {each[0].row.name}: {metric.name} on meta-validation "
+            "of the best checkpoint by then. A learner that is quicker has its full result; one that takes "
+            "longer was cut short on a schedule made for all its steps, so that its number is "
+            f"{bound} of what these minutes can give. Seeds that diverged take no part.",
+            _table(("learner", metric.name, "training"), [_by_then(one, minutes, pace) for one in each]),
         ]
     differences = against_first(each)
     if differences:
@@ -102,11 +105,11 @@ def markdown(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> str:
 
 def as_json(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> dict[str, Any]:
     """The tables as values that JSON has."""
-    minutes = quickest_minutes(each, pace)
+    minutes = first_minutes(each, pace)
     return {
         "name": sweep.name,
         "learners": [_learner(one, minutes, pace) for one in each],
-        "quickest_minutes": minutes,
+        "first_minutes": minutes,
         "first_minus": {name: interval_as_json(one) for name, one in against_first(each).items()},
     }
 
@@ -118,7 +121,7 @@ def _learner(one: Standing, minutes: float | None, pace: Pace | None) -> dict[st
         "chosen": None if one.chosen is None else dict(one.chosen),
         key: interval_as_json(one.score),
         "on_plateau": one.on_plateau,
-        f"{key}_at_quickest_minutes": None
+        f"{key}_at_first_minutes": None
         if minutes is None
         else interval_as_json(score_at(one, minutes, pace)),
         "search": [
@@ -193,10 +196,22 @@ def _row(one: Standing, pace: Pace | None) -> tuple[str, ...]:
 
 def _score_of(one: Standing) -> str:
     told = _told(one.score)
-    lost = sum(run.diverged is not None for run in one.members.values())
     if one.on_plateau:
         told = f"did not leave the plateau in {_steps(one.members.values())} steps: {told}"
-    return f"{told}; {lost} of {len(one.members)} seeds diverged" if lost else told
+    return told + _diverged(one)
+
+
+def _by_then(one: Standing, minutes: float, pace: Pace | None) -> tuple[str, str, str]:
+    """A line of the table at equal minutes."""
+    score = score_at(one, minutes, pace)
+    told = "no meta-validation by then" if score is None and one.tested else _told(score)
+    how = "cut short" if cut_short(one, minutes, pace) else "all steps"
+    return one.row.name, told + _diverged(one), how if one.tested else "-"
+
+
+def _diverged(one: Standing) -> str:
+    """How many seeds did, to follow a score; nothing if none."""
+    return f"; {one.diverged} of {len(one.members)} seeds diverged" if one.diverged else ""
 
 
 def _seed(run: Outcome) -> str:
