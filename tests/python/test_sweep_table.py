@@ -117,7 +117,7 @@ def test_rows_tell_all_of_a_learner(made: tuple[Sweep, dict[str, Cell], Results]
 def test_differences_are_over_seeds_or_episodes_or_none(made: tuple[Sweep, dict[str, Cell], Results]):
     sweep, cells, results = made
     fill(cells, results)
-    told = against_first(standings(sweep, outcomes(sweep, results)))
+    told = {n: one.interval for n, one in against_first(standings(sweep, outcomes(sweep, results))).items()}
     assert told["second"] is not None
     assert (told["second"].mean, told["second"].scope) == (pytest.approx(0.2), "over 2 seeds, paired")
     assert told["third"] is not None  # seed 0 alone: .8 - .4 and 1 - .5
@@ -126,8 +126,24 @@ def test_differences_are_over_seeds_or_episodes_or_none(made: tuple[Sweep, dict[
         "over 2 episodes, given these two predictors",
     )
     results.write(cells["third-seed0"], outcome(cells["third-seed0"], test=on_test((4, 5), sha256="1")))
-    assert against_first(standings(sweep, outcomes(sweep, results)))["third"] is None
+    assert against_first(standings(sweep, outcomes(sweep, results)))["third"].interval is None
     assert "class mean, on the episodes of third" in rows(table.write(sweep, results).read_text())
+
+
+def test_differences_say_which_seeds_diverged(made: tuple[Sweep, dict[str, Cell], Results]):
+    sweep, cells, results = made
+    lost = {"right": None, "diverged": "the loss is not finite"}
+    fill(cells, results, second_seed1=lost, third_seed0=lost)
+    file = table.write(sweep, results)
+    told = lines(file.read_text(), "first minus the others")
+    assert told["second"][0].endswith("given these two predictors); 1 of 2 seeds; 1 diverged")
+    assert told["third"] == ["-; 0 of 1 seeds; 1 diverged"]
+    in_json = json.loads(file.with_suffix(".json").read_text())["first_minus"]
+    assert (in_json["second"]["seeds"], in_json["second"]["diverged"], in_json["third"]) == (1, 1, None)
+    fill(cells, results, first_seed1=lost)
+    told = lines(table.write(sweep, results).read_text(), "first minus the others")
+    assert told["second"][0].endswith("; 1 of 2 seeds; 1 diverged")
+    assert "diverged" not in told["third"][0]  # it has no seed 1 to lose
 
 
 def lines(markdown: str, begin: str) -> dict[str, list[str]]:

@@ -128,16 +128,38 @@ def score_at(standing: Standing, minutes: float, pace: Pace | None) -> Interval 
     return over_seeds(reached) if reached else None
 
 
-def against_first(standing: Sequence[Standing]) -> dict[str, Interval | None]:
-    """The first learner's score minus each other's, over the seeds that both have, on identical episodes;
-    over episodes where that is one seed; None where there is none, or the episodes differ."""
-    first = standing[0].tested
-    differences: dict[str, Interval | None] = {}
-    for other in standing[1:]:
-        seeds = [seed for seed in first if seed in other.tested]
-        a, b = ({seed: each[seed] for seed in seeds} for each in (first, other.tested))
-        interval = difference(a, b)
-        if interval is not None and len(seeds) == 1:
-            interval = paired_difference(a[seeds[0]].scores, b[seeds[0]].scores)
-        differences[other.row.name] = interval
-    return differences
+@dataclass(frozen=True)
+class Difference:
+    """The first learner's score minus another's.
+
+    Attributes:
+        interval: Over the seeds that both have, on identical episodes; over episodes where that is one seed;
+            None where there is none, or the episodes differ.
+        seeds: That both have.
+        planned: That both are to have.
+        diverged: Of these, in which either diverged: the difference says nothing of them.
+    """
+
+    interval: Interval | None
+    seeds: int
+    planned: int
+    diverged: int
+
+
+def against_first(standing: Sequence[Standing]) -> dict[str, Difference]:
+    """The first learner beside each other, by the other's name."""
+    first = standing[0]
+    return {other.row.name: _difference(first, other) for other in standing[1:]}
+
+
+def _difference(first: Standing, other: Standing) -> Difference:
+    planned = [seed for seed in first.row.seeds if seed in other.row.seeds]
+    seeds = [seed for seed in planned if seed in first.tested and seed in other.tested]
+    a, b = ({seed: each.tested[seed] for seed in seeds} for each in (first, other))
+    interval = difference(a, b)
+    if interval is not None and len(seeds) == 1:
+        interval = paired_difference(a[seeds[0]].scores, b[seeds[0]].scores)
+    lost = [
+        seed for seed in planned if any(seed in one.members.keys() - one.tested for one in (first, other))
+    ]
+    return Difference(interval, len(seeds), len(planned), len(lost))

@@ -15,6 +15,7 @@ from mambacl.sweeps.outcome import Outcome, Results
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
 from mambacl.sweeps.standings import (
+    Difference,
     Standing,
     against_first,
     cut_short,
@@ -91,7 +92,7 @@ def markdown(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> str:
             f"{each[0].row.name} minus the others on identical test episodes, over the seeds that both have:",
             _table(
                 ("other", "difference"),
-                [(name, "-" if one is None else signed(one)) for name, one in differences.items()],
+                [(name, _difference(one)) for name, one in differences.items()],
             ),
         ]
     if any(one.search for one in each):
@@ -110,7 +111,12 @@ def as_json(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> dict[s
         "name": sweep.name,
         "learners": [_learner(one, minutes, pace) for one in each],
         "first_minutes": minutes,
-        "first_minus": {name: interval_as_json(one) for name, one in against_first(each).items()},
+        "first_minus": {
+            name: None
+            if one.interval is None
+            else {**(interval_as_json(one.interval) or {}), "seeds": one.seeds, "diverged": one.diverged}
+            for name, one in against_first(each).items()
+        },
     }
 
 
@@ -212,6 +218,11 @@ def _by_then(one: Standing, minutes: float, pace: Pace | None) -> tuple[str, str
 def _diverged(one: Standing) -> str:
     """How many seeds did, to follow a score; nothing if none."""
     return f"; {one.diverged} of {len(one.members)} seeds diverged" if one.diverged else ""
+
+
+def _difference(one: Difference) -> str:
+    told = "-" if one.interval is None else signed(one.interval)
+    return f"{told}; {one.seeds} of {one.planned} seeds; {one.diverged} diverged" if one.diverged else told
 
 
 def _seed(run: Outcome) -> str:
