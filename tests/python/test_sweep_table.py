@@ -253,3 +253,34 @@ def test_a_table_of_nothing_yet(made: tuple[Sweep, dict[str, Cell], Results]):
     file = table.write(sweep, results)
     assert rows(file.read_text())["first"][:2] == ["-", "seed 0 is left, seed 1 is left"]
     assert json.loads(file.with_suffix(".json").read_text())["first_minutes"] is None
+
+
+@pytest.mark.parametrize(
+    ("rates", "sizes", "told", "edges"),
+    [
+        ("2e-3, 4e-3, 1e-3", "8, 16, 32", "lr 0.004 (the largest tried), batch_size 16", {"lr": "largest"}),
+        (
+            "4e-3, 8e-3, 1e-3",
+            "32, 16",
+            "lr 0.004, batch_size 16 (the smallest tried)",
+            {"batch_size": "smallest"},
+        ),
+        ("4e-3", "8, 16, 32", "lr 0.004, batch_size 16", {}),  # nothing else was tried
+    ],
+)
+def test_values_at_the_edge_of_the_search_are_told(
+    tmp_path: Path, rates: str, sizes: str, told: str, edges: dict[str, str]
+):
+    (tmp_path / "edge.toml").write_text(
+        f'[[learners]]\nname = "a"\n[search]\n"train.lr" = [{rates}]\n"train.batch_size" = [{sizes}]\n'
+        '"model.norm" = ["rms", "none"]\n'
+    )
+    sweep, results = Sweep.read(tmp_path / "edge.toml"), Results(tmp_path / "results")
+    best = {"train.lr": 4e-3, "train.batch_size": 16, "model.norm": "none"}
+    for cell in sweep.row("a").searched:
+        score = 0.9 if dict(cell.values) == best else 0.5
+        results.write(cell, outcome(cell, (5, 6), validations=((2000, score, 0.02, 120.0),)))
+    file = table.write(sweep, results)
+    assert rows(file.read_text())["a"][-1] == f"{told}, norm none"
+    in_json = json.loads(file.with_suffix(".json").read_text())["learners"][0]
+    assert in_json["chosen_at_edge"] == {f"train.{name}": edge for name, edge in edges.items()}

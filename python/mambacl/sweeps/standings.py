@@ -31,6 +31,19 @@ class Standing:
     search: Mapping[Values, float | None]
 
     @property
+    def at_edge(self) -> dict[str, str]:
+        """Which of the values chosen is the smallest or the largest of those searched, by its setting: a
+        better one may lie beyond. Numbers alone have an order."""
+        edges: dict[str, str] = {}
+        for place, value in self.chosen or ():
+            tried = {dict(values)[place] for values in self.row.experiments}
+            if len(tried) == 1 or any(type(one) not in (int, float) for one in tried):
+                continue
+            if value in (min(tried), max(tried)):
+                edges[place] = "smallest" if value == min(tried) else "largest"
+        return edges
+
+    @property
     def tested(self) -> dict[int, OnTest | VectorsOnTest]:
         """Test answers by seed, of those that did not diverge."""
         return {seed: one.test for seed, one in self.members.items() if one.test is not None}

@@ -125,6 +125,7 @@ def _learner(one: Standing, minutes: float | None, pace: Pace | None) -> dict[st
     return {
         "name": one.row.name,
         "chosen": None if one.chosen is None else dict(one.chosen),
+        "chosen_at_edge": one.at_edge,
         key: interval_as_json(one.score),
         "on_plateau": one.on_plateau,
         f"{key}_at_first_minutes": None
@@ -196,7 +197,7 @@ def _row(one: Standing, pace: Pace | None) -> tuple[str, ...]:
         span(lambda run: _inference_rate(one, run, pace), ".0f"),
         span(lambda run: run.steps, ",d"),
         span(lambda run: minutes_of(one, run, pace), ".1f"),
-        "-" if one.chosen is None else _values(one.chosen),
+        _chosen(one),
     )
 
 
@@ -280,6 +281,14 @@ def _inference_rate(one: Standing, run: Outcome, pace: Pace | None) -> float:
 
 def _values(values: Values) -> str:
     return ", ".join(f"{place.rpartition('.')[2]} {value}" for place, value in values)
+
+
+def _chosen(one: Standing) -> str:
+    """The values chosen, each with a word where it is the smallest or largest of those searched."""
+    if one.chosen is None:
+        return "-"
+    edges = {place: f" (the {edge} tried)" for place, edge in one.at_edge.items()}
+    return ", ".join(_values((pair,)) + edges.get(pair[0], "") for pair in one.chosen)
 
 
 def _told(interval: Interval | None) -> str:
