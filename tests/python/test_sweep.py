@@ -226,6 +226,19 @@ def test_all_learners_are_timed_and_none_is_trained(tmp_path: Path):
     assert sorted(path.name for path in results.iterdir()) == ["pace.json", "table.json", "table.md"]
 
 
+def test_learners_are_timed_with_the_values_chosen(tmp_path: Path):
+    search = '[search]\n"train.batch_size" = [2, 3]\n'
+    sweep = Sweep.read(written(tmp_path, f"{ONE_ROW}{search}"))
+    assert Pace.measure(sweep, {}, turns=1).batch_size == {"prototype": 2}  # nothing is chosen: the first
+    known = {
+        cell.name: outcome(
+            cell.name, validations=((2, dict(cell.values)["train.batch_size"] / 10, 0.1, 1.0),)
+        )
+        for cell in sweep.rows[0].searched
+    }
+    assert Pace.measure(sweep, known, turns=1).batch_size == {"prototype": 3}
+
+
 def test_a_cell_goes_on_where_its_run_is(tmp_path: Path):
     sweep, results = Sweep.read(written(tmp_path, ONE_ROW)), Results(tmp_path / "results")
     cell = sweep.cells[0]

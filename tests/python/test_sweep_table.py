@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,14 @@ def test_minutes_are_by_the_pace_where_learners_were_timed(made: tuple[Sweep, di
         second_seed0={"seconds": 240.0, "validations": slow},
         second_seed1={"seconds": 240.0, "validations": slow},
     )
-    pace = Pace(1, 3, {"first": 0.06, "second": 0.03}, {"first": 0.01, "second": 0.02}, {})
+    pace = Pace(
+        threads=1,
+        turns=3,
+        step={"first": 0.06, "second": 0.03},
+        batch_size={"first": 16, "second": 8},
+        episode={"first": 0.01, "second": 0.02},
+        versions={},
+    )
     pace.write(results.folder)
     assert Pace.read(results.folder) == pace
     first, second, third = each = standings(sweep, outcomes(sweep, results))
@@ -218,9 +226,17 @@ def test_minutes_are_by_the_pace_where_learners_were_timed(made: tuple[Sweep, di
     assert at[0] is not None
     assert at[1] is not None
     assert (at[0].mean, at[1].mean) == (pytest.approx(0.5), pytest.approx(0.7))
-    told = rows(table.write(sweep, results).read_text())
-    assert [told[name][5:9:3] for name in ("first", "second")] == [["267", "2.0"], ["533", "1.0"]]
-    assert [told[name][6] for name in ("first", "second", "third")] == ["100", "50", "66"]
+    text = table.write(sweep, results).read_text()
+    told = rows(text)
+    assert [told[name][5:9:3] for name in ("first", "second")] == [["267", "2.0"], ["267", "1.0"]]
+    assert [told[name][6] for name in ("first", "second")] == ["100", "50"]
+    assert told["third"][5:9] == ["320 (own)", "66 (own)", "2,000", "2.0 (own)"]
+    assert "Where `own` is said, episodes a second and minutes are of the runs themselves" in text
+    timed = ("first", "second", "third")
+    replace(pace, **{field: dict.fromkeys(timed, 1) for field in ("step", "batch_size", "episode")}).write(
+        results.folder
+    )
+    assert "own" not in table.write(sweep, results).read_text()
     (results.folder / "pace.json").write_text("{}")
     with pytest.raises(RunError, match=r"pace\.json` cannot be read"):
         table.write(sweep, results)

@@ -38,7 +38,7 @@ _NOTES = """\
 seeds, or over episodes where it says so. The state is what is kept of one stream. Episodes a second
 are those of training, with the drawing of episodes, and those of reading and answering alone."""
 
-_OWN_TIMES = "Episodes a second and minutes are of the runs themselves, meta-validations included in minutes."
+_OWN_TIMES = "episodes a second and minutes are of the runs themselves, meta-validations included in minutes"
 
 
 def write(sweep: Sweep, results: Results) -> Path:
@@ -72,7 +72,7 @@ def markdown(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> str:
     parts = [
         f"# {sweep.name}",
         sweep.purpose,
-        f"{notes} {_times(pace)}",
+        f"{notes} {_times(each, pace)}",
         _main(each, metric, pace),
         *_conditions(each),
     ]
@@ -186,6 +186,7 @@ def _row(one: Standing, pace: Pace | None) -> tuple[str, ...]:
         told = list(dict.fromkeys(format(value, form) for value in sorted(map(value, members))))
         return " to ".join([told[0], *told[1:][-1:]]) if told else "-"
 
+    own = " (own)" if members and _untimed(one, pace) else ""
     return (
         one.row.name,
         _score_of(one),
@@ -193,10 +194,10 @@ def _row(one: Standing, pace: Pace | None) -> tuple[str, ...]:
         span(lambda run: run.parameters, ",d"),
         span(lambda run: run.state_bytes["20"], ",d"),
         span(lambda run: run.state_bytes["100"], ",d"),
-        span(lambda run: _training_rate(one, run, pace), ".0f"),
-        span(lambda run: _inference_rate(one, run, pace), ".0f"),
+        span(lambda run: _training_rate(one, run, pace), ".0f") + own,
+        span(lambda run: _inference_rate(one, run, pace), ".0f") + own,
         span(lambda run: run.steps, ",d"),
-        span(lambda run: minutes_of(one, run, pace), ".1f"),
+        span(lambda run: minutes_of(one, run, pace), ".1f") + own,
         _chosen(one),
     )
 
@@ -259,24 +260,34 @@ def _conditions(each: Sequence[Standing]) -> list[str]:
     return [f"Trained with {'; or '.join(ways)}."] if ways else []
 
 
-def _times(pace: Pace | None) -> str:
+def _times(each: Sequence[Standing], pace: Pace | None) -> str:
     """What seconds are of."""
     if pace is None:
-        return _OWN_TIMES
-    return (
+        return f"{_OWN_TIMES[0].upper()}{_OWN_TIMES[1:]}."
+    timed = (
         f"They were timed for all learners in turns, {pace.turns} of them, on {pace.threads} threads; "
         "minutes are steps at that pace, without meta-validation."
     )
+    return (
+        f"{timed} Where `own` is said, {_OWN_TIMES}." if any(_untimed(one, pace) for one in each) else timed
+    )
+
+
+def _untimed(one: Standing, pace: Pace | None) -> bool:
+    """Whether others were timed and this learner was not."""
+    return pace is not None and one.row.name not in pace.step
 
 
 def _training_rate(one: Standing, run: Outcome, pace: Pace | None) -> float:
-    seconds = run.step_seconds if pace is None else pace.step.get(one.row.name, run.step_seconds)
-    return run.experiment.train.batch_size / seconds if seconds else 0.0
+    if pace is None or _untimed(one, pace):
+        batch_size, seconds = run.experiment.train.batch_size, run.step_seconds
+    else:
+        batch_size, seconds = pace.batch_size[one.row.name], pace.step[one.row.name]
+    return batch_size / seconds if seconds else 0.0
 
 
 def _inference_rate(one: Standing, run: Outcome, pace: Pace | None) -> float:
-    timed = None if pace is None else pace.episode.get(one.row.name)
-    return 1 / timed if timed else run.inference
+    return run.inference if pace is None or _untimed(one, pace) else 1 / pace.episode[one.row.name]
 
 
 def _values(values: Values) -> str:
