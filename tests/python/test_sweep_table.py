@@ -131,6 +131,24 @@ def test_differences_are_over_seeds_or_episodes_or_none(made: tuple[Sweep, dict[
     assert "class mean, on the episodes of third" in rows(table.write(sweep, results).read_text())
 
 
+def test_a_yardstick_shows_that_only_some_runs_have(made: tuple[Sweep, dict[str, Cell], Results]):
+    """Outcomes of an older version lack it; all were asked the same episodes."""
+    sweep, cells, results = made
+    newer = replace(on_test((6, 8)), yardsticks={"class mean": (0.25, 0.125), "ridge": (0.75, 0.0625)})
+    fill(cells, results, second_seed0={"test": newer})
+    file = table.write(sweep, results)
+    told = rows(file.read_text())
+    assert told["class mean"][0] == "0.250 ± 0.125 (over 2 episodes)"
+    assert told["ridge"][0] == "0.750 ± 0.062 (over 2 episodes)"
+    assert json.loads(file.with_suffix(".json").read_text())["yardsticks"] == [
+        {
+            "episodes_of": "first",
+            "episodes": 2,
+            "scores": {"class mean": [0.25, 0.125], "ridge": [0.75, 0.0625]},
+        }
+    ]
+
+
 def test_differences_say_which_seeds_diverged(made: tuple[Sweep, dict[str, Cell], Results]):
     sweep, cells, results = made
     lost = {"right": None, "diverged": "the loss is not finite"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mambacl.evaluation import Interval, over_seeds, paired_difference
 from mambacl.report.comparison import difference
-from mambacl.sweeps.outcome import OnTest, Outcome, VectorsOnTest
+from mambacl.sweeps.outcome import MeanAndInterval, OnTest, Outcome, VectorsOnTest
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import Outcomes, choice
 from mambacl.sweeps.sweep import Row, Sweep, Values
@@ -176,3 +176,31 @@ def _difference(first: Standing, other: Standing) -> Difference:
         seed for seed in planned if any(seed in one.members.keys() - one.tested for one in (first, other))
     ]
     return Difference(interval, len(seeds), len(planned), len(lost))
+
+
+@dataclass(frozen=True)
+class Yardsticks:
+    """What the yardsticks come to on the same test episodes.
+
+    Attributes:
+        learner: The first row that was asked them.
+        episodes: How many.
+        scores: By yardstick, from any run that has it: those of an older version lack the newer ones, and
+            what is the same for all learners need not be measured again.
+    """
+
+    learner: str
+    episodes: int
+    scores: Mapping[str, MeanAndInterval]
+
+
+def yardsticks(standing: Sequence[Standing]) -> list[Yardsticks]:
+    """The yardsticks beside the learners, once for all runs that were asked the same episodes."""
+    found: dict[tuple[str, int], tuple[str, dict[str, MeanAndInterval]]] = {}
+    for one in standing:
+        for run in one.tested.values():
+            asked = (run.episodes_sha256, len(run.scores.values))
+            _, scores = found.setdefault(asked, (one.row.name, {}))
+            for name, score in run.yardsticks.items():
+                scores.setdefault(name, score)
+    return [Yardsticks(name, episodes, scores) for (_, episodes), (name, scores) in found.items()]

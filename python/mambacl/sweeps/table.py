@@ -23,6 +23,7 @@ from mambacl.sweeps.standings import (
     minutes_of,
     score_at,
     standings,
+    yardsticks,
 )
 from mambacl.sweeps.sweep import Sweep, Values
 
@@ -117,6 +118,10 @@ def as_json(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> dict[s
             else {**(interval_as_json(one.interval) or {}), "seeds": one.seeds, "diverged": one.diverged}
             for name, one in against_first(each).items()
         },
+        "yardsticks": [
+            {"episodes_of": one.learner, "episodes": one.episodes, "scores": one.scores}
+            for one in yardsticks(each)
+        ],
     }
 
 
@@ -154,7 +159,6 @@ def _learner(one: Standing, minutes: float | None, pace: Pace | None) -> dict[st
             for seed, outcome in one.members.items()
         ],
         "seeds_left": one.left,
-        "yardsticks": next((run.yardsticks for run in one.tested.values()), {}),
     }
 
 
@@ -240,13 +244,14 @@ def _steps(runs: Iterable[Outcome]) -> str:
 
 def _yardsticks(each: Sequence[Standing]) -> dict[str, str]:
     """On the episodes of the learners, which are named where learners were asked different ones."""
-    by_episodes = {run.episodes_sha256: (one, run) for one in each for run in one.tested.values()}
-    told: dict[str, str] = {}
-    for one, run in by_episodes.values():
-        of = "" if len(by_episodes) == 1 else f", on the episodes of {one.row.name}"
-        for name, (mean, interval) in run.yardsticks.items():
-            told[f"{name}{of}"] = f"{mean:.3f} ± {interval:.3f} (over {len(run.scores.values)} episodes)"
-    return told
+    found = yardsticks(each)
+    return {
+        name if len(found) == 1 else f"{name}, on the episodes of {one.learner}": (
+            f"{mean:.3f} ± {interval:.3f} (over {one.episodes} episodes)"
+        )
+        for one in found
+        for name, (mean, interval) in one.scores.items()
+    }
 
 
 def _conditions(each: Sequence[Standing]) -> list[str]:
