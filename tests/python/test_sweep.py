@@ -145,6 +145,7 @@ def test_rows_change_what_the_sweep_and_its_experiment_say(tmp_path: Path):
             f"{ONE_ROW}[search]\n'train.lr' = [0.1, 0.1]",
             r"search: `train\.lr` must have distinct values .*, got",
         ),
+        (f"{ONE_ROW}[search]\n'train.lr' = [0.1, 0, 0.0]", r"`train\.lr` must have distinct values .*, got"),
         (f"{ONE_ROW}[search]\n'data.jitter' = [{{}}]", r"search: `data\.jitter` must have .* no tables, got"),
         (
             '[[learners]]\nname = "a"\nseeds = [1, 1]',
@@ -159,6 +160,16 @@ def test_errors_are_told_before_any_training(tmp_path: Path, rows: str, message:
     (tmp_path / "tiny.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         Sweep.read(tmp_path / "tiny.toml")
+
+
+@pytest.mark.parametrize("name", ["episodes", "matrix_episodes"])
+def test_a_test_of_one_episode_is_refused_before_any_training(tmp_path: Path, name: str):
+    file = tmp_path / "tiny.toml"
+    file.write_text(f"[test]\n{name} = 1\n{ONE_ROW}")
+    with pytest.raises(ConfigError, match=f"test: `{name}` must be at least 2, got 1"):
+        Sweep.read(file)
+    file.write_text(f"[test]\n{name} = 2\n{ONE_ROW}")
+    assert getattr(Sweep.read(file).test, name) == 2
 
 
 def test_values_are_chosen_on_validation_and_only_theirs_is_tested(tmp_path: Path):
