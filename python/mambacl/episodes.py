@@ -287,8 +287,7 @@ class EpisodeSource:
     def _plan(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         """Class and example of each input of stream and queries, (2, T) and (2, Q), and the codebook."""
         spec = self.spec
-        if spec.compound < 1:
-            raise InvalidValueError(f"EpisodeSource: `spec.compound` must be at least 1, got {spec.compound}")
+        self._check_compound()
         classes, train, test, codebook = _core.plan_episode(
             self.seed,
             self.split,
@@ -305,6 +304,23 @@ class EpisodeSource:
             for part, examples, shots in (("train", train, spec.train_shots), ("test", test, spec.test_shots))
         )
         return train, test, codebook[codebook < spec.vocab]
+
+    def _check_compound(self) -> None:
+        """What the engine would tell in its own numbers, of all members: here in those of the spec."""
+        spec, classes = self.spec, len(self._examples_per_class)
+        if spec.compound < 1:
+            raise InvalidValueError(f"EpisodeSource: `spec.compound` must be at least 1, got {spec.compound}")
+        if spec.compound == 1:
+            return
+        if spec.vocab < spec.tasks:
+            raise InvalidValueError(
+                f"EpisodeSource: `spec.vocab` must be at least `spec.tasks`, {spec.tasks}, got {spec.vocab}"
+            )
+        if spec.tasks * spec.compound > classes:
+            raise InvalidValueError(
+                "EpisodeSource: `spec.tasks * spec.compound` must be at most the number of classes, "
+                f"{classes}, got {spec.tasks} * {spec.compound} = {spec.tasks * spec.compound}"
+            )
 
     def _shown(self, index: int, part: str, classes: Tensor, examples: Tensor) -> Tensor:
         """Class and example of each shot, (2, tasks * shots): of `classes` (tasks, compound) and `examples`

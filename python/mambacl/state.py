@@ -23,7 +23,8 @@ class LearnerState:
         layers: The memory of each layer.
 
     Raises:
-        InvalidValueError: If there is no tensor at all: such a state is of no stream.
+        InvalidValueError: If there is no tensor at all: such a state is of no stream; or if `examples` is
+            negative.
 
     Example:
         >>> from mambacl import Learner, SequenceConfig, VectorEncoder
@@ -40,6 +41,8 @@ class LearnerState:
     def __post_init__(self) -> None:
         if not self.tensors():
             raise InvalidValueError("LearnerState: a state must hold at least one tensor, got none")
+        if self.examples < 0:
+            raise InvalidValueError(f"LearnerState: `examples` must be at least 0, got {self.examples}")
 
     @property
     def batch_size(self) -> int:

@@ -266,8 +266,15 @@ def test_to_moves_every_tensor():
         (EpisodeSpec(tasks=4, train_shots=0), "`train_shots` must be at least 1, got 0"),
         (EpisodeSpec(tasks=4, train_shots=5, test_shots=2), "= 7 for every class, got 6 for class 0"),
         (EpisodeSpec(tasks=4, train_shots=1, test_shots=1, vocab=3), "`vocab` must be at least .* 4, got 3"),
-        (EpisodeSpec(tasks=5, compound=3), "`tasks` must be at most the number of classes, 12, got 15"),
-        (EpisodeSpec(tasks=2, train_shots=1, test_shots=1, vocab=1, compound=2), "`vocab` must be at least"),
+        (
+            EpisodeSpec(tasks=5, compound=3),
+            r"`spec\.tasks \* spec\.compound` must be at most the number of classes, 12, got 5 \* 3 = 15",
+        ),
+        (
+            EpisodeSpec(tasks=2, train_shots=1, test_shots=1, vocab=1, compound=2),
+            r"`spec\.vocab` must be at least `spec\.tasks`, 2, got 1",
+        ),
+        (EpisodeSpec(tasks=0, compound=2), "`tasks` must be at least 1, got 0"),
         (EpisodeSpec(tasks=2, compound=0), r"`spec\.compound` must be at least 1, got 0"),
     ],
 )

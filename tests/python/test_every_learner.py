@@ -12,26 +12,76 @@ import pytest
 import torch
 
 from gaussian_episodes import GaussianEpisodes
-from mambacl import ClassTarget, Learner, LearnerConfig, SequenceConfig, VectorEncoder
-from mambacl.config import LEARNERS, Mixer
+from mambacl import (
+    ClassTarget,
+    Episode,
+    Learner,
+    LearnerConfig,
+    LearnerState,
+    SequenceConfig,
+    VectorEncoder,
+    VectorTarget,
+)
+from mambacl.config import LEARNERS, ExpertsFeedForward, Mixer
+from mambacl.errors import ConfigError
 from mambacl.layer_states import layer_state
 
 BASE = {"encoder": VectorEncoder(dim=4), "target": ClassTarget(vocab=6), "d_model": 64}
+OF_VECTORS = {**BASE, "target": VectorTarget(dim=3)}
+CLASSES_ALONE = ("prototype", "gemcl")
 MIXERS = [mixer() for mixer in get_args(get_args(Mixer)[0])]
+OTHERS = {kind: config for kind, config in LEARNERS.items() if kind != "sequence"}
 CONFIGS: dict[str, LearnerConfig] = {
-    **{kind: config(**BASE) for kind, config in LEARNERS.items() if kind != "sequence"},
+    **{kind: config(**BASE) for kind, config in OTHERS.items()},
     **{mixer.kind: SequenceConfig(**BASE, mixer=mixer) for mixer in MIXERS},
+    **{
+        f"{mixer.kind}, experts": SequenceConfig(**BASE, mixer=mixer, feed_forward=ExpertsFeedForward())
+        for mixer in MIXERS
+    },
+    **{f"{mixer.kind}, no norm": SequenceConfig(**BASE, mixer=mixer, norm="none") for mixer in MIXERS},
+    **{
+        f"{kind}, vectors": config(**OF_VECTORS)
+        for kind, config in OTHERS.items()
+        if kind not in CLASSES_ALONE
+    },
+    **{f"{mixer.kind}, vectors": SequenceConfig(**OF_VECTORS, mixer=mixer) for mixer in MIXERS},
 }
 
 every_learner = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
 
+def drawn(learner: Learner, seed: int) -> Episode:
+    """Three episodes of the learner's targets: labels, or a vector for each class, moved by the input."""
+    episode = GaussianEpisodes(seed=seed).batch(0, 3)
+    if learner.is_classifier:
+        return episode
+    generator = torch.Generator().manual_seed(seed)
+    of_class = torch.randn(3, 3, generator=generator)
+    train_y, test_y = (
+        of_class[labels] + 0.1 * x[..., :3]
+        for labels, x in ((episode.train_y, episode.train_x), (episode.test_y, episode.test_x))
+    )
+    return replace(
+        episode,
+        train_y=train_y,
+        test_y=test_y,
+        codebook=torch.zeros(3, 0, dtype=torch.int64),
+        train_task=episode.train_y,
+        test_task=episode.test_y,
+    )
+
+
+def first_state(learner: Learner, episode: Episode) -> LearnerState:
+    if learner.is_classifier:
+        return learner.init_state(codebook=episode.codebook)
+    return learner.init_state(episode.batch_size)
+
+
 def predictions(learner: Learner) -> torch.Tensor:
-    episode = GaussianEpisodes(seed=5).batch(0, 3)
+    episode = drawn(learner, seed=5)
     learner.eval()
     with torch.no_grad():
-        state = learner.init_state(codebook=episode.codebook)
-        state = learner.observe(state, episode.train_x, episode.train_y)
+        state = learner.observe(first_state(learner, episode), episode.train_x, episode.train_y)
         return learner.predict(state, episode.test_x)
 
 
@@ -57,8 +107,8 @@ def test_a_state_is_of_its_documented_class(config: LearnerConfig):
     learner = Learner(config).eval()
     state = learner.init_state(2)
     assert {type(layer) for layer in state.layers} == {layer_state(config)}
-    episode = GaussianEpisodes(seed=0).batch(0, 3)
-    state = learner.observe(learner.init_state(codebook=episode.codebook), episode.train_x, episode.train_y)
+    episode = drawn(learner, seed=0)
+    state = learner.observe(first_state(learner, episode), episode.train_x, episode.train_y)
     fields = [len(layer) for layer in learner.init_state().layers]
     assert [len(layer) for layer in state.layers] == fields
     for tensor in state.tensors():
@@ -71,7 +121,7 @@ def test_every_parameter_learns(config: LearnerConfig):
     optimiser = torch.optim.Adam(learner.parameters(), lr=2e-3)
     losses: list[float] = []
     for step in range(12):
-        output = learner(GaussianEpisodes(seed=0).batch(0, 3), step)
+        output = learner(drawn(learner, seed=0), step)
         optimiser.zero_grad()
         output.loss.backward()
         optimiser.step()
@@ -86,12 +136,11 @@ def test_every_parameter_learns(config: LearnerConfig):
 @every_learner
 def test_training_under_autocast_keeps_states_in_float32(config: LearnerConfig):
     learner = Learner(config)
-    episode = GaussianEpisodes(seed=0).batch(0, 3)
+    episode = drawn(learner, seed=0)
+    initial = first_state(learner, episode)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = learner(episode, 0)
-        state, _ = learner.observe_traced(
-            learner.init_state(codebook=episode.codebook), episode.train_x, episode.train_y
-        )
+        state, _ = learner.observe_traced(initial, episode.train_x, episode.train_y)
     output.loss.backward()
     assert all(
         torch.isfinite(parameter.grad).all()
@@ -99,6 +148,12 @@ def test_training_under_autocast_keeps_states_in_float32(config: LearnerConfig):
         if parameter.grad is not None
     )
     assert {tensor.dtype for layer in state.layers for tensor in layer} == {torch.float32}
+
+
+@pytest.mark.parametrize("kind", CLASSES_ALONE)
+def test_kinds_of_classes_alone_refuse_vectors(kind: str):
+    with pytest.raises(ConfigError):
+        Learner(LEARNERS[kind](**OF_VECTORS))
 
 
 @pytest.mark.parametrize("mixer", MIXERS, ids=lambda mixer: mixer.kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
@@ -53,3 +54,9 @@ def test_answers_of_logits_that_do_not_fit():
 def test_a_state_without_tensors_is_refused():
     with pytest.raises(InvalidValueError, match="must hold at least one tensor"):
         LearnerState(0, None, None, ())
+
+
+def test_a_state_of_fewer_than_no_examples_is_refused():
+    state = small_learner().init_state()
+    with pytest.raises(InvalidValueError, match="`examples` must be at least 0, got -1"):
+        dataclasses.replace(state, examples=-1)

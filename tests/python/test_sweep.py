@@ -145,6 +145,7 @@ def test_rows_change_what_the_sweep_and_its_experiment_say(tmp_path: Path):
             f"{ONE_ROW}[search]\n'train.lr' = [0.1, 0.1]",
             r"search: `train\.lr` must have distinct values .*, got",
         ),
+        (f"{ONE_ROW}[search]\n'train.lr' = [0.1, 0, 0.0]", r"`train\.lr` must have distinct values .*, got"),
         (f"{ONE_ROW}[search]\n'data.jitter' = [{{}}]", r"search: `data\.jitter` must have .* no tables, got"),
         (
             '[[learners]]\nname = "a"\nseeds = [1, 1]',
@@ -159,6 +160,16 @@ def test_errors_are_told_before_any_training(tmp_path: Path, rows: str, message:
     (tmp_path / "tiny.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         Sweep.read(tmp_path / "tiny.toml")
+
+
+@pytest.mark.parametrize("name", ["episodes", "matrix_episodes"])
+def test_a_test_of_one_episode_is_refused_before_any_training(tmp_path: Path, name: str):
+    file = tmp_path / "tiny.toml"
+    file.write_text(f"[test]\n{name} = 1\n{ONE_ROW}")
+    with pytest.raises(ConfigError, match=f"test: `{name}` must be at least 2, got 1"):
+        Sweep.read(file)
+    file.write_text(f"[test]\n{name} = 2\n{ONE_ROW}")
+    assert getattr(Sweep.read(file).test, name) == 2
 
 
 def test_values_are_chosen_on_validation_and_only_theirs_is_tested(tmp_path: Path):
@@ -224,6 +235,19 @@ def test_all_learners_are_timed_and_none_is_trained(tmp_path: Path):
     assert list(pace.step) == list(pace.episode) == ["mamba", "prototype"]
     assert all(seconds > 0 for seconds in (*pace.step.values(), *pace.episode.values()))
     assert sorted(path.name for path in results.iterdir()) == ["pace.json", "table.json", "table.md"]
+
+
+def test_learners_are_timed_with_the_values_chosen(tmp_path: Path):
+    search = '[search]\n"train.batch_size" = [2, 3]\n'
+    sweep = Sweep.read(written(tmp_path, f"{ONE_ROW}{search}"))
+    assert Pace.measure(sweep, {}, turns=1).batch_size == {"prototype": 2}  # nothing is chosen: the first
+    known = {
+        cell.name: outcome(
+            cell.name, validations=((2, dict(cell.values)["train.batch_size"] / 10, 0.1, 1.0),)
+        )
+        for cell in sweep.rows[0].searched
+    }
+    assert Pace.measure(sweep, known, turns=1).batch_size == {"prototype": 3}
 
 
 def test_a_cell_goes_on_where_its_run_is(tmp_path: Path):

@@ -126,6 +126,22 @@ def test_offline_training_learns_what_no_line_divides():
     assert torch.equal(offline(alone), answers[1:])  # whatever else is in the batch
 
 
+def test_offline_training_draws_no_number_of_the_caller():
+    episode, offline = random_episode(0), Offline(VectorEncoder(6), 4, max_steps=2)
+    flat = Episode(
+        episode.train_x.flatten(2),
+        episode.train_y,
+        episode.test_x.flatten(2),
+        episode.test_y,
+        episode.codebook,
+    )
+    before = torch.get_rng_state()
+    answers = offline(flat)
+    assert torch.equal(torch.get_rng_state(), before)
+    with torch.device("meta"):  # another device than the episode's, as the default of what is made
+        assert torch.equal(offline(flat), answers)
+
+
 @pytest.mark.parametrize("yardstick", [class_mean, Offline(VectorEncoder(2), 4)])
 def test_vector_targets_are_refused(yardstick):
     x, y = torch.randn(1, 4, 2), torch.randn(1, 4, 3)

@@ -11,6 +11,7 @@ import tyro
 from mambacl.errors import RunError
 from mambacl.sweeps import Results, table
 from mambacl.sweeps.pace import Pace
+from mambacl.sweeps.plan import outcomes
 from mambacl.sweeps.schedule import run as run_cells
 from mambacl.sweeps.sweep import Sweep as SweepFile
 
@@ -61,7 +62,7 @@ def run(command: Sweep) -> None:
     results = Results(command.results or Path("docs/results") / sweep.name)
     failures = []
     if command.pace:
-        Pace.measure(sweep).write(results.folder)
+        Pace.measure(sweep, outcomes(sweep, results)).write(results.folder)
     elif not command.table:
         sweep.draw_episodes()
         runs = command.runs or Path("runs/sweeps") / sweep.name

@@ -14,9 +14,11 @@ class Selectivity(Settings):
 
     Attributes:
         association: What stands for the association of a query t with a token j: "content", a softmax
-            of C_t . B_j; "gated", with each token weighted by its mean step size; "decayed", what is
-            left of the token when the query comes (arXiv:2403.01590). Attentions have "content" alone, of
-            q_t and k_j.
+            of C_t . B_j, or of q_t and k_j, in each mixer's own scale (docs/learners.md); "gated", with each
+            token weighted by its (mean) step size; "decayed", by what is left of it when the query comes
+            (arXiv:2403.01590): Mamba-3 and Gated DeltaNet add its logarithm to that of "content", of Mamba
+            and Mamba-2 it is the softmax of the product of C_t with what is left of B_j, flat at the start.
+            Attentions have "content" alone.
         target: "mass", -ln of the association with the query's own class (the form of
             arXiv:2310.11952); "uniform", KL(p || q) with p uniform on it.
         keys: "all" tokens of an example, or the "label" token only.

@@ -17,6 +17,7 @@ from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.training_run import versions
 from mambacl.learner import Learner
 from mambacl.settings import Settings
+from mambacl.sweeps.plan import Outcomes, choice
 from mambacl.sweeps.sweep import Sweep
 from mambacl.training.trainer import Trainer
 
@@ -32,6 +33,7 @@ class Pace(Settings):
         threads: Of the process.
         turns: In each of which every learner was timed.
         step: Seconds of a training step, its episodes drawn, by learner.
+        batch_size: Episodes of such a step, by learner.
         episode: Seconds of reading and answering an episode, in batches of 20, by learner.
         versions: Of the software.
     """
@@ -39,24 +41,36 @@ class Pace(Settings):
     threads: int
     turns: int
     step: dict[str, float]
+    batch_size: dict[str, int]
     episode: dict[str, float]
     versions: dict[str, str]
 
     @classmethod
-    def measure(cls, sweep: Sweep, turns: int = 11) -> Pace:
-        """Times every learner of a sweep, from its first values."""
+    def measure(cls, sweep: Sweep, known: Outcomes, turns: int = 11) -> Pace:
+        """Times every learner of a sweep, with the values that were chosen for it; with its first where they
+        are not chosen yet.
+
+        Args:
+            sweep: Whose learners.
+            known: Its outcomes, which tell what was chosen.
+            turns: In each of which every learner is timed.
+        """
         training: dict[str, Callable[[], object]] = {}
         inference: dict[str, Callable[[], object]] = {}
+        batch_size: dict[str, int] = {}
         for row in sweep.rows:
-            experiment = next(iter(row.experiments.values()))
+            chosen = choice(row, known)
+            experiment = row.experiments[next(iter(row.experiments)) if chosen is None else chosen]
             source = experiment.source("train", 0)
             training[row.name] = Trainer(experiment.learner(0), source, experiment.train).step
             inference[row.name] = live(experiment, experiment.learner(0))
+            batch_size[row.name] = experiment.train.batch_size
         steps, lives = interleaved(training, turns), interleaved(inference, turns)
         return cls(
             threads=torch.get_num_threads(),
             turns=turns,
             step={name: round(steps.median(name), 6) for name in training},
+            batch_size=batch_size,
             episode={name: round(lives.median(name) / _EPISODES, 7) for name in inference},
             versions=versions(),
         )

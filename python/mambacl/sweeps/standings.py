@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mambacl.evaluation import Interval, over_seeds, paired_difference
 from mambacl.report.comparison import difference
-from mambacl.sweeps.outcome import OnTest, Outcome, VectorsOnTest
+from mambacl.sweeps.outcome import MeanAndInterval, OnTest, Outcome, VectorsOnTest
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import Outcomes, choice
 from mambacl.sweeps.sweep import Row, Sweep, Values
@@ -31,6 +31,19 @@ class Standing:
     search: Mapping[Values, float | None]
 
     @property
+    def at_edge(self) -> dict[str, str]:
+        """Which of the values chosen is the smallest or the largest of those searched, by its setting: a
+        better one may lie beyond. Numbers alone have an order."""
+        edges: dict[str, str] = {}
+        for place, value in self.chosen or ():
+            tried = {dict(values)[place] for values in self.row.experiments}
+            if len(tried) == 1 or any(type(one) not in (int, float) for one in tried):
+                continue
+            if value in (min(tried), max(tried)):
+                edges[place] = "smallest" if value == min(tried) else "largest"
+        return edges
+
+    @property
     def tested(self) -> dict[int, OnTest | VectorsOnTest]:
         """Test answers by seed, of those that did not diverge."""
         return {seed: one.test for seed, one in self.members.items() if one.test is not None}
@@ -50,6 +63,11 @@ class Standing:
     def left(self) -> list[int]:
         """Seeds without an outcome."""
         return [seed for seed in self.row.seeds if seed not in self.members]
+
+    @property
+    def diverged(self) -> int:
+        """Seeds whose training diverged."""
+        return len(self.members) - len(self.tested)
 
     @property
     def on_plateau(self) -> bool:
@@ -89,23 +107,33 @@ def minutes_of(standing: Standing, outcome: Outcome, pace: Pace | None) -> float
     return seconds_at(standing, pace, outcome.steps, outcome.seconds) / 60
 
 
-def quickest_minutes(standing: Sequence[Standing], pace: Pace | None) -> float | None:
-    """The minutes in which the quickest learner trained, its slowest seed; None before any is complete."""
-    longest = [
-        max(minutes_of(each, one, pace) for one in each.members.values()) for each in standing if each.members
-    ]
-    return min(longest, default=None)
+def first_minutes(standing: Sequence[Standing], pace: Pace | None) -> float | None:
+    """The minutes in which the first learner trained, its slowest seed of those that did not diverge; None
+    before any is complete."""
+    first = standing[0]
+    return max((minutes_of(first, first.members[seed], pace) for seed in first.tested), default=None)
+
+
+def cut_short(standing: Standing, minutes: float, pace: Pace | None) -> bool:
+    """Whether a learner trained for longer than so many minutes, in any seed that did not diverge."""
+    return any(minutes_of(standing, standing.members[seed], pace) > minutes for seed in standing.tested)
 
 
 def score_at(standing: Standing, minutes: float, pace: Pace | None) -> Interval | None:
-    """The score on meta-validation of the best checkpoint so many minutes after training began, over
-    seeds; None if a seed had no meta-validation by then."""
+    """The score on meta-validation of the best checkpoint so many minutes after training began, over the
+    seeds that did not diverge; all of a run's that trained no longer. None if a seed had no meta-validation
+    by then.
+
+    A learning rate that falls over all steps has not fallen yet in a run that is cut short: trained for these
+    minutes on purpose it may do better."""
     reached: list[float] = []
-    for one in standing.members.values():
+    for seed in standing.tested:
+        one = standing.members[seed]
+        whole = minutes_of(standing, one, pace) <= minutes
         by_then = [
             score
             for step, score, _, seconds in one.validations
-            if seconds_at(standing, pace, step, seconds) <= 60 * minutes + 1e-9
+            if whole or seconds_at(standing, pace, step, seconds) <= 60 * minutes + 1e-9
         ]
         if not by_then:
             return None
@@ -113,16 +141,66 @@ def score_at(standing: Standing, minutes: float, pace: Pace | None) -> Interval 
     return over_seeds(reached) if reached else None
 
 
-def against_first(standing: Sequence[Standing]) -> dict[str, Interval | None]:
-    """The first learner's score minus each other's, over the seeds that both have, on identical episodes;
-    over episodes where that is one seed; None where there is none, or the episodes differ."""
-    first = standing[0].tested
-    differences: dict[str, Interval | None] = {}
-    for other in standing[1:]:
-        seeds = [seed for seed in first if seed in other.tested]
-        a, b = ({seed: each[seed] for seed in seeds} for each in (first, other.tested))
-        interval = difference(a, b)
-        if interval is not None and len(seeds) == 1:
-            interval = paired_difference(a[seeds[0]].scores, b[seeds[0]].scores)
-        differences[other.row.name] = interval
-    return differences
+@dataclass(frozen=True)
+class Difference:
+    """The first learner's score minus another's.
+
+    Attributes:
+        interval: Over the seeds that both have, on identical episodes; over episodes where that is one seed;
+            None where there is none, or the episodes differ.
+        seeds: That both have.
+        planned: That both are to have.
+        diverged: Of these, in which either diverged: the difference says nothing of them.
+    """
+
+    interval: Interval | None
+    seeds: int
+    planned: int
+    diverged: int
+
+
+def against_first(standing: Sequence[Standing]) -> dict[str, Difference]:
+    """The first learner beside each other, by the other's name."""
+    first = standing[0]
+    return {other.row.name: _difference(first, other) for other in standing[1:]}
+
+
+def _difference(first: Standing, other: Standing) -> Difference:
+    planned = [seed for seed in first.row.seeds if seed in other.row.seeds]
+    seeds = [seed for seed in planned if seed in first.tested and seed in other.tested]
+    a, b = ({seed: each.tested[seed] for seed in seeds} for each in (first, other))
+    interval = difference(a, b)
+    if interval is not None and len(seeds) == 1:
+        interval = paired_difference(a[seeds[0]].scores, b[seeds[0]].scores)
+    lost = [
+        seed for seed in planned if any(seed in one.members.keys() - one.tested for one in (first, other))
+    ]
+    return Difference(interval, len(seeds), len(planned), len(lost))
+
+
+@dataclass(frozen=True)
+class Yardsticks:
+    """What the yardsticks come to on the same test episodes.
+
+    Attributes:
+        learner: The first row that was asked them.
+        episodes: How many.
+        scores: By yardstick, from any run that has it: those of an older version lack the newer ones, and
+            what is the same for all learners need not be measured again.
+    """
+
+    learner: str
+    episodes: int
+    scores: Mapping[str, MeanAndInterval]
+
+
+def yardsticks(standing: Sequence[Standing]) -> list[Yardsticks]:
+    """The yardsticks beside the learners, once for all runs that were asked the same episodes."""
+    found: dict[tuple[str, int], tuple[str, dict[str, MeanAndInterval]]] = {}
+    for one in standing:
+        for run in one.tested.values():
+            asked = (run.episodes_sha256, len(run.scores.values))
+            _, scores = found.setdefault(asked, (one.row.name, {}))
+            for name, score in run.yardsticks.items():
+                scores.setdefault(name, score)
+    return [Yardsticks(name, episodes, scores) for (_, episodes), (name, scores) in found.items()]

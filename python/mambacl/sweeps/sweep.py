@@ -90,12 +90,20 @@ class Sizes(Settings):
     """How much the cells are tested with.
 
     Attributes:
-        episodes: Of test classes.
-        matrix_episodes: Of them for R, which asks after every task.
+        episodes: Of test classes, at least 2: an interval over episodes takes two.
+        matrix_episodes: Of them for R, which asks after every task; at least 2.
+
+    Raises:
+        ConfigError: If one is below.
     """
 
     episodes: int = 600
     matrix_episodes: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "matrix_episodes"):
+            if getattr(self, name) < 2:
+                raise ConfigError(f"test: `{name}` must be at least 2, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -259,7 +267,10 @@ def _grid(search: Mapping[str, Any]) -> list[Values]:
             )
         if not values:
             raise ConfigError(f"search: `{place}` must have at least one value, got none")
-        if len(set(map(str, values))) < len(values) or any(isinstance(value, Mapping) for value in values):
+        alike = any(
+            one == other or str(one) == str(other) for one, other in itertools.combinations(values, 2)
+        )  # 0 and 0.0 are one value by two names
+        if alike or any(isinstance(value, Mapping) for value in values):
             raise ConfigError(f"search: `{place}` must have distinct values and no tables, got {values}")
     frozen = [[_frozen(value) for value in values] for values in search.values()]
     return [tuple(zip(search, values, strict=True)) for values in itertools.product(*frozen)]

@@ -15,12 +15,15 @@ from mambacl.sweeps.outcome import Outcome, Results
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
 from mambacl.sweeps.standings import (
+    Difference,
     Standing,
     against_first,
+    cut_short,
+    first_minutes,
     minutes_of,
-    quickest_minutes,
     score_at,
     standings,
+    yardsticks,
 )
 from mambacl.sweeps.sweep import Sweep, Values
 
@@ -36,7 +39,7 @@ _NOTES = """\
 seeds, or over episodes where it says so. The state is what is kept of one stream. Episodes a second
 are those of training, with the drawing of episodes, and those of reading and answering alone."""
 
-_OWN_TIMES = "Episodes a second and minutes are of the runs themselves, meta-validations included in minutes."
+_OWN_TIMES = "episodes a second and minutes are of the runs themselves, meta-validations included in minutes"
 
 
 def write(sweep: Sweep, results: Results) -> Path:
@@ -70,17 +73,19 @@ def markdown(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> str:
     parts = [
         f"# {sweep.name}",
         sweep.purpose,
-        f"{notes} {_times(pace)}",
+        f"{notes} {_times(each, pace)}",
         _main(each, metric, pace),
         *_conditions(each),
     ]
-    minutes = quickest_minutes(each, pace)
+    minutes = first_minutes(each, pace)
     if minutes is not None and len(each) > 1:
-        by_then = [(one.row.name, _told(score_at(one, minutes, pace))) for one in each]
+        bound = "a lower bound" if metric.higher_is_better else "an upper bound"
         parts += [
-            f"At equal minutes, {minutes:.2f}, those of the quickest learner: {metric.name} on "
-            "meta-validation of the best checkpoint by then.",
-            _table(("learner", metric.name), by_then),
+            f"At equal minutes, {minutes:.2f}, those of {each[0].row.name}: {metric.name} on meta-validation "
+            "of the best checkpoint by then. A learner that is quicker has its full result; one that takes "
+            "longer was cut short on a schedule made for all its steps, so that its number is "
+            f"{bound} of what these minutes can give. Seeds that diverged take no part.",
+            _table(("learner", metric.name, "training"), [_by_then(one, minutes, pace) for one in each]),
         ]
     differences = against_first(each)
     if differences:
@@ -88,7 +93,7 @@ def markdown(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> str:
             f"{each[0].row.name} minus the others on identical test episodes, over the seeds that both have:",
             _table(
                 ("other", "difference"),
-                [(name, "-" if one is None else signed(one)) for name, one in differences.items()],
+                [(name, _difference(one)) for name, one in differences.items()],
             ),
         ]
     if any(one.search for one in each):
@@ -102,12 +107,21 @@ def markdown(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> str:
 
 def as_json(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> dict[str, Any]:
     """The tables as values that JSON has."""
-    minutes = quickest_minutes(each, pace)
+    minutes = first_minutes(each, pace)
     return {
         "name": sweep.name,
         "learners": [_learner(one, minutes, pace) for one in each],
-        "quickest_minutes": minutes,
-        "first_minus": {name: interval_as_json(one) for name, one in against_first(each).items()},
+        "first_minutes": minutes,
+        "first_minus": {
+            name: None
+            if one.interval is None
+            else {**(interval_as_json(one.interval) or {}), "seeds": one.seeds, "diverged": one.diverged}
+            for name, one in against_first(each).items()
+        },
+        "yardsticks": [
+            {"episodes_of": one.learner, "episodes": one.episodes, "scores": one.scores}
+            for one in yardsticks(each)
+        ],
     }
 
 
@@ -116,9 +130,10 @@ def _learner(one: Standing, minutes: float | None, pace: Pace | None) -> dict[st
     return {
         "name": one.row.name,
         "chosen": None if one.chosen is None else dict(one.chosen),
+        "chosen_at_edge": one.at_edge,
         key: interval_as_json(one.score),
         "on_plateau": one.on_plateau,
-        f"{key}_at_quickest_minutes": None
+        f"{key}_at_first_minutes": None
         if minutes is None
         else interval_as_json(score_at(one, minutes, pace)),
         "search": [
@@ -144,7 +159,6 @@ def _learner(one: Standing, minutes: float | None, pace: Pace | None) -> dict[st
             for seed, outcome in one.members.items()
         ],
         "seeds_left": one.left,
-        "yardsticks": next((run.yardsticks for run in one.tested.values()), {}),
     }
 
 
@@ -176,6 +190,7 @@ def _row(one: Standing, pace: Pace | None) -> tuple[str, ...]:
         told = list(dict.fromkeys(format(value, form) for value in sorted(map(value, members))))
         return " to ".join([told[0], *told[1:][-1:]]) if told else "-"
 
+    own = " (own)" if members and _untimed(one, pace) else ""
     return (
         one.row.name,
         _score_of(one),
@@ -183,20 +198,37 @@ def _row(one: Standing, pace: Pace | None) -> tuple[str, ...]:
         span(lambda run: run.parameters, ",d"),
         span(lambda run: run.state_bytes["20"], ",d"),
         span(lambda run: run.state_bytes["100"], ",d"),
-        span(lambda run: _training_rate(one, run, pace), ".0f"),
-        span(lambda run: _inference_rate(one, run, pace), ".0f"),
+        span(lambda run: _training_rate(one, run, pace), ".0f") + own,
+        span(lambda run: _inference_rate(one, run, pace), ".0f") + own,
         span(lambda run: run.steps, ",d"),
-        span(lambda run: minutes_of(one, run, pace), ".1f"),
-        "-" if one.chosen is None else _values(one.chosen),
+        span(lambda run: minutes_of(one, run, pace), ".1f") + own,
+        _chosen(one),
     )
 
 
 def _score_of(one: Standing) -> str:
     told = _told(one.score)
-    lost = sum(run.diverged is not None for run in one.members.values())
     if one.on_plateau:
         told = f"did not leave the plateau in {_steps(one.members.values())} steps: {told}"
-    return f"{told}; {lost} of {len(one.members)} seeds diverged" if lost else told
+    return told + _diverged(one)
+
+
+def _by_then(one: Standing, minutes: float, pace: Pace | None) -> tuple[str, str, str]:
+    """A line of the table at equal minutes."""
+    score = score_at(one, minutes, pace)
+    told = "no meta-validation by then" if score is None and one.tested else _told(score)
+    how = "cut short" if cut_short(one, minutes, pace) else "all steps"
+    return one.row.name, told + _diverged(one), how if one.tested else "-"
+
+
+def _diverged(one: Standing) -> str:
+    """How many seeds did, to follow a score; nothing if none."""
+    return f"; {one.diverged} of {len(one.members)} seeds diverged" if one.diverged else ""
+
+
+def _difference(one: Difference) -> str:
+    told = "-" if one.interval is None else signed(one.interval)
+    return f"{told}; {one.seeds} of {one.planned} seeds; {one.diverged} diverged" if one.diverged else told
 
 
 def _seed(run: Outcome) -> str:
@@ -212,13 +244,14 @@ def _steps(runs: Iterable[Outcome]) -> str:
 
 def _yardsticks(each: Sequence[Standing]) -> dict[str, str]:
     """On the episodes of the learners, which are named where learners were asked different ones."""
-    by_episodes = {run.episodes_sha256: (one, run) for one in each for run in one.tested.values()}
-    told: dict[str, str] = {}
-    for one, run in by_episodes.values():
-        of = "" if len(by_episodes) == 1 else f", on the episodes of {one.row.name}"
-        for name, (mean, interval) in run.yardsticks.items():
-            told[f"{name}{of}"] = f"{mean:.3f} ± {interval:.3f} (over {len(run.scores.values)} episodes)"
-    return told
+    found = yardsticks(each)
+    return {
+        name if len(found) == 1 else f"{name}, on the episodes of {one.learner}": (
+            f"{mean:.3f} ± {interval:.3f} (over {one.episodes} episodes)"
+        )
+        for one in found
+        for name, (mean, interval) in one.scores.items()
+    }
 
 
 def _conditions(each: Sequence[Standing]) -> list[str]:
@@ -232,28 +265,46 @@ def _conditions(each: Sequence[Standing]) -> list[str]:
     return [f"Trained with {'; or '.join(ways)}."] if ways else []
 
 
-def _times(pace: Pace | None) -> str:
+def _times(each: Sequence[Standing], pace: Pace | None) -> str:
     """What seconds are of."""
     if pace is None:
-        return _OWN_TIMES
-    return (
+        return f"{_OWN_TIMES[0].upper()}{_OWN_TIMES[1:]}."
+    timed = (
         f"They were timed for all learners in turns, {pace.turns} of them, on {pace.threads} threads; "
         "minutes are steps at that pace, without meta-validation."
     )
+    return (
+        f"{timed} Where `own` is said, {_OWN_TIMES}." if any(_untimed(one, pace) for one in each) else timed
+    )
+
+
+def _untimed(one: Standing, pace: Pace | None) -> bool:
+    """Whether others were timed and this learner was not."""
+    return pace is not None and one.row.name not in pace.step
 
 
 def _training_rate(one: Standing, run: Outcome, pace: Pace | None) -> float:
-    seconds = run.step_seconds if pace is None else pace.step.get(one.row.name, run.step_seconds)
-    return run.experiment.train.batch_size / seconds if seconds else 0.0
+    if pace is None or _untimed(one, pace):
+        batch_size, seconds = run.experiment.train.batch_size, run.step_seconds
+    else:
+        batch_size, seconds = pace.batch_size[one.row.name], pace.step[one.row.name]
+    return batch_size / seconds if seconds else 0.0
 
 
 def _inference_rate(one: Standing, run: Outcome, pace: Pace | None) -> float:
-    timed = None if pace is None else pace.episode.get(one.row.name)
-    return 1 / timed if timed else run.inference
+    return run.inference if pace is None or _untimed(one, pace) else 1 / pace.episode[one.row.name]
 
 
 def _values(values: Values) -> str:
     return ", ".join(f"{place.rpartition('.')[2]} {value}" for place, value in values)
+
+
+def _chosen(one: Standing) -> str:
+    """The values chosen, each with a word where it is the smallest or largest of those searched."""
+    if one.chosen is None:
+        return "-"
+    edges = {place: f" (the {edge} tried)" for place, edge in one.at_edge.items()}
+    return ", ".join(_values((pair,)) + edges.get(pair[0], "") for pair in one.chosen)
 
 
 def _told(interval: Interval | None) -> str:

@@ -69,15 +69,18 @@ class Offline:
 
     def _answers(self, train_x: Tensor, train_y: Tensor, test_x: Tensor) -> Tensor:
         labels, y = train_y.unique(return_inverse=True)
-        encoder = _Encoder(self, max(len(train_x), len(test_x)))
-        head = nn.Linear(self.d_model, len(labels))
-        for parameter in head.parameters():
-            nn.init.zeros_(parameter)
-        optimiser = torch.optim.Adam([*encoder.learner.parameters(), *head.parameters()], lr=self.lr)
+        encoder = _Encoder(self, max(len(train_x), len(test_x)), train_x.device)
+        head = (
+            nn.Parameter(torch.zeros(len(labels), self.d_model, device=train_x.device)),
+            nn.Parameter(torch.zeros(len(labels), device=train_x.device)),
+        )  # not `nn.Linear`, which draws numbers of torch's own generator first
+        optimiser = torch.optim.Adam([*encoder.learner.parameters(), *head], lr=self.lr)
         with torch.enable_grad():
             for _ in range(self.max_steps):
                 optimiser.zero_grad()
-                loss = nn.functional.cross_entropy(head(encoder.trained_on(train_x)), y)
+                loss = nn.functional.cross_entropy(
+                    nn.functional.linear(encoder.trained_on(train_x), *head), y
+                )
                 if loss.item() <= self.converged:
                     break
                 loss.backward()
@@ -85,19 +88,19 @@ class Offline:
         with torch.no_grad():
             for _ in range(_SETTLING):
                 encoder.trained_on(train_x)
-            return labels[head(encoder.of_queries(test_x)).argmax(-1)]
+            return labels[nn.functional.linear(encoder.of_queries(test_x), *head).argmax(-1)]
 
 
 class _Encoder:
     """The engine's own encoder, read off a prototypical network: of a class with one example the mean is that
     example's code."""
 
-    def __init__(self, settings: Offline, examples: int) -> None:
+    def __init__(self, settings: Offline, examples: int, device: torch.device) -> None:
         target = ClassTarget(vocab=examples)
         self.learner = Learner(
             PrototypeConfig(settings.encoder, target, settings.d_model), seed=settings.seed
-        )
-        self._symbols = torch.arange(examples)[None]
+        ).to(device)
+        self._symbols = torch.arange(examples, device=device)[None]
 
     def trained_on(self, x: Tensor) -> Tensor:
         """The codes of a stream, (n, d_model), normalised with its own statistics, which become the running
