@@ -24,7 +24,7 @@ from mambacl.report.comparison_table import as_json, table
 from mambacl.report.measurement import prepare, read_measurement
 from mambacl.report.measuring import VECTOR_YARDSTICKS
 from mambacl.runs import RunFolder
-from mambacl.sweeps import Outcome, Results, Sweep
+from mambacl.sweeps import Outcome, Results, Sweep, read_sweep
 from mambacl.sweeps import table as tables
 from mambacl.sweeps.advance import advance
 from mambacl.sweeps.outcome import OnTest, VectorsOnTest
@@ -237,7 +237,7 @@ evaluation_test_shots = 2
 def sweep(folder: Path, more: str = "") -> Sweep:
     (folder / "base.toml").write_text(BASE)
     (folder / "waves.toml").write_text(SWEEP.format(more=more))
-    return Sweep.read(folder / "waves.toml")
+    return read_sweep(folder / "waves.toml")
 
 
 def test_a_sweep_chooses_by_the_lowest_error(tmp_path: Path):
@@ -328,7 +328,7 @@ def test_a_table_has_one_kind_of_score(tmp_path: Path):
 def test_outcomes_of_classes_are_read_as_before(tmp_path: Path):
     """As a version wrote them that knew classes only."""
     (tmp_path / "old.toml").write_text('experiment = "features-mamba"\n[[learners]]\nname = "mamba"\n')
-    (cell,) = Sweep.read(tmp_path / "old.toml").cells
+    (cell,) = read_sweep(tmp_path / "old.toml").cells
     settings = {"seed": 0, "name": "old-mamba", **experiment_table("features-mamba")}
     test = {
         **{"step": 2, "tasks": 5, "queries": 25, "episodes_sha256": "0", "right": [20, 25]},

@@ -20,7 +20,7 @@ from mambacl.errors import ConfigError, NonFiniteError, RunError
 from mambacl.experiments.training_run import TrainingRun
 from mambacl.runs import RunFolder
 from mambacl.runs.lock import held
-from mambacl.sweeps import Outcome, Results, Sweep, schedule
+from mambacl.sweeps import Outcome, Results, Sweep, read_sweep, schedule
 from mambacl.sweeps.advance import advance
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import choice, due, final, outcomes
@@ -84,7 +84,7 @@ def finish(sweep: Sweep, runs: Path, results: Results) -> list[str]:
 
 
 def test_a_file_makes_rows_and_cells(tmp_path: Path):
-    sweep = Sweep.read(written(tmp_path, TWO_ROWS))
+    sweep = read_sweep(written(tmp_path, TWO_ROWS))
     assert (sweep.name, sweep.purpose, sweep.test.episodes) == ("tiny", "Seconds.", 4)
     mamba, prototype = sweep.rows
     assert [cell.name for cell in mamba.cells] == [
@@ -113,7 +113,7 @@ def test_rows_change_what_the_sweep_and_its_experiment_say(tmp_path: Path):
         '[[learners]]\nname = "a"\ntrain = { lr = 0.1 }\n'
         'model = { mixer = { kind = "attention", n_head = 2 } }\n'
     )
-    (row,) = Sweep.read(file).rows
+    (row,) = read_sweep(file).rows
     (cell,) = row.cells
     assert isinstance(cell.experiment.model, SequenceConfig)
     assert cell.experiment.model.mixer == AttentionMixer(n_head=2)
@@ -159,7 +159,7 @@ def test_errors_are_told_before_any_training(tmp_path: Path, rows: str, message:
     text = TINY.format(steps=4) + rows if "[test.x]" not in rows else "a = = 1"
     (tmp_path / "tiny.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        Sweep.read(tmp_path / "tiny.toml")
+        read_sweep(tmp_path / "tiny.toml")
 
 
 @pytest.mark.parametrize("name", ["episodes", "matrix_episodes"])
@@ -167,13 +167,13 @@ def test_a_test_of_one_episode_is_refused_before_any_training(tmp_path: Path, na
     file = tmp_path / "tiny.toml"
     file.write_text(f"[test]\n{name} = 1\n{ONE_ROW}")
     with pytest.raises(ConfigError, match=f"test: `{name}` must be at least 2, got 1"):
-        Sweep.read(file)
+        read_sweep(file)
     file.write_text(f"[test]\n{name} = 2\n{ONE_ROW}")
-    assert getattr(Sweep.read(file).test, name) == 2
+    assert getattr(read_sweep(file).test, name) == 2
 
 
 def test_values_are_chosen_on_validation_and_only_theirs_is_tested(tmp_path: Path):
-    sweep, results = Sweep.read(written(tmp_path, TWO_ROWS)), Results(tmp_path / "results")
+    sweep, results = read_sweep(written(tmp_path, TWO_ROWS)), Results(tmp_path / "results")
     done = finish(sweep, tmp_path / "runs", results)
     known = outcomes(sweep, results)
     for row in sweep.rows:
@@ -186,11 +186,11 @@ def test_values_are_chosen_on_validation_and_only_theirs_is_tested(tmp_path: Pat
     assert due(sweep, known) == []
     assert all(file.stat().st_size < 4096 for file in (tmp_path / "results" / "cells").iterdir())
     # The files alone tell all: nothing is due where the runs are not.
-    assert outcomes(Sweep.read(written(tmp_path, TWO_ROWS)), Results(tmp_path / "results")) == known
+    assert outcomes(read_sweep(written(tmp_path, TWO_ROWS)), Results(tmp_path / "results")) == known
 
 
 def test_the_better_validation_wins_and_equals_the_first(tmp_path: Path):
-    sweep = Sweep.read(written(tmp_path, TWO_ROWS))
+    sweep = read_sweep(written(tmp_path, TWO_ROWS))
     row = sweep.rows[0]
     low, high = row.searched
     made = {
@@ -239,7 +239,7 @@ def test_all_learners_are_timed_and_none_is_trained(tmp_path: Path):
 
 def test_learners_are_timed_with_the_values_chosen(tmp_path: Path):
     search = '[search]\n"train.batch_size" = [2, 3]\n'
-    sweep = Sweep.read(written(tmp_path, f"{ONE_ROW}{search}"))
+    sweep = read_sweep(written(tmp_path, f"{ONE_ROW}{search}"))
     assert Pace.measure(sweep, {}, turns=1).batch_size == {"prototype": 2}  # nothing is chosen: the first
     known = {
         cell.name: outcome(
@@ -251,7 +251,7 @@ def test_learners_are_timed_with_the_values_chosen(tmp_path: Path):
 
 
 def test_a_cell_goes_on_where_its_run_is(tmp_path: Path):
-    sweep, results = Sweep.read(written(tmp_path, ONE_ROW)), Results(tmp_path / "results")
+    sweep, results = read_sweep(written(tmp_path, ONE_ROW)), Results(tmp_path / "results")
     cell = sweep.cells[0]
     TrainingRun.begin(cell.experiment, 0, tmp_path / cell.name, resume=False).train(2, progress=False)
     before = read_history(RunFolder.open(tmp_path / cell.name)).steps
@@ -271,7 +271,7 @@ def test_a_cell_goes_on_where_its_run_is(tmp_path: Path):
 
 
 def test_training_that_diverges_is_an_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    sweep, results = Sweep.read(written(tmp_path, ONE_ROW)), Results(tmp_path / "results")
+    sweep, results = read_sweep(written(tmp_path, ONE_ROW)), Results(tmp_path / "results")
 
     def diverge(*_: object, **__: object) -> None:
         raise NonFiniteError("train: the loss is not finite at step 3")
@@ -287,9 +287,9 @@ def test_training_that_diverges_is_an_outcome(tmp_path: Path, monkeypatch: pytes
 
 
 def test_outcomes_of_other_settings_are_refused(tmp_path: Path):
-    sweep, results = Sweep.read(written(tmp_path, ONE_ROW)), Results(tmp_path / "results")
+    sweep, results = read_sweep(written(tmp_path, ONE_ROW)), Results(tmp_path / "results")
     advance(sweep, sweep.cells[0], tmp_path / "runs", results)
-    other = Sweep.read(written(tmp_path, ONE_ROW, steps=6))
+    other = read_sweep(written(tmp_path, ONE_ROW, steps=6))
     with pytest.raises(RunError, match=r"prototype-seed0\.json` is of other settings"):
         outcomes(other, results)
     results.file(sweep.cells[0]).write_text("{}")
@@ -308,7 +308,7 @@ def command_line(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str)
 def test_a_failed_cell_is_told_at_the_end_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    sweep = Sweep.read(written(tmp_path, ONE_ROW))
+    sweep = read_sweep(written(tmp_path, ONE_ROW))
     taken = tmp_path / "runs" / "prototype-seed0"
     RunFolder.create(taken, {"a": 1})
     with pytest.raises(SystemExit) as stop:
@@ -338,7 +338,7 @@ def waited(file: Path) -> None:
 
 
 def test_ctrl_c_stops_all_and_leaves_all_resumable(tmp_path: Path):
-    sweep = Sweep.read(written(tmp_path, ONE_ROW, steps=100_000))
+    sweep = read_sweep(written(tmp_path, ONE_ROW, steps=100_000))
     places = ("--runs", tmp_path / "runs", "--results", tmp_path / "results", "--jobs", "2")
     command = [sys.executable, "-m", "mambacl", "sweep", str(tmp_path / "tiny.toml"), *map(str, places)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
@@ -368,7 +368,7 @@ def test_a_worker_ends_with_the_process_that_started_it(tmp_path: Path):
 
 
 def test_two_sweeps_on_one_folder(tmp_path: Path):
-    sweep = Sweep.read(written(tmp_path, ONE_ROW))
+    sweep = read_sweep(written(tmp_path, ONE_ROW))
     with held(tmp_path, "test"), pytest.raises(RunError, match="another process works on it in `"):
         schedule.run(sweep, tmp_path / "tiny.toml", tmp_path, Results(tmp_path), jobs=1)
     with pytest.raises(ConfigError, match="`--jobs` must be at least 1, got 0"):

@@ -12,7 +12,7 @@ import pytest
 from mambacl.errors import RunError
 from mambacl.evaluation import over_seeds
 from mambacl.experiments.trained import run_settings
-from mambacl.sweeps import Cell, Outcome, Results, Sweep, table
+from mambacl.sweeps import Cell, Outcome, Results, Sweep, read_sweep, table
 from mambacl.sweeps.outcome import OnTest
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
@@ -78,7 +78,7 @@ def on_test(right: tuple[int, ...], sha256: str = "0") -> OnTest:
 @pytest.fixture
 def made(tmp_path: Path) -> tuple[Sweep, dict[str, Cell], Results]:
     (tmp_path / "hand.toml").write_text(FILE)
-    sweep = Sweep.read(tmp_path / "hand.toml")
+    sweep = read_sweep(tmp_path / "hand.toml")
     return sweep, {cell.name: cell for cell in sweep.cells}, Results(tmp_path / "results")
 
 
@@ -309,7 +309,7 @@ def test_values_at_the_edge_of_the_search_are_told(
         f'[[learners]]\nname = "a"\n[search]\n"train.lr" = [{rates}]\n"train.batch_size" = [{sizes}]\n'
         '"model.norm" = ["rms", "none"]\n'
     )
-    sweep, results = Sweep.read(tmp_path / "edge.toml"), Results(tmp_path / "results")
+    sweep, results = read_sweep(tmp_path / "edge.toml"), Results(tmp_path / "results")
     best = {"train.lr": 4e-3, "train.batch_size": 16, "model.norm": "none"}
     for cell in sweep.row("a").searched:
         score = 0.9 if dict(cell.values) == best else 0.5

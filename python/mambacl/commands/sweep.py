@@ -12,8 +12,8 @@ from mambacl.errors import RunError
 from mambacl.sweeps import Results, table
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
+from mambacl.sweeps.reading import read_sweep
 from mambacl.sweeps.schedule import run as run_cells
-from mambacl.sweeps.sweep import Sweep as SweepFile
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def run(command: Sweep) -> None:
         OSError: If a folder cannot be written.
         KeyboardInterrupt: After Ctrl-C, with how to go on.
     """
-    sweep = SweepFile.read(command.file)
+    sweep = read_sweep(command.file)
     results = Results(command.results or Path("docs/results") / sweep.name)
     failures = []
     if command.pace:

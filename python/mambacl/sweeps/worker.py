@@ -11,7 +11,7 @@ from pathlib import Path
 from mambacl.errors import MambaclError, RunError
 from mambacl.sweeps.advance import advance
 from mambacl.sweeps.outcome import Results
-from mambacl.sweeps.sweep import Sweep
+from mambacl.sweeps.reading import read_sweep
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     file, name, runs, results, jobs = sys.argv[1:]
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        sweep = Sweep.read(Path(file))
+        sweep = read_sweep(Path(file))
         cell = next((cell for cell in sweep.cells if cell.name == name), None)
         if cell is None:
             raise RunError(f"sweep: `{file}` has no cell {name!r} any more")
