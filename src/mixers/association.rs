@@ -6,7 +6,7 @@
 use super::MixerConfig;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Which inner product stands for the association. The first is known of MambaCL; the others are this
 /// project's variants of it.
@@ -50,7 +50,10 @@ pub enum Similarity {
     LogInnerProduct,
 }
 
-/// Added to inner products whose logarithm is taken: features may underflow.
+/// Added to a token's share of all inner products, as in CL-as-Seq: features may underflow, and where those of
+/// a query's own class do, the gradient of the logarithm would overflow.
+const SMALLEST_SHARE: f64 = 1e-9;
+/// Keeps the logarithm finite where all products underflow.
 const SMALLEST: f64 = 1e-30;
 
 /// What the tokens of a stream are found by.
@@ -75,7 +78,10 @@ impl Queries {
         let products = self.features.matmul(&keys.features.transpose(-1, -2));
         let logits = match keys.similarity {
             Similarity::InnerProduct => products,
-            Similarity::LogInnerProduct => (products + SMALLEST).log(),
+            Similarity::LogInnerProduct => {
+                let total = products.sum_dim_intlist(-1, true, None::<Kind>);
+                (products + total * SMALLEST_SHARE + SMALLEST).log()
+            }
         };
         match &keys.log_weight {
             Some(weight) => logits + weight.unsqueeze(-2),

@@ -479,3 +479,23 @@ fn vector_targets_need_tasks() {
     let penalty = meta::run(&model.learner, &episode, Some(0)).unwrap().penalty.unwrap();
     assert!(penalty.double_value(&[]) > 0.0);
 }
+
+/// A query that its own class's tokens are all but orthogonal to, as features of linear attention may be.
+#[test]
+fn the_gradient_is_finite_where_products_underflow() {
+    let features = |values: &[f32]| Tensor::from_slice(values).view([1, 1, -1, 2]).set_requires_grad(true);
+    let keys = Keys {
+        features: features(&[1e-30, 1.0, 1e-30, 1.0, 1.0, 1e-30, 1.0, 1e-30]),
+        log_weight: None,
+        similarity: Similarity::LogInnerProduct,
+    };
+    let queries = Queries { features: features(&[1e-30, 1.0]) };
+    let labels = Tensor::from_slice(&[0_i64, 1]).view([1, 2]);
+    let asked = Tensor::from_slice(&[1_i64]).view([1, 1]);
+    let penalty = SelectivityConfig::default().penalty(&[(&keys, &queries)], &labels, &asked).unwrap();
+    penalty.backward();
+    for tensor in [&keys.features, &queries.features] {
+        let squares = tensor.grad().square().sum(Kind::Float);
+        assert!(squares.double_value(&[]).is_finite(), "{:?}", tensor.grad());
+    }
+}
