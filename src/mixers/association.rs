@@ -66,6 +66,28 @@ pub struct Keys {
     pub similarity: Similarity,
 }
 
+impl Keys {
+    /// Of a recurrence with a scalar decay for each head: tokens weighted by how strongly they are
+    /// written, or by what is left of that after the stream. `log_written` and `log_decay` are
+    /// (batch, heads, tokens).
+    pub fn written(
+        features: &Tensor,
+        association: Association,
+        log_written: impl FnOnce() -> Tensor,
+        log_decay: &Tensor,
+    ) -> Self {
+        let log_weight = match association {
+            Association::Content => None,
+            Association::Gated => Some(log_written()),
+            Association::Decayed => {
+                let sum = log_decay.cumsum(-1, None::<Kind>);
+                Some(log_written() + (sum.narrow(-1, -1, 1) - sum))
+            }
+        };
+        Self { features: features.shallow_clone(), log_weight, similarity: Similarity::InnerProduct }
+    }
+}
+
 /// What queries look for.
 pub struct Queries {
     /// (batch, heads, queries, features)

@@ -12,7 +12,7 @@
 
 use super::heads::by_stream;
 use super::step_size::check_range;
-use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
+use super::{Answered, Association, Keys, Mixer, Observed, Queries};
 use crate::error::{Error, Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::causal_conv1d::CausalConv1d;
@@ -212,16 +212,7 @@ impl GatedDeltaNet {
 /// What tokens are found by: their keys, and for weights b, or b and what is left of it after the stream.
 /// What later tokens erase is not told: no weight of a token alone can.
 fn keys(selected: &Selected, association: Association) -> Keys {
-    let written = || selected.beta_logit.log_sigmoid();
-    let log_weight = match association {
-        Association::Content => None,
-        Association::Gated => Some(written()),
-        Association::Decayed => {
-            let sum = selected.log_decay.cumsum(-1, None::<Kind>);
-            Some(written() + (sum.narrow(-1, -1, 1) - sum))
-        }
-    };
-    Keys { features: selected.k.shallow_clone(), log_weight, similarity: Similarity::InnerProduct }
+    Keys::written(&selected.k, association, || selected.beta_logit.log_sigmoid(), &selected.log_decay)
 }
 
 impl Mixer for GatedDeltaNet {

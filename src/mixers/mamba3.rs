@@ -19,7 +19,7 @@
 
 use super::heads::by_stream;
 use super::step_size::{check_range, log_step};
-use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
+use super::{Answered, Association, Keys, Mixer, Observed, Queries};
 use crate::error::{Error, Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::linear_attention::LinearAttention;
@@ -237,16 +237,7 @@ impl Mamba3 {
 
     /// What tokens are found by: b, turned; and for weights dt, or what is left of dt after the stream.
     fn keys(&self, selected: &Selected, b: &Tensor, association: Association) -> Keys {
-        let written = || log_step(&selected.step);
-        let log_weight = match association {
-            Association::Content => None,
-            Association::Gated => Some(written()),
-            Association::Decayed => {
-                let sum = selected.log_decay.cumsum(-1, None::<Kind>);
-                Some(written() + (sum.narrow(-1, -1, 1) - sum))
-            }
-        };
-        Keys { features: b.shallow_clone(), log_weight, similarity: Similarity::InnerProduct }
+        Keys::written(b, association, || log_step(&selected.step), &selected.log_decay)
     }
 }
 
