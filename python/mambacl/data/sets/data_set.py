@@ -20,7 +20,7 @@ class DataSet(ABC):
         name: As in settings and commands.
         kind: What an example is.
         summary: A line: what it shows, how many classes, whose splits.
-        source: Where to get it and how to lay it out under the root folder; empty if it comes with the package.
+        source: Where to get it and how to lay it out under the root; empty if it comes with the package.
     """
 
     name: str

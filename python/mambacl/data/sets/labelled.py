@@ -47,7 +47,7 @@ class Labelled(Generic[Raw]):
     def __post_init__(self) -> None:
         if self.examples_per_class.shape != (len(self.names),):
             raise ShapeError(
-                f"Labelled: `examples_per_class` must have shape ({len(self.names)},), one for each name, got "
+                f"Labelled: `examples_per_class` must have shape ({len(self.names)},), as `names`, got "
                 f"{tuple(self.examples_per_class.shape)}"
             )
         if self.domains is not None and self.domains.shape != (len(self),):
@@ -60,7 +60,7 @@ class Labelled(Generic[Raw]):
         return int(self.examples_per_class.sum())
 
     def of_domains(self) -> tuple[Tensor, tuple[str, ...]]:
-        """The domain of each example, (n,) int64, and their names; one without a name where there are none."""
+        """The domain of each example, (n,) int64, and their names; one nameless where there are none."""
         if self.domains is None:
             return torch.zeros(len(self), dtype=torch.int64), ("",)
         return self.domains, self.domain_names
