@@ -10,6 +10,7 @@ import tyro
 
 from mambacl.errors import RunError
 from mambacl.sweeps import Results, table
+from mambacl.sweeps.files import sweep_file
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
 from mambacl.sweeps.reading import read_sweep
@@ -26,22 +27,22 @@ class Sweep:
 
     For example:
 
-      mambacl sweep sweeps/learners.toml --jobs 2
+      mambacl sweep features-5x5 --jobs 2
 
-      mambacl sweep sweeps/learners.toml --table
+      mambacl sweep sweeps/mine.toml --table
 
-      mambacl sweep sweeps/learners.toml --pace
+      mambacl sweep sweeps/mine.toml --pace
 
     Attributes:
-        file: A .toml file, see CONTRIBUTING.md.
+        sweep: A name of the package's, or a path that ends in .toml, see CONTRIBUTING.md.
         jobs: Runs at a time, each a process with its share of the threads.
-        runs: Folder of the runs; runs/sweeps/FILE by default.
-        results: Folder of what they came to and of the table; docs/results/FILE by default.
+        runs: Folder of the runs; runs/sweeps/NAME by default.
+        results: Folder of what they came to and of the table; docs/results/NAME by default.
         table: Only write the table, of the runs that are done.
         pace: Train nothing, but time all learners in turns, and write the table by that.
     """
 
-    file: tyro.conf.Positional[Path]
+    sweep: tyro.conf.Positional[str]
     jobs: Annotated[int, tyro.conf.arg(metavar="J")] = 1
     runs: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -58,7 +59,8 @@ def run(command: Sweep) -> None:
         OSError: If a folder cannot be written.
         KeyboardInterrupt: After Ctrl-C, with how to go on.
     """
-    sweep = read_sweep(command.file)
+    file = sweep_file(command.sweep)
+    sweep = read_sweep(file)
     results = Results(command.results or Path("docs/results") / sweep.name)
     failures = []
     if command.pace:
@@ -66,9 +68,8 @@ def run(command: Sweep) -> None:
     elif not command.table:
         sweep.draw_episodes()
         runs = command.runs or Path("runs/sweeps") / sweep.name
-        failures = run_cells(sweep, command.file, runs, results, command.jobs)
-    file = table.write(sweep, results)
-    print(f"Written to {file}")
+        failures = run_cells(sweep, file, runs, results, command.jobs)
+    print(f"Written to {table.write(sweep, results)}")
     if failures:
         told = "".join(f"\n  {one.cell}: {one.reason} (see {one.log})" for one in failures)
         raise RunError(f"sweep: {len(failures)} cells failed; the same command tries them again{told}")

@@ -11,6 +11,7 @@ from typing import Any
 from mambacl import durable
 from mambacl.evaluation import ACCURACY, Interval, Metric
 from mambacl.report.comparison_table import interval_as_json, signed
+from mambacl.report.markdown import table as markdown_table
 from mambacl.sweeps.outcome import Outcome, Results
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
@@ -85,13 +86,15 @@ def markdown(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> str:
             "of the best checkpoint by then. A learner that is quicker has its full result; one that takes "
             "longer was cut short on a schedule made for all its steps, so that its number is "
             f"{bound} of what these minutes can give. Seeds that diverged take no part.",
-            _table(("learner", metric.name, "training"), [_by_then(one, minutes, pace) for one in each]),
+            markdown_table(
+                ("learner", metric.name, "training"), [_by_then(one, minutes, pace) for one in each]
+            ),
         ]
     differences = against_first(each)
     if differences:
         parts += [
             f"{each[0].row.name} minus the others on identical test episodes, over the seeds that both have:",
-            _table(
+            markdown_table(
                 ("other", "difference"),
                 [(name, _difference(one)) for name, one in differences.items()],
             ),
@@ -100,7 +103,7 @@ def markdown(sweep: Sweep, each: Sequence[Standing], pace: Pace | None) -> str:
         rows = [(one.row.name, _values(v), _score(score)) for one in each for v, score in one.search.items()]
         parts += [
             f"The search, best {metric.name} on meta-validation:",
-            _table(("learner", "values", metric.name), rows),
+            markdown_table(("learner", "values", metric.name), rows),
         ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -179,7 +182,7 @@ def _main(each: Sequence[Standing], metric: Metric, pace: Pace | None) -> str:
     rows = [_row(one, pace) for one in each]
     for name, told in _yardsticks(each).items():
         rows.append((name, told, *("" for _ in headings[2:])))
-    return _table(headings, rows)
+    return markdown_table(headings, rows)
 
 
 def _row(one: Standing, pace: Pace | None) -> tuple[str, ...]:
@@ -315,8 +318,3 @@ def _score(score: float | None) -> str:
     if score is None:
         return "-"
     return "diverged" if score < 0 or score == math.inf else f"{score:.3f}"
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

@@ -1,0 +1,65 @@
+"""`mambacl study`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from mambacl import studies
+from mambacl.studies import Places, Scale
+
+
+@dataclass(frozen=True)
+class Study:
+    """Conduct a study: train the learners it asks, ask them, and write its page.
+
+    Runs, outcomes and answers that are there already are taken as they are, so the same command goes on where
+    it was stopped. Studies that ask the same learners share their runs.
+
+    For example:
+
+      mambacl study tasks --jobs 2
+
+      mambacl study all --fast
+
+      mambacl study shots --page
+
+    Attributes:
+        name: Of a study, or "all".
+        fast: Only try every line of it: a few steps of training, in minutes, in folders of its own.
+        page: Only write the page, from the answers that there are.
+        episodes: For each number that is measured.
+        jobs: Runs at a time, each a process with its share of the threads.
+        runs: Folder of the runs; runs/sweeps by default, runs/fast with --fast.
+        results: Folder of outcomes, answers and pages; docs/results by default, runs/fast/results with
+            --fast.
+    """
+
+    name: tyro.conf.Positional[str]
+    fast: bool = False
+    page: bool = False
+    episodes: Annotated[int, tyro.conf.arg(metavar="M")] = 200
+    jobs: Annotated[int, tyro.conf.arg(metavar="J")] = 1
+    runs: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+
+
+def run(command: Study) -> None:
+    """Conducts, writes and says where.
+
+    Raises:
+        MambaclError: If there is no such study, a run fails, or an older file cannot be read.
+        OSError: If a folder cannot be written.
+        KeyboardInterrupt: After Ctrl-C, with how to go on.
+    """
+    chosen = [studies.study(name) for name in (studies.names() if command.name == "all" else [command.name])]
+    scale = Scale.to_try() if command.fast else Scale(command.episodes)
+    runs = command.runs or Path("runs/fast" if command.fast else "runs/sweeps")
+    results = command.results or Path("runs/fast/results" if command.fast else "docs/results")
+    places = Places(runs, results, command.jobs)
+    for study in chosen:
+        write = studies.page if command.page else studies.conduct
+        print(f"Written to {write(study, scale, places)}")

@@ -1,0 +1,67 @@
+"""Answers to a study, a small JSON file each: pages are made of them without any run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Generic
+
+from mambacl import durable, settings
+from mambacl.errors import ConfigError, RunError
+from mambacl.settings import Settings
+from mambacl.studies.study import A
+
+
+class Answers(Generic[A]):
+    """The answers to a study.
+
+    Args:
+        folder: Where they are.
+        kind: What an answer is read into.
+    """
+
+    def __init__(self, folder: Path, kind: type[A]) -> None:
+        self.folder = folder
+        self.kind = kind
+
+    def read(self, name: str, asked: dict[str, Any] | None = None) -> A | None:
+        """An answer.
+
+        Args:
+            name: Of who answered.
+            asked: What the answer depends on; None for whatever it was.
+
+        Returns:
+            The answer; None if there is none, or if something else was asked.
+
+        Raises:
+            RunError: If the file is damaged or of another version.
+        """
+        file = self._file(name)
+        try:
+            content: dict[str, Any] = json.loads(file.read_bytes())
+            if asked is not None and content["asked"] != _digest(asked):
+                return None
+            return settings.read(self.kind, content["answer"], "answer")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, ConfigError) as error:
+            raise RunError(f"study: `{file}` cannot be read: {error!r}") from error
+
+    def write(self, name: str, asked: dict[str, Any], answer: Settings) -> None:
+        """Writes an answer.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {"asked": _digest(asked), "answer": settings.table(answer)}
+        durable.write(self._file(name), (json.dumps(content, ensure_ascii=False) + "\n").encode())
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+
+def _digest(asked: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,192 @@
+"""Conducting a study: its learners are trained, asked, and a page is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mambacl import settings
+from mambacl.errors import RunError
+from mambacl.experiments.trained import Trained, load_run, run_settings
+from mambacl.experiments.training_run import TrainingRun
+from mambacl.studies.answers import Answers
+from mambacl.studies.page import write_page
+from mambacl.studies.scale import Scale
+from mambacl.studies.study import A, Study, Told
+from mambacl.sweeps import Cell, Outcome, Results, Row, Sweep, read_sweep, table
+from mambacl.sweeps.advance import advance
+from mambacl.sweeps.files import sweep_file
+from mambacl.sweeps.plan import due, final, outcomes
+from mambacl.sweeps.schedule import run as run_cells
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a study works.
+
+    Attributes:
+        runs: Folder with a folder of runs for each sweep.
+        results: Folder with a folder of outcomes for each sweep, and `studies`.
+        jobs: Runs at a time.
+    """
+
+    runs: Path
+    results: Path
+    jobs: int = 1
+
+    def outcomes(self, sweep: str) -> Results:
+        """The outcomes of a sweep."""
+        return Results(self.results / sweep)
+
+    def study(self, name: str) -> Path:
+        """The folder of a study."""
+        return self.results / "studies" / name
+
+
+def conduct(study: Study[A], scale: Scale, places: Places) -> Path:
+    """Trains what the study's sweeps lack, asks each learner, and writes the page. What is done is not done
+    again.
+
+    Args:
+        study: To conduct.
+        scale: How much is asked.
+        places: Where.
+
+    Returns:
+        The page.
+
+    Raises:
+        MambaclError: If a run fails, or what was written before cannot be read.
+        OSError: If a file cannot be written.
+        KeyboardInterrupt: After Ctrl-C; the same call goes on.
+    """
+    for name in study.sweeps:
+        _train(study, name, scale, places)
+    asks = list(_asks(study, scale, places))
+    answers = Answers(places.study(study.name) / "answers", study.answer)
+    for ask in tqdm(asks, desc=study.name, disable=None, dynamic_ncols=True):
+        ask.answer(study, scale, places, answers)
+    return page(study, scale, places)
+
+
+def page(study: Study[A], scale: Scale, places: Places) -> Path:
+    """Writes the page of a study from the answers that there are.
+
+    Args:
+        study: To tell of.
+        scale: It was conducted at.
+        places: Where.
+
+    Returns:
+        The page.
+
+    Raises:
+        RunError: If there is no answer at all, or one cannot be read.
+        OSError: If a file cannot be written.
+    """
+    answers = Answers(places.study(study.name) / "answers", study.answer)
+    told: list[Told[A]] = []
+    for ask in _asks(study, scale, places):
+        answer = answers.read(ask.name)
+        if answer is not None:
+            told.append(Told(ask.sweep, ask.cell.learner, answer, ask.cell.seed, ask.outcome))
+    for name in study.sweeps:
+        for yardstick in sorted(answers.folder.glob(f"{name}--*.json")):
+            answer = answers.read(yardstick.stem)
+            assert answer is not None
+            told.append(Told(name, yardstick.stem.partition("--")[2].replace("_", " "), answer))
+    if not told:
+        raise RunError(f"study: there is no answer to {study.name!r} yet in `{answers.folder}`")
+    return write_page(study, scale, study.report(told), places.study(study.name))
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """A run that is to be asked; a yardstick's `first` says that its sweep's yardsticks are asked with it."""
+
+    sweep: str
+    cell: Cell
+    outcome: Outcome
+    first: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.sweep}-{self.cell.learner}-seed{self.cell.seed}"
+
+    def answer(self, study: Study[A], scale: Scale, places: Places, answers: Answers[A]) -> None:
+        asked: dict[str, Any] = {
+            "run": run_settings(self.cell.experiment, self.cell.seed),
+            "scale": settings.table(scale),
+            "version": study.version,
+        }
+        if answers.read(self.name, asked) is None:
+            trained = self._trained(places.runs / self.sweep / self.cell.name)
+            answers.write(self.name, asked, study.ask(trained, scale))
+        if self.first:
+            self._yardsticks(study, scale, answers)
+
+    def _yardsticks(self, study: Study[A], scale: Scale, answers: Answers[A]) -> None:
+        asked = {
+            "data": settings.table(self.cell.experiment.data),
+            "scale": settings.table(scale),
+            "version": study.version,
+        }
+        known = sorted(answers.folder.glob(f"{self.sweep}--*.json"))
+        if known and all(answers.read(one.stem, asked) is not None for one in known):
+            return
+        for yardstick, answer in study.ask_yardsticks(self.cell.experiment, scale).items():
+            answers.write(f"{self.sweep}--{yardstick.replace(' ', '_')}", asked, answer)
+
+    def _trained(self, run: Path) -> Trained:
+        if not (run / "run.json").exists():  # outcomes came without their runs
+            begun = TrainingRun.begin(self.cell.experiment, self.cell.seed, run, resume=True)
+            begun.train(progress=False)
+        return load_run(run)
+
+
+def _asks(study: Study[Any], scale: Scale, places: Places) -> Iterator[_Ask]:
+    """The runs of a study's sweeps that are done, did not diverge, and are to be asked."""
+    for name in study.sweeps:
+        sweep = _sweep(study, name, scale)
+        known = outcomes(sweep, places.outcomes(name))
+        first = True
+        for row in sweep.rows:
+            for cell in final(row, known):
+                outcome = known.get(cell.name)
+                if outcome is not None and outcome.complete and outcome.diverged is None:
+                    yield _Ask(name, cell, outcome, first)
+                    first = False
+
+
+def _train(study: Study[Any], name: str, scale: Scale, places: Places) -> None:
+    """Trains and tests what a sweep lacks of the rows that the study asks; others are left to themselves."""
+    sweep, results, runs = _sweep(study, name, scale), places.outcomes(name), places.runs / name
+    if not due(sweep, outcomes(sweep, results)):
+        return
+    sweep.draw_episodes()
+    if scale.fast:  # a process for each of these few steps would take longer than the steps
+        while cells := due(sweep, outcomes(sweep, results)):
+            advance(sweep, cells[0], runs, results)
+    else:
+        failures = run_cells(sweep, sweep_file(name), runs, results, places.jobs)
+        if failures:
+            told = "".join(f"\n  {one.cell}: {one.reason} (see {one.log})" for one in failures)
+            raise RunError(
+                f"study: {len(failures)} runs of {name} failed; the same command tries again{told}"
+            )
+    table.write(_whole(name, scale), results)
+
+
+def _sweep(study: Study[Any], name: str, scale: Scale) -> Sweep:
+    """The rows of a sweep that a study asks."""
+    whole = _whole(name, scale)
+    rows: tuple[Row, ...] = tuple(row for row in whole.rows if study.asks(name, row.name))
+    return Sweep(whole.name, whole.purpose, rows, whole.test)
+
+
+def _whole(name: str, scale: Scale) -> Sweep:
+    return scale.sweep(read_sweep(sweep_file(name)))

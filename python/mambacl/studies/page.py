@@ -1,0 +1,56 @@
+"""The page of a study: its question, command, figures and tables, and what was found."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from matplotlib import pyplot as plt
+
+from mambacl import durable
+from mambacl.studies.scale import Scale
+from mambacl.studies.study import Report, Study
+
+_FINDINGS = "findings.md"
+
+
+def write_page(study: Study[Any], scale: Scale, report: Report, folder: Path) -> Path:
+    """Writes README.md and the figures into a study's folder.
+
+    What was found is written by a person, in `findings.md` beside them, and taken over.
+
+    Args:
+        study: To tell of.
+        scale: It was conducted at.
+        report: What the answers come to.
+        folder: Of the study.
+
+    Returns:
+        The page.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures: list[str] = []
+    for name, figure in report.figures.items():
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=120, format="png", bbox_inches="tight")
+        plt.close(figure)
+        durable.write(folder / f"{name}.png", drawn.getvalue())
+        pictures.append(f"![{name.replace('-', ' ')}]({name}.png)")
+    findings = folder / _FINDINGS
+    parts = [
+        f"# {study.name.replace('-', ' ').capitalize()}",
+        study.question,
+        f"```sh\nmambacl study {study.name}{' --fast' if scale.fast else ''}\n```",
+        *(["Tried with a few steps of training: these numbers say nothing of learners."] * scale.fast),
+        *([findings.read_text(encoding="utf-8").strip()] if findings.exists() else []),
+        f"**The paper**: {study.reported}",
+        *pictures,
+        *(f"{caption}\n\n{table}" for caption, table in report.tables.items()),
+    ]
+    file = folder / "README.md"
+    durable.write(file, ("\n\n".join(parts) + "\n").encode())
+    return file

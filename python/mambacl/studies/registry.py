@@ -1,0 +1,35 @@
+"""Studies by name."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from mambacl.errors import ConfigError
+from mambacl.studies.length import Shots, Tasks
+from mambacl.studies.study import Study
+
+_STUDIES: tuple[type[Study[Any]], ...] = (Tasks, Shots)
+
+
+def names() -> list[str]:
+    """The studies, in the order of the mission."""
+    return [study.name for study in _STUDIES]
+
+
+def study(name: str) -> Study[Any]:
+    """The study of a name.
+
+    Raises:
+        ConfigError: If there is none; with the nearest name.
+
+    Example:
+        >>> study("tasks").sweeps
+        ('sequence-learners',)
+    """
+    for known in _STUDIES:
+        if known.name == name:
+            return known()
+    near = difflib.get_close_matches(name, names(), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
+    raise ConfigError(f"study: there is none named {name!r}; {hint}")

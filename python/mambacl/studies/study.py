@@ -1,0 +1,88 @@
+"""A study: a question that trained learners are asked, and what is told of the answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from matplotlib.figure import Figure
+
+from mambacl.experiments.experiment import Experiment
+from mambacl.experiments.trained import Trained
+from mambacl.settings import Settings
+from mambacl.studies.scale import Scale
+from mambacl.sweeps import Outcome
+
+A = TypeVar("A", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Told(Generic[A]):
+    """What one learner, or one yardstick, answered.
+
+    Attributes:
+        sweep: It is of; for a yardstick that whose episodes it was asked.
+        learner: Its row; or the yardstick's name.
+        answer: To the study's question.
+        seed: Of the run; None for a yardstick.
+        outcome: Of the run's cell in its sweep; None for a yardstick.
+    """
+
+    sweep: str
+    learner: str
+    answer: A
+    seed: int | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a page shows.
+
+    Attributes:
+        figures: By the name of the file, without its ending; each is readable in black and white.
+        tables: In Markdown, each after the line that says what it holds.
+    """
+
+    figures: Mapping[str, Figure]
+    tables: Mapping[str, str]
+
+
+class Study(ABC, Generic[A]):
+    """A question, the sweeps whose learners are asked, and how. Each study derives from it.
+
+    Attributes:
+        name: As in the command, and of its folder.
+        question: A sentence or two.
+        reported: What the paper says, as far as it is known.
+        sweeps: Names of the package's sweeps.
+        answer: What an answer is read into.
+        version: To be raised when the same run would answer otherwise: older answers are asked again.
+    """
+
+    name: ClassVar[str]
+    question: ClassVar[str]
+    reported: ClassVar[str]
+    sweeps: ClassVar[tuple[str, ...]]
+    answer: type[A]
+    version: ClassVar[int] = 1
+
+    def asks(self, sweep: str, learner: str) -> bool:
+        """Whether a row of its sweeps is asked; all are, unless a study says otherwise."""
+        del sweep, learner
+        return True
+
+    @abstractmethod
+    def ask(self, trained: Trained, scale: Scale) -> A:
+        """Asks one learner."""
+
+    def ask_yardsticks(self, experiment: Experiment, scale: Scale) -> Mapping[str, A]:
+        """Asks predictors without meta-training, once, on the episodes of a sweep's first row."""
+        del experiment, scale
+        return {}
+
+    @abstractmethod
+    def report(self, told: Sequence[Told[A]]) -> Report:
+        """What the answers come to."""
