@@ -89,8 +89,8 @@ class Tasks(Length):
     name = "tasks"
     question = (
         "Trained on streams of 5 tasks, what does a learner make of up to 100? And is it the regulariser "
-        "that ties it to the length it was trained at? Frozen features of unseen characters, 5 shots, symbols "
-        "for 128 tasks."
+        "that ties it to the length it was trained at? Frozen features of unseen characters, 5 shots, "
+        "symbols for 128 tasks."
     )
     reported = (
         "MambaCL is said to keep up where the Transformer, with more tasks than in meta-training, falls off "
