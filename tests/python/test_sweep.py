@@ -17,14 +17,18 @@ import pytest
 from mambacl import cli, commands
 from mambacl.config import AttentionMixer, PrototypeConfig, SequenceConfig, VectorEncoder
 from mambacl.errors import ConfigError, NonFiniteError, RunError
+from mambacl.evaluation import evaluate_predictor
 from mambacl.experiments.training_run import TrainingRun
 from mambacl.runs import RunFolder
 from mambacl.runs.lock import held
-from mambacl.sweeps import Outcome, Results, Sweep, read_sweep, schedule
+from mambacl.sweeps import Outcome, Results, Sweep, read_sweep, schedule, table
+from mambacl.sweeps import files as sweep_files
 from mambacl.sweeps.advance import advance
+from mambacl.sweeps.offline import OfflineTraining
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import choice, due, final, outcomes
 from mambacl.training.meta_train import read_history
+from mambacl.yardsticks import Offline
 
 TINY = """
 purpose = "Seconds."
@@ -229,12 +233,30 @@ def outcome(learner: str, **changes: Any) -> Outcome:
 
 def test_all_learners_are_timed_and_none_is_trained(tmp_path: Path):
     file, results = written(tmp_path, TWO_ROWS), tmp_path / "results"
-    commands.sweep.run(commands.sweep.Sweep(file, results=results, pace=True))
+    commands.sweep.run(commands.sweep.Sweep(str(file), results=results, pace=True))
     pace = Pace.read(results)
     assert pace is not None
     assert list(pace.step) == list(pace.episode) == ["mamba", "prototype"]
     assert all(seconds > 0 for seconds in (*pace.step.values(), *pace.episode.values()))
     assert sorted(path.name for path in results.iterdir()) == ["pace.json", "table.json", "table.md"]
+
+
+def test_offline_training_is_a_yardstick_of_the_table(tmp_path: Path, capsys: Any):
+    file, results = written(tmp_path, ONE_ROW), tmp_path / "results"
+    commands.sweep.run(commands.sweep.Sweep(str(file), results=results, offline=2))
+    measured = OfflineTraining.read(results)
+    assert measured is not None
+    sweep = read_sweep(file)
+    model = sweep.rows[0].cells[0].experiment.model
+    source = sweep.rows[0].cells[0].experiment.source("test", 0)
+    again = evaluate_predictor(Offline(model.encoder, model.d_model), source, 2)
+    assert measured.scores.values.tolist() == pytest.approx(again.values.tolist(), abs=1e-5)
+    text = (results / "table.md").read_text()
+    assert f"| offline training | {again} (over 2 episodes) |" in text
+    assert json.loads((results / "table.json").read_text())["offline_training"]["episodes"] == 2
+    (results / "offline.json").write_text("{")
+    with pytest.raises(RunError, match="offline.json"):
+        table.write(sweep, Results(results))
 
 
 def test_learners_are_timed_with_the_values_chosen(tmp_path: Path):
@@ -385,3 +407,16 @@ def test_a_reader_that_has_had_enough(monkeypatch: pytest.MonkeyPatch):
             cli.main()
         pipe.flush()  # as at the exit of a process: nothing is told again
     assert stop.value.code == 141
+
+
+@pytest.mark.parametrize("name", sweep_files.names())
+def test_every_sweep_of_the_package_makes_its_experiments(name: str):
+    sweep = read_sweep(sweep_files.sweep_file(name))
+    assert sweep.name == name
+    assert len(sweep.purpose) > 20
+
+
+def test_a_sweep_of_the_package_is_found_by_its_name_alone(monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    monkeypatch.setattr(sys, "argv", ["mambacl", "sweep", "features-5x"])
+    with pytest.raises(SystemExit, match="none named 'features-5x'; did you mean 'features-5x5'"):
+        cli.main()

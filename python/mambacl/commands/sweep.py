@@ -11,6 +11,7 @@ import tyro
 from mambacl.errors import RunError
 from mambacl.sweeps import Results, table
 from mambacl.sweeps.files import sweep_file
+from mambacl.sweeps.offline import OfflineTraining
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
 from mambacl.sweeps.reading import read_sweep
@@ -33,13 +34,17 @@ class Sweep:
 
       mambacl sweep sweeps/mine.toml --pace
 
+      mambacl sweep features-5x5 --offline 100
+
     Attributes:
         sweep: A name of the package's, or a path that ends in .toml, see CONTRIBUTING.md.
         jobs: Runs at a time, each a process with its share of the threads.
         runs: Folder of the runs; runs/sweeps/NAME by default.
         results: Folder of what they came to and of the table; docs/results/NAME by default.
         table: Only write the table, of the runs that are done.
-        pace: Train nothing, but time all learners in turns, and write the table by that.
+        pace: Train no learner, but time all in turns, and write the table by that.
+        offline: Train no learner, but the first one's encoder on all of a stream at once, for so many test
+            episodes, and write the table with that yardstick.
     """
 
     sweep: tyro.conf.Positional[str]
@@ -48,6 +53,7 @@ class Sweep:
     results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     table: bool = False
     pace: bool = False
+    offline: Annotated[int, tyro.conf.arg(metavar="M")] = 0
 
 
 def run(command: Sweep) -> None:
@@ -65,7 +71,9 @@ def run(command: Sweep) -> None:
     failures = []
     if command.pace:
         Pace.measure(sweep, outcomes(sweep, results)).write(results.folder)
-    elif not command.table:
+    if command.offline:
+        OfflineTraining.measure(sweep, command.offline).write(results.folder)
+    if not (command.pace or command.offline or command.table):
         sweep.draw_episodes()
         runs = command.runs or Path("runs/sweeps") / sweep.name
         failures = run_cells(sweep, file, runs, results, command.jobs)
