@@ -255,7 +255,7 @@ def test_offline_training_is_a_yardstick_of_the_table(tmp_path: Path, capsys: An
     assert f"| offline training | {again} (over 2 episodes) |" in text
     assert json.loads((results / "table.json").read_text())["offline_training"]["episodes"] == 2
     (results / "offline.json").write_text("{")
-    with pytest.raises(RunError, match="offline.json"):
+    with pytest.raises(RunError, match=r"offline\.json"):
         table.write(sweep, Results(results))
 
 
