@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two builds at once would overwrite each other's library.
 .NOTPARALLEL:
 
-.PHONY: help setup demo test test-rust test-python format lint types check sanitize wheel clean
+.PHONY: help setup demo test test-rust test-python format lint types check sanitize docs wheel clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ sanitize: $(TOOLS) ## Run the Rust tests under AddressSanitizer, every SIMD leve
 
 check: lint types test ## All that CI runs.
 
+docs: $(TOOLS) ## Build the documentation as a site, into target/site.
+	$(BIN)/mkdocs build --strict --quiet
+
 wheel: ## Build a wheel into dist/, for the pinned torch or for TORCH=2.11.0.
 	$(PYTHON) scripts/build_wheel.py $(if $(TORCH),--torch $(TORCH))
 
@@ -77,5 +80,5 @@ $(BUILT): $(VENV)/libtorch $(ENGINE) Cargo.toml Cargo.lock build.rs pyproject.to
 	touch $@
 
 $(TOOLS): $(BUILT)
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[test,lint,docs]'
 	touch $@
