@@ -9,7 +9,7 @@ from typing import Annotated
 import matplotlib as mpl
 import tyro
 
-from mambacl.commands import bench, compare, evaluate, info, list, sweep, train
+from mambacl.commands import bench, compare, data, evaluate, info, list, sweep, train
 from mambacl.errors import MambaclError
 
 Command = (
@@ -18,6 +18,7 @@ Command = (
     | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
     | Annotated[sweep.Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[bench.Bench, tyro.conf.subcommand("bench")]
+    | Annotated[data.Data, tyro.conf.subcommand("data")]
     | Annotated[list.List, tyro.conf.subcommand("list")]
     | Annotated[info.Info, tyro.conf.subcommand("info")]
 )
@@ -39,6 +40,8 @@ def main() -> None:
                 sweep.run(command)
             case bench.Bench():
                 bench.run(command)
+            case data.Data():
+                data.run(command)
             case list.List():
                 list.run()
             case info.Info():

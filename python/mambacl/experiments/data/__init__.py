@@ -9,8 +9,9 @@ from pydantic import Discriminator
 from mambacl.experiments.data.characters import GlyphFeatures, Glyphs
 from mambacl.experiments.data.class_episodes import ClassEpisodes
 from mambacl.experiments.data.episode_data import EpisodeData
+from mambacl.experiments.data.images import Images
 from mambacl.experiments.data.sine import Sine
 
-__all__ = ["ClassEpisodes", "Data", "EpisodeData", "GlyphFeatures", "Glyphs", "Sine"]
+__all__ = ["ClassEpisodes", "Data", "EpisodeData", "GlyphFeatures", "Glyphs", "Images", "Sine"]
 
-Data = Annotated[Glyphs | GlyphFeatures | Sine, Discriminator("kind")]
+Data = Annotated[Glyphs | GlyphFeatures | Images | Sine, Discriminator("kind")]
