@@ -117,8 +117,8 @@ def _facts(labelled: Labelled[object]) -> str:
     each = labelled.examples_per_class
     domains = f"; {len(labelled.domain_names)} domains" if labelled.domain_names else ""
     return (
-        f"{len(labelled.names):,} classes, {len(labelled):,} examples; of a class {int(each.min()):,}, median "
-        f"{int(each.median()):,}, at most {int(each.max()):,}{domains}"
+        f"{len(labelled.names):,} classes, {len(labelled):,} examples; of a class at least "
+        f"{int(each.min()):,}, median {int(each.median()):,}, at most {int(each.max()):,}{domains}"
     )
 
 

@@ -25,7 +25,8 @@ class CasiaHwdb(DataSet):
 
     A .gnt file holds the characters of one writer, each a record of its own size; the writers are the
     domains. Characters that several of the three databases have are one class. Pictures are padded with white
-    to squares, so that characters keep their proportions; records without a pixel are left out.
+    to squares, so that characters keep their proportions; records without a pixel are left out. A file that
+    is cut where a record ends cannot be told from a whole one.
 
     That 1,000 classes are for meta-test is CL-as-Seq's (arXiv:2310.11952), which shuffled them in an order
     that nobody can know; which ones is ours, and so are the 500 that are held out of the rest for

@@ -55,8 +55,8 @@ DOMAIN_NET = DomainNet(
     summary="DomainNet, 345 classes in six styles (domains); split by hash, 207/34/104",
     source=(
         "Get clipart.zip, infograph.zip, painting.zip, quickdraw.zip, real.zip and sketch.zip from "
-        "https://ai.bu.edu/M3SDA and unpack them: ROOT/clipart/aircraft_carrier/*.jpg and so on. Beside the six "
-        "folders put the lists of images, clipart_train.txt and so on: what they name must be there."
+        "https://ai.bu.edu/M3SDA and unpack them: ROOT/clipart/aircraft_carrier/*.jpg and so on. Beside the "
+        "six folders put the lists of images, clipart_train.txt and so on: what they name must be there."
     ),
     classes=345,
 )

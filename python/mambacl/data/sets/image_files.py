@@ -57,8 +57,8 @@ class ImageFiles(DataSet):
     def _load(self, split: Split, root: Path | None) -> Labelled[Image.Image]:
         assert root is not None
         found = self.files(root)
-        self.check_count("classes", self.classes, len(found))
-        self.check_count("images", self.images, sum(map(len, found.values())))
+        self.check_count(f"classes in {root}", self.classes, len(found))
+        self.check_count(f"images in {root}", self.images, sum(map(len, found.values())))
         every = list(found)
         names = tuple(every[position] for position in self.positions(self.held_out, every, split))
         paths = list(chain.from_iterable(found[name] for name in names))
