@@ -6,7 +6,7 @@ import json
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import tyro
 
@@ -113,7 +113,7 @@ def _show(command: Show) -> None:
         print(f"{split:<10}  {_facts(_load(known, split, command.root))}")
 
 
-def _facts(labelled: Labelled[object]) -> str:
+def _facts(labelled: Labelled[Any]) -> str:
     each = labelled.examples_per_class
     domains = f"; {len(labelled.domain_names)} domains" if labelled.domain_names else ""
     return (
@@ -154,5 +154,5 @@ def _settings(command: Prepare) -> str:
     )
 
 
-def _load(known: DataSet, split: Split, root: Path | None) -> Labelled[object]:
+def _load(known: DataSet, split: Split, root: Path | None) -> Labelled[Any]:
     return known.load(split, None if root is None else root.expanduser())

@@ -141,7 +141,9 @@ def hugging_face(name: str) -> HuggingFaceSet:
             "the folder to keep it in, or one that `save_to_disk` filled."
         ),
         path=path,
-        **given,
+        image=given.get("image"),
+        label=given.get("label"),
+        config=given.get("config"),
     )
 
 
