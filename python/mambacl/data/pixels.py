@@ -63,13 +63,6 @@ def pixels(
     Raises:
         InvalidValueError: If the side is below 1, or there is no such mode.
         DataError: If a file is damaged; nothing is kept then.
-
-    Example:
-        >>> from mambacl.data.sets import data_set
-        >>> pictures = data_set("hanzi21").load("validation")
-        >>> small = Labelled("demo", pictures.names[:1], pictures.examples_per_class[:1], pictures.read)
-        >>> pixels(small, 16, "L", ink=True, progress=False).images.shape
-        torch.Size([20, 1, 16, 16])
     """
     if side < 1:
         raise InvalidValueError(f"pixels: `side` must be at least 1, got {side}")

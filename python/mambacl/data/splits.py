@@ -65,8 +65,8 @@ class HeldOut:
         test: The same.
 
     Example:
-        >>> HeldOut(validation=0.1, test=0.3).split(["ant", "bee", "cow", "dog", "elk"], salt="demo")["test"]
-        [1, 2]
+        >>> HeldOut(validation=0.2, test=0.4).split(["ant", "bee", "cow", "dog", "elk"], salt="demo")["test"]
+        [1, 3]
     """
 
     validation: float
