@@ -9,7 +9,7 @@ from typing import Annotated
 import matplotlib as mpl
 import tyro
 
-from mambacl.commands import bench, compare, evaluate, info, list, study, sweep, train
+from mambacl.commands import bench, compare, data, evaluate, info, list, study, sweep, train
 from mambacl.errors import MambaclError
 
 Command = (
@@ -19,6 +19,7 @@ Command = (
     | Annotated[sweep.Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[study.Study, tyro.conf.subcommand("study")]
     | Annotated[bench.Bench, tyro.conf.subcommand("bench")]
+    | Annotated[data.Data, tyro.conf.subcommand("data")]
     | Annotated[list.List, tyro.conf.subcommand("list")]
     | Annotated[info.Info, tyro.conf.subcommand("info")]
 )
@@ -42,6 +43,8 @@ def main() -> None:
                 study.run(command)
             case bench.Bench():
                 bench.run(command)
+            case data.Data():
+                data.run(command)
             case list.List():
                 list.run()
             case info.Info():

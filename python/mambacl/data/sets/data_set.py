@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mambacl.data.sets.labelled import Labelled
-from mambacl.data.splits import Split
-from mambacl.errors import DataError
+from mambacl.data.splits import HeldOut, Split
+from mambacl.errors import DataError, InvalidValueError
 
 
 @dataclass(frozen=True)
@@ -21,38 +22,98 @@ class DataSet(ABC):
         kind: What an example is.
         summary: A line: what it shows, how many classes, whose splits.
         source: Where to get it and how to lay it out under the root; empty if it comes with the package.
+        ink: Whether its pictures are dark ink on a light ground: as pixels of a learner they are inverted, so
+            that the ground is the lowest value.
     """
 
     name: str
     kind: Literal["images", "texts"]
     summary: str
     source: str = ""
+    ink: bool = False
 
     @property
     def packaged(self) -> bool:
         """Whether it comes with the package, so that no root folder is needed."""
         return not self.source
 
+    @property
+    def needs_root(self) -> bool:
+        """Whether it must be told the folder it lies in."""
+        return not self.packaged
+
     def load(self, split: Split, root: Path | None = None) -> Labelled[Any]:
         """The examples of a split: `PIL.Image.Image` of mode "L" or "RGB", or `str`.
 
         Args:
             split: "train", "validation" or "test".
-            root: The folder that `source` says how to fill; None if the set is packaged.
+            root: The folder that `source` says how to fill; None if the set needs none.
 
         Returns:
             The examples, sorted by class; nothing is decoded yet.
 
         Raises:
+            InvalidValueError: If there is no such split.
             DataError: If files are missing, misnamed or damaged; says which, and where the set is to be had.
         """
-        if not self.packaged and root is None:
-            raise self.missing("a root folder is needed, got none")
+        if split not in get_args(Split):
+            raise InvalidValueError(f"DataSet.load: `split` must be one of {get_args(Split)}, got {split!r}")
+        if self.needs_root:
+            if root is None:
+                raise self.missing("a root folder is needed, got none")
+            if not root.is_dir():
+                raise self.missing(f"the root folder {root} is not there")
         return self._load(split, root)
 
     def missing(self, what: str) -> DataError:
         """The error for files that are not there, with what to do."""
-        return DataError(f"{self.name}: {what}. {self.source}")
+        return DataError(f"{self.name}: {what}. {self.source}".rstrip())
+
+    def check_count(self, of: str, expected: int | None, got: int) -> None:
+        """Checks that all of something are there, which a download that broke off lacks.
+
+        Raises:
+            DataError: If they are more or fewer than expected; None expects any number.
+        """
+        if expected is not None and got != expected:
+            raise self.missing(f"expected {expected:,} {of}, found {got:,}")
+
+    def text(self, path: Path) -> str:
+        """What a text file of the set says.
+
+        Raises:
+            DataError: If it is missing, or no text.
+        """
+        try:
+            return path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise self.missing(f"expected the file {path}, found none ({error.strerror})") from None
+        except UnicodeDecodeError as error:
+            raise self.missing(f"the file {path} is damaged: {error}") from error
+
+    def positions(self, held_out: HeldOut, names: Sequence[str], split: Split) -> list[int]:
+        """Which of its classes a split has, ascending; the salt of the hash is the set's name.
+
+        Raises:
+            DataError: If there are too few classes.
+        """
+        try:
+            return held_out.split(names, f"mambacl/{self.name}/1")[split]
+        except InvalidValueError:
+            raise self.missing(f"expected enough classes for all splits, found {len(names):,}") from None
+
+    def folder(self, root: Path, *names: str) -> Path:
+        """The first of these folders that the root has; "" stands for the root itself.
+
+        Raises:
+            DataError: If it has none of them; says what it has instead.
+        """
+        for name in names:
+            if (root / name).is_dir():
+                return root / name
+        there = sorted(path.name for path in root.iterdir())
+        shown = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "") if there else "nothing"
+        raise self.missing(f"expected the folder {' or '.join(names)} in {root}, found {shown}")
 
     @abstractmethod
     def _load(self, split: Split, root: Path | None) -> Labelled[Any]: ...

@@ -20,6 +20,7 @@ class Hanzi21(DataSet):
             name="hanzi21",
             kind="images",
             summary="3,563 Chinese characters in 20 or 21 rendered typefaces, 32 x 32 grey; split by hash",
+            ink=True,
         )
 
     def _load(self, split: Split, root: Path | None) -> Labelled[Image.Image]:

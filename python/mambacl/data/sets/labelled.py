@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from mambacl.errors import ShapeError
+from mambacl.errors import InvalidValueError, ShapeError
 
 Raw = TypeVar("Raw")
 
@@ -58,6 +58,41 @@ class Labelled(Generic[Raw]):
     def __len__(self) -> int:
         """The number of examples."""
         return int(self.examples_per_class.sum())
+
+    def only(self, domains: Collection[str]) -> Labelled[Raw]:
+        """The examples of some domains; classes without any are left out.
+
+        Args:
+            domains: Names.
+
+        Returns:
+            The same order, under a key of its own.
+
+        Raises:
+            InvalidValueError: If there is no such domain, or no example of them.
+        """
+        number, names = self.of_domains()
+        for name in domains:
+            if name not in names or self.domains is None:
+                known = ", ".join(self.domain_names) or "none"
+                raise InvalidValueError(
+                    f"Labelled.only: `domains` must be among those of the examples ({known}), got {name!r}"
+                )
+        wanted = [position for position, name in enumerate(names) if name in domains]
+        rows = torch.isin(number, torch.tensor(wanted)).nonzero()[:, 0]
+        if not len(rows):
+            raise InvalidValueError(f"Labelled.only: there are no examples of the domains {list(domains)}")
+        owner = torch.arange(len(self.names)).repeat_interleave(self.examples_per_class)
+        kept, counts = owner[rows].unique_consecutive(return_counts=True)
+        chosen: list[int] = rows.tolist()
+        return Labelled(
+            f"{self.key}-{'+'.join(names[position] for position in wanted)}",
+            tuple(self.names[position] for position in kept.tolist()),
+            counts,
+            lambda row: self.read(chosen[row]),
+            number[rows],
+            self.domain_names,
+        )
 
     def of_domains(self) -> tuple[Tensor, tuple[str, ...]]:
         """The domain of each example, (n,) int64, and their names; one nameless where there are none."""
