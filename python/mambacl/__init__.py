@@ -10,6 +10,8 @@ from mambacl import _requirements
 _requirements.check()
 
 # ruff: noqa: E402
+from typing import TYPE_CHECKING, Any
+
 from mambacl import errors, nn, ops
 from mambacl._core import __version__
 from mambacl.config import (
@@ -69,6 +71,9 @@ from mambacl.learner import EpisodeOutput, Learner
 from mambacl.state import Keys, LearnerState, Trace
 from mambacl.training import History, TrainConfig, meta_train
 
+if TYPE_CHECKING:
+    from mambacl.streams import ContinualClassifier, ContinualRegressor
+
 __all__ = [
     "AccuracyMatrix",
     "AngleTarget",
@@ -80,6 +85,8 @@ __all__ = [
     "Calibration",
     "ClassTarget",
     "CnnEncoder",
+    "ContinualClassifier",
+    "ContinualRegressor",
     "Episode",
     "EpisodeDataset",
     "EpisodeOutput",
@@ -133,3 +140,16 @@ __all__ = [
     "paired_difference",
     "paired_over_seeds",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators, when they are asked for: scikit-learn takes a second to import."""
+    if name in ("ContinualClassifier", "ContinualRegressor"):
+        from mambacl import streams
+
+        return getattr(streams, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

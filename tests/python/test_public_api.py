@@ -13,8 +13,9 @@ import mambacl
 
 NAMES = """
 AccuracyMatrix AngleTarget AnmlConfig AttentionMixer AttentionState BayesConfig BayesState Calibration
-ClassTarget CnnEncoder Episode EpisodeDataset EpisodeOutput EpisodeSource EpisodeSpec Evaluation
-ExpertsFeedForward FastState GatedDeltaNetMixer GatedDeltaNetState GemclConfig GemclState History Interval
+ClassTarget CnnEncoder ContinualClassifier ContinualRegressor Episode EpisodeDataset EpisodeOutput
+EpisodeSource EpisodeSpec Evaluation ExpertsFeedForward FastState GatedDeltaNetMixer GatedDeltaNetState
+GemclConfig GemclState History Interval
 Keys Learner LearnerConfig LearnerState LinearAttentionMixer LinearAttentionState Mamba2Mixer Mamba2State
 Mamba3Mixer Mamba3State MambaMixer MambaState MlpFeedForward NoFeedForward OmlConfig PerformerMixer
 PerformerState PrototypeConfig PrototypeState Scores Selectivity SequenceConfig Trace TrainConfig

@@ -1,12 +1,18 @@
-"""The README's Python runs as it stands."""
+"""The Python of the README and of the guides runs as it stands."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parents[2]
+BLOCKS = [
+    pytest.param(block, id=f"{page}-{number}")
+    for page in ("README.md", "docs/streams.md")
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    )
+]
 
 
 def test_there_is_an_example():
@@ -15,4 +21,4 @@ def test_there_is_an_example():
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_examples_run(block: str):
-    exec(compile(block, str(README), "exec"), {})
+    exec(compile(block, "page", "exec"), {})

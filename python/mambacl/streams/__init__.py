@@ -1,0 +1,16 @@
+"""A learner for one stream, in scikit-learn's and River's habits."""
+
+from mambacl.streams.classifier import ContinualClassifier
+from mambacl.streams.estimator import Snapshot
+from mambacl.streams.learner_file import load_learner, save_learner
+from mambacl.streams.not_fitted import NotFittedError
+from mambacl.streams.regressor import ContinualRegressor
+
+__all__ = [
+    "ContinualClassifier",
+    "ContinualRegressor",
+    "NotFittedError",
+    "Snapshot",
+    "load_learner",
+    "save_learner",
+]

@@ -1,0 +1,139 @@
+"""All that makes an estimator, as the bytes of one file, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from mambacl import settings
+from mambacl.errors import CheckpointError, ConfigError
+from mambacl.learner import Learner
+from mambacl.settings import Settings
+from mambacl.streams import container
+from mambacl.streams.labels import Labels
+from mambacl.streams.learner_file import learner_content, learner_of
+from mambacl.streams.stream import Stream
+from mambacl.streams.stream_file import StreamFacts, stream_content, stream_of
+
+Adapt = bool | Literal["auto"]
+"""Whether features are adapted; "auto": where the learner's encoder takes another number of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What an estimator has learnt.
+
+    Attributes:
+        stream: What it has read.
+        labels: Of a classifier.
+        features: Numbers in an input.
+        names: Of the features, if they had any.
+    """
+
+    stream: Stream
+    labels: Labels
+    features: int
+    names: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What a file holds.
+
+    Attributes:
+        learner: The learner.
+        packaged: Whether it is the package's own.
+        random_state: The parameter; of a generator the seed that it gave.
+        adapt: The parameter.
+        fitted: None before any example.
+    """
+
+    learner: Learner
+    packaged: bool
+    random_state: int | None
+    adapt: Adapt
+    fitted: Fitted | None
+
+
+@dataclass(frozen=True)
+class _FittedFacts(Settings):
+    """`Fitted` as JSON has it: labels in the order of their numbers, and the dtype of arrays of them."""
+
+    stream: StreamFacts
+    features: int
+    names: tuple[str, ...] | None
+    labels: tuple[str | bool | int | float, ...]
+    labels_dtype: str
+
+
+@dataclass(frozen=True)
+class _Facts(Settings):
+    """`Content` as JSON has it; `model` are the learner's settings."""
+
+    model: dict[str, Any]
+    packaged: bool
+    random_state: int | None
+    adapt: bool | Literal["auto"]
+    fitted: _FittedFacts | None
+
+
+def pack(kind: str, content: Content) -> bytes:
+    """The bytes of a file.
+
+    Args:
+        kind: The estimator's class.
+        content: What to write.
+
+    Raises:
+        TypeError: If the learner is of a class derived from `Learner`, which a file cannot bring back.
+    """
+    model, weights = learner_content(content.learner)
+    tensors = {f"learner.{name}": tensor for name, tensor in weights.items()}
+    facts: _FittedFacts | None = None
+    if (fitted := content.fitted) is not None:
+        of_stream, memory = stream_content(fitted.stream)
+        tensors |= {f"stream.{name}": tensor for name, tensor in memory.items()}
+        dtype = "" if fitted.labels.dtype is None else fitted.labels.dtype.str
+        facts = _FittedFacts(of_stream, fitted.features, fitted.names, fitted.labels.values, dtype)
+    whole = _Facts(model, content.packaged, content.random_state, content.adapt, facts)
+    return container.pack(kind, settings.table(whole), tensors)
+
+
+def unpack(data: bytes, kind: str, where: str) -> Content:
+    """What the bytes of a file hold, checked whole.
+
+    Args:
+        data: The bytes.
+        kind: The estimator's class.
+        where: The file's name, for messages.
+
+    Returns:
+        The content, on the CPU.
+
+    Raises:
+        CheckpointError: If the file is damaged, truncated, changed, of a newer format, or of something else.
+    """
+    table, tensors = container.unpack(data, kind, where)
+    try:
+        facts = settings.read(_Facts, table, "facts")
+    except ConfigError as error:
+        raise CheckpointError(f"{where} is of another version of mambacl: {error}") from error
+    parts: dict[str, dict[str, Tensor]] = {"learner": {}, "stream": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        if part not in parts:
+            raise CheckpointError(f"{where} must hold a learner and a stream, got a tensor `{name}`")
+        parts[part][rest] = tensor
+    learner = learner_of(facts.model, parts["learner"], where)
+    fitted = None if facts.fitted is None else _fitted(learner, facts.fitted, parts["stream"], where)
+    return Content(learner, facts.packaged, facts.random_state, facts.adapt, fitted)
+
+
+def _fitted(learner: Learner, facts: _FittedFacts, tensors: dict[str, Tensor], where: str) -> Fitted:
+    stream = stream_of(learner, facts.stream, facts.features, tensors, where)
+    labels = Labels.stored(facts.labels, facts.labels_dtype, stream.state.seen, where)
+    if facts.names is not None and len(facts.names) != facts.features:
+        raise CheckpointError(f"{where} must have {facts.features} names of features, got {len(facts.names)}")
+    return Fitted(stream, labels, facts.features, facts.names)

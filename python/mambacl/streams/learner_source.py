@@ -1,0 +1,46 @@
+"""Where the learner of an estimator comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mambacl.errors import CheckpointError
+from mambacl.experiments.trained import load_run
+from mambacl.learner import Learner
+from mambacl.streams import pretrained
+from mambacl.streams.learner_file import load_learner
+
+LearnerSource = Learner | Path | str | None
+"""A learner, the folder of a run, a file of `save_learner`, or None for the pretrained one."""
+
+
+def find_learner(source: object) -> Learner:
+    """The learner of a source.
+
+    Args:
+        source: A `LearnerSource`.
+
+    Raises:
+        TypeError: If the source is none.
+        CheckpointError: If there is no such file or folder, or the file is damaged.
+        RunError, ConfigError: If a folder holds no run, or one of another version.
+        DataError: If the package comes without a pretrained learner.
+    """
+    if source is None:
+        return pretrained.load()
+    if isinstance(source, Learner):
+        return source
+    if not isinstance(source, Path | str):
+        raise TypeError(
+            "argument `learner` must be a mambacl.Learner, the path of a run's folder or of a learner's "
+            f"file, or None, got {type(source).__name__}"
+        )
+    path = Path(source)
+    if path.is_dir():
+        return load_run(path).learner
+    if not path.is_file():
+        raise CheckpointError(
+            f"argument `learner` must be the path of a run's folder or of a learner's file, got `{path}`, "
+            "where there is neither"
+        )
+    return load_learner(path)

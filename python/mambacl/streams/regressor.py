@@ -1,0 +1,128 @@
+"""A regressor that learns from a stream by reading it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import column_or_1d
+from torch import Tensor
+
+from mambacl.errors import InvalidValueError, ShapeError
+from mambacl.learner import Learner
+from mambacl.streams.estimator import StreamEstimator
+from mambacl.streams.stream import target_numbers
+
+
+class ContinualRegressor(RegressorMixin, StreamEstimator):
+    """A regressor that learns from examples by reading each once, as `ContinualClassifier` does. It needs a
+    learner of vectors, meta-trained on targets of the scale that y has: y is taken as it is.
+
+    Args:
+        learner: A `Learner` with a `VectorTarget` or `AngleTarget`, the folder of a run, or a file of
+            `save_learner`. There is none in the package.
+        random_state: Of the random projection and of what the learner draws, as for `ContinualClassifier`.
+        adapt: Whether features are adapted, as for `ContinualClassifier`.
+
+    Attributes:
+        n_features_in_: Numbers in an input.
+        n_samples_seen_: Examples read.
+        state_: The learner's state.
+        state_nbytes_: Bytes kept of the stream.
+
+    Example:
+        >>> from mambacl import ContinualRegressor, Learner, SequenceConfig, VectorEncoder, VectorTarget
+        >>> learner = Learner(SequenceConfig(VectorEncoder(dim=2), VectorTarget(dim=1), d_model=16))
+        >>> regressor = ContinualRegressor(learner).partial_fit([[0.0, 1.0], [1.0, 2.0]], [0.5, 1.5])
+        >>> regressor.predict([[0.5, 1.5]]).shape  # of a learner that has not been meta-trained
+        (1,)
+    """
+
+    _classifies = False
+
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> ContinualRegressor:
+        """Forgets the stream and reads another: `reset`, then `partial_fit`, or neither if that fails.
+
+        Args:
+            X: Inputs, (n, features).
+            y: Targets, (n,) if the learner answers with one number, else (n, dim).
+
+        Returns:
+            Itself.
+
+        Raises:
+            ValueError, TypeError: As `partial_fit`.
+        """
+        with self._whole_or_not():
+            self.reset()
+            self._read(X, y)
+        return self
+
+    def partial_fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> ContinualRegressor:
+        """Reads more examples, in order. At once, in pieces and one by one come to the same up to rounding.
+
+        Args:
+            X: Inputs, (n, features), of numpy, torch, lists or a pandas frame; one example is (1, features).
+            y: Targets, (n,) if the learner answers with one number, else (n, dim).
+
+        Returns:
+            Itself.
+
+        Raises:
+            ValueError: If X or y is not what scikit-learn takes for such, does not fit the learner, or holds
+                numbers too large for it; or if no learner was given.
+            TypeError: If X is sparse, or `learner` is none.
+            MambaclError: If the learner cannot be found or read.
+        """
+        with self._whole_or_not():
+            self._read(X, y)
+        return self
+
+    def predict(self, X: ArrayLike | Tensor) -> NDArray[np.float64]:
+        """The learner's answer to each query.
+
+        Args:
+            X: Inputs, (n, features).
+
+        Returns:
+            (n,) if the learner answers with one number, else (n, dim).
+
+        Raises:
+            NotFittedError: If no example has been read.
+            ValueError, TypeError: If X is not what scikit-learn takes for such, or too large for the learner.
+        """
+        x = self._queries(X)
+        answers = self._fitted_stream().answer(x).numpy()
+        return answers[:, 0] if answers.shape[1] == 1 else answers
+
+    def _find_learner(self) -> Learner:
+        if self.learner is None and self._resolved is None:
+            raise InvalidValueError(
+                "ContinualRegressor: argument `learner` must be given: no regression learner comes with the "
+                "package. Meta-train one, as `mambacl train sine-mamba` does"
+            )
+        return super()._find_learner()
+
+    def _read(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> None:
+        dim = target_numbers(self._find_learner())
+        x, targets = self._examples(X, y, y_numeric=True, multi_output=True)
+        if dim == 1:
+            targets = column_or_1d(targets, warn=True)
+        elif targets.shape != (len(x), dim):
+            raise ShapeError(
+                f"ContinualRegressor: y must have shape (n, {dim}), as the learner answers, "
+                f"got {targets.shape}"
+            )
+        vectors = torch.tensor(targets, dtype=torch.float64).reshape(len(x), dim)
+        self._stream = self._current().read(x, vectors)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True  # how good it is on other data is the learner's affair
+        vectors = isinstance(self.learner, Learner) and target_numbers(self.learner) > 1
+        tags.target_tags.single_output = not vectors
+        tags.target_tags.multi_output = vectors
+        return tags

@@ -1,0 +1,193 @@
+"""One stream of examples that a learner reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mambacl.config import CnnEncoder, VectorEncoder
+from mambacl.errors import InvalidValueError
+from mambacl.learner import Learner
+from mambacl.state import LearnerState
+from mambacl.streams.adapter import Adapter
+
+OPENING = 10
+"""Examples that are kept to be read again while moments mean little yet."""
+
+_CHUNK = 512
+"""Examples or queries at a time, to bound memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opening:
+    """The first examples of a stream. The moments of one example are that example, and make it zero; so the
+    first are read again, all by the moments so far, until there are `OPENING` of them.
+
+    Attributes:
+        x: Features as they came, (OPENING, features) float64; zeros where none has come.
+        y: Targets, (OPENING,) int64 or (OPENING, dim) float64.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes it holds."""
+        return self.x.nbytes + self.y.nbytes
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """What a learner knows of one stream; reading makes another. Its size is fixed, but for attention's.
+
+    Attributes:
+        learner: Which reads it; neither its weights nor its buffers may change.
+        seed: Of the codebook, the projection, and what the learner draws.
+        state: The learner's, of one stream.
+        adapter: Of features; None where the encoder takes them as they are.
+        opening: The first examples; None without an adapter.
+    """
+
+    learner: Learner
+    seed: int
+    state: LearnerState
+    adapter: Adapter | None = None
+    opening: Opening | None = None
+
+    @staticmethod
+    def begin(learner: Learner, seed: int, features: int, *, adapt: bool) -> Stream:
+        """A stream before any example.
+
+        Args:
+            learner: Which is to read it.
+            seed: 0 to 2^64 - 1.
+            features: Numbers in an input; those that the encoder takes, unless `adapt`.
+            adapt: Whether to adapt features.
+        """
+        state = learner.init_state(seed=seed)
+        if not adapt:
+            return Stream(learner, seed, state)
+        outputs = input_numbers(learner)
+        opening = Opening(torch.zeros(OPENING, features, dtype=torch.float64), opening_targets(learner))
+        return Stream(learner, seed, state, Adapter.drawn(features, outputs, seed), opening)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that it holds: the learner's state, the adapter, the opening; not the learner."""
+        return sum(part.nbytes for part in (self.state, self.adapter, self.opening) if part is not None)
+
+    def read(self, x: Tensor, y: Tensor) -> Stream:
+        """The stream after more examples, in order.
+
+        Args:
+            x: Features, (n, features) float64, finite.
+            y: Labels' numbers, (n,) int64; or vectors, (n, dim) float64.
+
+        Returns:
+            A stream; this one stays as it is.
+
+        Raises:
+            InvalidValueError: If a number is too large for the learner.
+        """
+        stream = self
+        for part_x, part_y in zip(x.split(_CHUNK), y.split(_CHUNK), strict=True):
+            stream = stream._read(part_x, part_y)
+        return stream
+
+    def answer(self, x: Tensor) -> Tensor:
+        """The learner's answers to queries.
+
+        Args:
+            x: Features, (n, features) float64, finite.
+
+        Returns:
+            Logits by number of label, (n, vocab), or vectors, (n, dim), on the CPU, float64.
+
+        Raises:
+            InvalidValueError: If a number is too large for the learner.
+        """
+        inputs = self._inputs(x if self.adapter is None else self.adapter.apply(x))
+        with torch.no_grad():
+            output = self.learner.predict(self.state, inputs, chunk_size=_CHUNK)[0].double().cpu()
+        if output.isnan().any() or output.isposinf().any():
+            raise InvalidValueError("X holds a value too large for the learner: its answer is not finite")
+        return output
+
+    def _read(self, x: Tensor, y: Tensor) -> Stream:
+        if self.adapter is None or self.opening is None:
+            return self._observed(self.state, x, y)
+        stream, adapter, opening = self, self.adapter, self.opening
+        early = min(max(OPENING - adapter.count, 0), len(x))
+        if early:
+            until = adapter.count + early
+            kept_x, kept_y = opening.x.clone(), opening.y.clone()
+            kept_x[adapter.count : until], kept_y[adapter.count : until] = x[:early], y[:early]
+            opening, adapter = Opening(kept_x, kept_y), adapter.after(x[:early])
+            again = adapter.apply(kept_x[:until])
+            stream = stream._observed(self.learner.init_state(seed=self.seed), again, kept_y[:until])
+        if early < len(x):
+            adapted, adapter = adapter.reading(x[early:])
+            stream = stream._observed(stream.state, adapted, y[early:])
+        if not adapter.squares.isfinite().all():
+            raise InvalidValueError("X holds a value too large for its variance to be finite in float64")
+        return dataclasses.replace(stream, adapter=adapter, opening=opening)
+
+    def _observed(self, state: LearnerState, x: Tensor, y: Tensor) -> Stream:
+        targets = y if self.learner.is_classifier else y.to(_dtype(self.learner))
+        if not targets.isfinite().all():
+            raise InvalidValueError("y holds a value too large for the learner")
+        with torch.no_grad():
+            after = self.learner.observe(state, self._inputs(x), targets.to(self.learner.device)[None])
+        floats = [tensor for tensor in after.tensors() if tensor.is_floating_point()]
+        if not all(tensor.isfinite().all() for tensor in floats):
+            raise InvalidValueError(
+                "X or y holds a value too large for the learner: its state would not be finite"
+            )
+        return dataclasses.replace(self, state=after)
+
+    def _inputs(self, x: Tensor) -> Tensor:
+        """Features as the encoder takes them, (1, n, ...), on the learner's device."""
+        inputs = x.to(_dtype(self.learner))
+        if not inputs.isfinite().all():
+            raise InvalidValueError(f"X holds infinity or a value too large for {_dtype(self.learner)}")
+        return inputs.to(self.learner.device).reshape(1, len(x), *input_shape(self.learner))
+
+
+def input_shape(learner: Learner) -> tuple[int, ...]:
+    """The shape of one input of a learner.
+
+    Example:
+        >>> from mambacl import SequenceConfig
+        >>> input_shape(Learner(SequenceConfig(VectorEncoder(dim=8))))
+        (8,)
+    """
+    encoder: CnnEncoder | VectorEncoder = learner.config.encoder
+    if isinstance(encoder, VectorEncoder):
+        return (encoder.dim,)
+    return (encoder.in_channels, encoder.image_size, encoder.image_size)
+
+
+def input_numbers(learner: Learner) -> int:
+    """The numbers in one input of a learner."""
+    return torch.Size(input_shape(learner)).numel()
+
+
+def target_numbers(learner: Learner) -> int:
+    """The symbols of a learner of classes, or the numbers in a vector that it answers with."""
+    target = learner.config.target
+    return target.vocab if target.kind == "class" else target.dim
+
+
+def opening_targets(learner: Learner) -> Tensor:
+    """Room for the targets of an opening, (OPENING,) int64 or (OPENING, dim) float64, zeros."""
+    if learner.is_classifier:
+        return torch.zeros(OPENING, dtype=torch.int64)
+    return torch.zeros(OPENING, target_numbers(learner), dtype=torch.float64)
+
+
+def _dtype(learner: Learner) -> torch.dtype:
+    return next(learner.parameters()).dtype
