@@ -15,7 +15,7 @@ from mambacl.experiments.trained import Trained
 from mambacl.report.markdown import table
 from mambacl.settings import Settings
 from mambacl.studies.curve import draw_seeds
-from mambacl.studies.length import UNGUIDED
+from mambacl.studies.length import SEQUENCE, UNGUIDED
 from mambacl.studies.scale import Scale
 from mambacl.studies.study import Report, Study, Told
 
@@ -28,7 +28,6 @@ _ROWS = 10
 _BLOCK = 5
 """Neighbouring tasks whose mean is drawn: of each alone there are few queries."""
 
-_SEQUENCE = ("mamba", "transformer", "linear-transformer", "mamba-2", "mamba-3", "gated-delta-net", "performer")
 _IMAGES = ("mamba", "transformer", "gated-delta-net", "oml")
 
 
@@ -85,9 +84,9 @@ class Forgetting(Study[StreamMatrix]):
 
     name = "forgetting"
     question = (
-        f"Of a stream of {_TASKS} tasks, what does a learner still know of each task as others follow? Trained "
-        "on streams of 5 tasks. Frozen features of unseen characters, 5 shots; asked after every task of all "
-        "tasks read so far. Learners that have a regulariser were trained with it."
+        f"Of a stream of {_TASKS} tasks, what does a learner still know of each task as others follow? "
+        "Trained on streams of 5 tasks. Frozen features of unseen characters, 5 shots; asked after every "
+        "task of all tasks read so far. Learners that have a regulariser were trained with it."
     )
     reported = "Nothing known to us of R or of forgetting."
     sweeps = ("sequence-learners",)
@@ -145,8 +144,8 @@ def _two_panels(curves: Mapping[str, Sequence[Curve]], *, xlabel: str, ylabel: s
     """Sequence learners, and others; seeds as bands from the lowest to the highest."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
     parts = {
-        "sequence learners": {name: each for name, each in curves.items() if name in _SEQUENCE},
-        "other learners": {name: each for name, each in curves.items() if name not in _SEQUENCE},
+        "sequence learners": {name: each for name, each in curves.items() if name in SEQUENCE},
+        "other learners": {name: each for name, each in curves.items() if name not in SEQUENCE},
     }
     for ax, (title, part) in zip(axes, parts.items(), strict=True):
         for number, (name, each) in enumerate(part.items()):
@@ -162,13 +161,14 @@ def _two_panels(curves: Mapping[str, Sequence[Curve]], *, xlabel: str, ylabel: s
 def _images(matrices: Mapping[str, StreamMatrix]) -> Figure:
     """R as grey images, black for 0 and white for 1, hatched where a task has not been read yet."""
     figure, axes = plt.subplots(1, len(matrices), figsize=(3.1 * len(matrices) + 0.8, 3.4), sharey=True)
-    for ax, (name, matrix) in zip(np.atleast_1d(axes), matrices.items(), strict=True):
+    each = np.atleast_1d(axes)
+    for ax, (name, matrix) in zip(each, matrices.items(), strict=True):
         tasks, step = matrix.after[-1], matrix.after[0]
         shown = np.full((len(matrix.rows), tasks), np.nan)
         for row, values in enumerate(matrix.rows):
             shown[row, : len(values)] = values
         ax.patch.set(hatch="///", edgecolor="0.7")
-        image = ax.imshow(
+        ax.imshow(
             np.ma.masked_invalid(shown),
             cmap="gray",
             vmin=0,
@@ -179,9 +179,8 @@ def _images(matrices: Mapping[str, StreamMatrix]) -> Figure:
         )
         ax.set(title=name, xlabel="task asked of")
         ax.set_yticks(matrix.after)
-    first = np.atleast_1d(axes)[0]
-    first.set(ylabel="tasks read")
-    figure.colorbar(image, ax=axes, label="accuracy")
+    each[0].set(ylabel="tasks read")
+    figure.colorbar(each[0].images[0], ax=axes, label="accuracy")
     return figure
 
 
@@ -191,11 +190,11 @@ def _first(seeds: Mapping[str, Sequence[StreamMatrix]]) -> dict[str, StreamMatri
 
 def _caption(matrix: StreamMatrix) -> str:
     return (
-        f"Over {matrix.episodes} streams of {matrix.after[-1]} tasks; of several seeds the mean, from the lowest "
-        "to the highest. Forgetting in its three meanings: the best accuracy before the last task "
-        "(arXiv:1801.10112), the best of all (Mammoth) and that right after the task (Avalanche, the negative "
-        "backward transfer), each less the one at the end. The first two take the largest of noisy accuracies: "
-        "compare them among these learners only."
+        f"Over {matrix.episodes} streams of {matrix.after[-1]} tasks; of several seeds the mean, from the "
+        "lowest to the highest. Forgetting in its three meanings: the best accuracy before the last task "
+        "(arXiv:1801.10112), the best of all (Mammoth) and that right after the task (Avalanche, the "
+        "negative backward transfer), each less the one at the end. The first two take the largest of "
+        "noisy accuracies: compare them among these learners only."
     )
 
 

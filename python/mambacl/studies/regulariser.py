@@ -82,10 +82,10 @@ class Regulariser(Study[TrainingCurve]):
 
     name = "regulariser"
     question = (
-        "Does selectivity regularisation help Mamba, the Transformer and the linear Transformer to learn, how "
-        "strong should it be, and does it matter what it guides? Frozen features of unseen characters, 5 "
-        "tasks x 5 shots, 1,000 steps; one setting at a time around the default (weight 0.5, content, mass, "
-        "all tokens, last layer), and of every row the best of the same three learning rates on "
+        "Does selectivity regularisation help Mamba, the Transformer and the linear Transformer to learn, "
+        "how strong should it be, and does it matter what it guides? Frozen features of unseen characters, "
+        "5 tasks x 5 shots, 1,000 steps; one setting at a time around the default (weight 0.5, content, "
+        "mass, all tokens, last layer), and of every row the best of the same three learning rates on "
         "meta-validation. Mamba with and without has three seeds, everything else one."
     )
     reported = (
@@ -121,10 +121,10 @@ class Regulariser(Study[TrainingCurve]):
         for figure in (weights, variants, architectures):
             figure.tight_layout()
         caption = (
-            "Accuracy on test episodes: over seeds by t, of one seed over episodes; its difference from the "
-            "same architecture without the regulariser, paired on identical episodes; and steps until the "
-            f"training accuracy, over {_WINDOW} steps, was 0.5 and 0.8 (– for never), seed by seed. [The sweep's "
-            "table](../../regulariser/table.md) has every learning rate."
+            "Accuracy on test episodes: over seeds by t, of one seed over episodes; its difference from "
+            "the same architecture without the regulariser, paired on identical episodes; and steps until "
+            f"the training accuracy, over {_WINDOW} steps, was 0.5 and 0.8 (a dash for never), seed by seed. "
+            "[The sweep's table](../../regulariser/table.md) has every learning rate."
         )
         headings = ("learner", "learning rate", "accuracy", "more than without", "steps to 0.5", "to 0.8")
         rows = [self._row(name, by_learner) for name in by_learner]
@@ -166,7 +166,9 @@ def _labelled(
 ) -> dict[str, list[TrainingCurve]]:
     """The curves of learners that there are, by label."""
     return {
-        label: [one.answer for one in by_learner[name]] for name, label in labels.items() if name in by_learner
+        label: [one.answer for one in by_learner[name]]
+        for name, label in labels.items()
+        if name in by_learner
     }
 
 
@@ -204,4 +206,4 @@ def _told(interval: Interval) -> str:
 
 
 def _steps(steps: int | None) -> str:
-    return "–" if steps is None else f"{steps:,}"
+    return "-" if steps is None else f"{steps:,}"

@@ -36,9 +36,9 @@ class LayerMap(Settings):
         interval: Half its 95 % interval over episodes.
         own_labels: The part of it that is on the tokens of their labels.
         strongest: Of the head with the largest `own`.
-        following: The association with the first token after those of the own class, which is another's input,
-            over queries whose class is not the last of the stream: there a convolution has seen the last label
-            of the own class.
+        following: The association with the first token after those of the own class, which is another's
+            input, over queries whose class is not the last of the stream. A convolution has seen the last
+            label of the own class there.
         rows: Of the first episode: for the first queries of each task, the association with each token.
     """
 
@@ -101,18 +101,18 @@ class SelectivityMaps(Study[Maps]):
         return Maps.of(associations(trained.learner, episode), episode)
 
     def report(self, told: Sequence[Told[Maps]]) -> Report:
-        """A row of maps for each learner, of its first seed; a table of the association with the own class."""
+        """A row of maps for each learner, of its first seed; a table of what the own class has."""
         seeds: dict[str, list[Maps]] = {}
         for one in told:
             seeds.setdefault(one.learner, []).append(one.answer)
         tasks = told[0].answer.tasks
         caption = (
-            "Association of queries with the tokens of their own class, mean over heads, queries and episodes; "
-            f"without any preference it is {1 / tasks:.2f}. Of several seeds the mean, from the lowest to the "
-            "highest; of one the 95 % interval over episodes. Of label tokens: the part that is on labels. "
-            "Strongest head: where there are several, that with the most. Next token: the association with the "
-            "first token after the own class, by which the convolution has seen its last label. The regulariser "
-            "guides the last layer."
+            "Association of queries with the tokens of their own class, mean over heads, queries and "
+            f"episodes; without any preference it is {1 / tasks:.2f}. Of several seeds the mean, from the "
+            "lowest to the highest; of one the 95 % interval over episodes. Of label tokens: the part that "
+            "is on labels. Strongest head: where there are several, that with the most. Next token: the "
+            "association with the first token after the own class, by which the convolution has seen its "
+            "last label. The regulariser guides the last layer."
         )
         headings = ("learner", "layer", "own class", "of label tokens", "strongest head", "next token")
         rows = [row for name, each in seeds.items() for row in _rows(name, each)]

@@ -91,7 +91,7 @@ class Study(ABC, Generic[A]):
         return {}
 
     def ask_untrained(self, experiments: Mapping[str, Experiment], scale: Scale) -> Mapping[str, A]:
-        """Asks these, all at once, so that they can be timed in turns; the answers have names of their own."""
+        """Asks these, all at once, so that they can be timed in turns; answers have names of their own."""
         del experiments, scale
         return {}
 
