@@ -157,7 +157,8 @@ def draw_training(ax: Axes, curves: Mapping[str, Sequence[TrainingCurve]]) -> Ax
         draw_seeds(ax, seeds[0].steps, [one.accuracy for one in seeds], label=label, style=number)
     ax.set(xlabel="training steps", ylabel=f"training accuracy, mean of {_WINDOW} steps", ylim=(0, 1.02))
     ax.grid(alpha=0.3)
-    ax.legend(fontsize=7)
+    if curves:
+        ax.legend(fontsize=7)
     return ax
 
 

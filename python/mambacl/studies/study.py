@@ -79,7 +79,7 @@ class Study(ABC, Generic[A]):
 
     def ask(self, trained: Trained, scale: Scale) -> A:
         """Asks one learner of its sweeps."""
-        raise NotImplementedError(f"study: {self.name} has sweeps, but no way to ask their learners")
+        raise NotImplementedError(f"study: {self.name!r} has sweeps, but no way to ask their learners")
 
     def ask_yardsticks(self, experiment: Experiment, scale: Scale) -> Mapping[str, A]:
         """Asks predictors without meta-training, once, on the episodes of a sweep's first row."""
