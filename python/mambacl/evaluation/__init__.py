@@ -1,5 +1,6 @@
 """Evaluation on unseen classes: scores, calibration, the accuracy matrix, and what may be said of them."""
 
+from mambacl.evaluation.associations import associations, own_class
 from mambacl.evaluation.calibration import Calibration
 from mambacl.evaluation.error_matrix import ErrorMatrix, error_matrix
 from mambacl.evaluation.evaluate import Evaluation, evaluate, evaluate_predictor
@@ -20,11 +21,13 @@ __all__ = [
     "Metric",
     "Scores",
     "accuracy_matrix",
+    "associations",
     "error_matrix",
     "evaluate",
     "evaluate_predictor",
     "metric_of",
     "over_seeds",
+    "own_class",
     "paired_difference",
     "paired_over_seeds",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from mambacl.experiments.training_run import TrainingRun
 from mambacl.studies.answers import Answers
 from mambacl.studies.page import write_page
 from mambacl.studies.scale import Scale
-from mambacl.studies.study import A, Study, Told
+from mambacl.studies.study import UNTRAINED, A, Study, Told
 from mambacl.sweeps import Cell, Outcome, Results, Row, Sweep, read_sweep, table
 from mambacl.sweeps.advance import advance
 from mambacl.sweeps.files import sweep_file
@@ -70,6 +70,7 @@ def conduct(study: Study[A], scale: Scale, places: Places) -> Path:
     answers = Answers(places.study(study.name) / "answers", study.answer)
     for ask in tqdm(asks, desc=study.name, disable=None, dynamic_ncols=True):
         ask.answer(study, scale, places, answers)
+    _ask_untrained(study, scale, answers)
     return page(study, scale, places)
 
 
@@ -94,11 +95,11 @@ def page(study: Study[A], scale: Scale, places: Places) -> Path:
         answer = answers.read(ask.name)
         if answer is not None:
             told.append(Told(ask.sweep, ask.cell.learner, answer, ask.cell.seed, ask.outcome))
-    for name in study.sweeps:
-        for yardstick in sorted(answers.folder.glob(f"{name}--*.json")):
-            answer = answers.read(yardstick.stem)
+    for kind in (*study.sweeps, UNTRAINED):
+        for file in sorted(answers.folder.glob(f"{kind}--*.json")):
+            answer = answers.read(file.stem)
             assert answer is not None
-            told.append(Told(name, yardstick.stem.partition("--")[2].replace("_", " "), answer))
+            told.append(Told(kind, file.stem.partition("--")[2].replace("_", " "), answer))
     if not told:
         raise RunError(f"study: there is no answer to {study.name!r} yet in `{answers.folder}`")
     return write_page(study, scale, study.report(told), places.study(study.name))
@@ -135,17 +136,39 @@ class _Ask:
             "scale": settings.table(scale),
             "version": study.version,
         }
-        known = sorted(answers.folder.glob(f"{self.sweep}--*.json"))
-        if known and all(answers.read(one.stem, asked) is not None for one in known):
-            return
-        for yardstick, answer in study.ask_yardsticks(self.cell.experiment, scale).items():
-            answers.write(f"{self.sweep}--{yardstick.replace(' ', '_')}", asked, answer)
+        _ask_at_once(self.sweep, asked, answers, lambda: study.ask_yardsticks(self.cell.experiment, scale))
 
     def _trained(self, run: Path) -> Trained:
         if not (run / "run.json").exists():  # outcomes came without their runs
             begun = TrainingRun.begin(self.cell.experiment, self.cell.seed, run, resume=True)
             begun.train(progress=False)
         return load_run(run)
+
+
+def _ask_untrained(study: Study[A], scale: Scale, answers: Answers[A]) -> None:
+    experiments = study.untrained()
+    asked: dict[str, Any] = {
+        "experiments": {name: run_settings(experiment, 0) for name, experiment in experiments.items()},
+        "scale": settings.table(scale),
+        "version": study.version,
+    }
+    if experiments:
+        _ask_at_once(UNTRAINED, asked, answers, lambda: study.ask_untrained(experiments, scale))
+
+
+def _ask_at_once(
+    kind: str, asked: dict[str, Any], answers: Answers[A], ask: Callable[[], Mapping[str, A]]
+) -> None:
+    """Asks those that have no run, all of a kind at once, unless all have answered just this."""
+    known = sorted(answers.folder.glob(f"{kind}--*.json"))
+    if known and all(answers.read(one.stem, asked) is not None for one in known):
+        return
+    found = {f"{kind}--{name.replace(' ', '_')}": answer for name, answer in ask().items()}
+    for name, answer in found.items():
+        answers.write(name, asked, answer)
+    for file in known:  # of names that are asked no more
+        if file.stem not in found:
+            file.unlink()
 
 
 def _asks(study: Study[Any], scale: Scale, places: Places) -> Iterator[_Ask]:

@@ -19,6 +19,17 @@ from mambacl.studies.study import Report, Study, Told
 UNGUIDED = "-unguided"
 """Ends the names of learners that were trained without the regulariser."""
 
+SEQUENCE = (
+    "mamba",
+    "transformer",
+    "linear-transformer",
+    "mamba-2",
+    "mamba-3",
+    "gated-delta-net",
+    "performer",
+)
+"""Of `sequence-learners` those that have a regulariser."""
+
 
 class Length(Study[Curve]):
     """Streams of more than in meta-training: of what, derived classes say."""

@@ -6,10 +6,14 @@ import difflib
 from typing import Any
 
 from mambacl.errors import ConfigError
+from mambacl.studies.efficiency import Efficiency
+from mambacl.studies.forgetting import Forgetting
 from mambacl.studies.length import Shots, Tasks
+from mambacl.studies.regulariser import Regulariser
+from mambacl.studies.selectivity import SelectivityMaps
 from mambacl.studies.study import Study
 
-_STUDIES: tuple[type[Study[Any]], ...] = (Tasks, Shots)
+_STUDIES: tuple[type[Study[Any]], ...] = (Regulariser, Tasks, Shots, Forgetting, Efficiency, SelectivityMaps)
 
 
 def names() -> list[str]:

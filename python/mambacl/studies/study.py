@@ -17,17 +17,20 @@ from mambacl.sweeps import Outcome
 
 A = TypeVar("A", bound=Settings)
 
+UNTRAINED = "untrained"
+"""Stands for the sweep of learners that are asked as they are before training."""
+
 
 @dataclass(frozen=True)
 class Told(Generic[A]):
     """What one learner, or one yardstick, answered.
 
     Attributes:
-        sweep: It is of; for a yardstick that whose episodes it was asked.
-        learner: Its row; or the yardstick's name.
+        sweep: It is of; for a yardstick that whose episodes it was asked; `UNTRAINED` where there is none.
+        learner: Its row; or the name of the yardstick or the untrained learner.
         answer: To the study's question.
-        seed: Of the run; None for a yardstick.
-        outcome: Of the run's cell in its sweep; None for a yardstick.
+        seed: Of the run; None where there is none.
+        outcome: Of the run's cell in its sweep; None where there is none.
     """
 
     sweep: str
@@ -57,7 +60,7 @@ class Study(ABC, Generic[A]):
         name: As in the command, and of its folder.
         question: A sentence or two.
         reported: What the paper says, as far as it is known.
-        sweeps: Names of the package's sweeps.
+        sweeps: Names of the package's sweeps; none where the question is of untrained learners alone.
         answer: What an answer is read into.
         version: To be raised when the same run would answer otherwise: older answers are asked again.
     """
@@ -74,13 +77,22 @@ class Study(ABC, Generic[A]):
         del sweep, learner
         return True
 
-    @abstractmethod
     def ask(self, trained: Trained, scale: Scale) -> A:
-        """Asks one learner."""
+        """Asks one learner of its sweeps."""
+        raise NotImplementedError(f"study: {self.name!r} has sweeps, but no way to ask their learners")
 
     def ask_yardsticks(self, experiment: Experiment, scale: Scale) -> Mapping[str, A]:
         """Asks predictors without meta-training, once, on the episodes of a sweep's first row."""
         del experiment, scale
+        return {}
+
+    def untrained(self) -> Mapping[str, Experiment]:
+        """Learners that are asked as they are before training, by name."""
+        return {}
+
+    def ask_untrained(self, experiments: Mapping[str, Experiment], scale: Scale) -> Mapping[str, A]:
+        """Asks these, all at once, so that they can be timed in turns; answers have names of their own."""
+        del experiments, scale
         return {}
 
     @abstractmethod

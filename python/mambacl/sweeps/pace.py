@@ -100,10 +100,10 @@ class Pace(Settings):
         durable.write(folder / "pace.json", (json.dumps(settings.table(self), indent=1) + "\n").encode())
 
 
-def live(experiment: Experiment, learner: Learner) -> Callable[[], None]:
+def live(experiment: Experiment, learner: Learner, episodes: int = _EPISODES) -> Callable[[], None]:
     """Reading and answering a batch of meta-validation episodes: test classes are for the one look at the
     end."""
-    episode = experiment.source("validation", 0).batch(0, _EPISODES)
+    episode = experiment.source("validation", 0).batch(0, episodes).to(learner.device)
 
     def lived() -> None:
         with evaluation_mode(learner):
