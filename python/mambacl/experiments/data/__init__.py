@@ -1,0 +1,16 @@
+"""`[data]` of an experiment: what its episodes are drawn from, and their sizes; a file for each kind."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Discriminator
+
+from mambacl.experiments.data.characters import GlyphFeatures, Glyphs
+from mambacl.experiments.data.class_episodes import ClassEpisodes
+from mambacl.experiments.data.episode_data import EpisodeData
+from mambacl.experiments.data.sine import Sine
+
+__all__ = ["ClassEpisodes", "Data", "EpisodeData", "GlyphFeatures", "Glyphs", "Sine"]
+
+Data = Annotated[Glyphs | GlyphFeatures | Sine, Discriminator("kind")]
