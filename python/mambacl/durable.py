@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write(path: Path, data: bytes) -> None:
@@ -17,9 +20,26 @@ def write(path: Path, data: bytes) -> None:
     Raises:
         OSError: If it cannot be written; what was there is still there.
     """
+    with writing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written piece by piece, aside; at the end it is flushed and gets its name at once.
+
+    Args:
+        path: The file; one that was there is replaced, unless an exception comes in between.
+
+    Raises:
+        OSError: If it cannot be written; what was there is still there.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
     try:
-        write_through(aside, data)
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)
