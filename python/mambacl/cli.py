@@ -9,7 +9,7 @@ from typing import Annotated
 import matplotlib as mpl
 import tyro
 
-from mambacl.commands import bench, compare, evaluate, info, list, sweep, train
+from mambacl.commands import bench, compare, encode, evaluate, info, list, sweep, train
 from mambacl.errors import MambaclError
 
 Command = (
@@ -17,6 +17,7 @@ Command = (
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
     | Annotated[sweep.Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[encode.Encode, tyro.conf.subcommand("encode")]
     | Annotated[bench.Bench, tyro.conf.subcommand("bench")]
     | Annotated[list.List, tyro.conf.subcommand("list")]
     | Annotated[info.Info, tyro.conf.subcommand("info")]
@@ -37,6 +38,8 @@ def main() -> None:
                 compare.run(command)
             case sweep.Sweep():
                 sweep.run(command)
+            case encode.Encode():
+                encode.run(command)
             case bench.Bench():
                 bench.run(command)
             case list.List():

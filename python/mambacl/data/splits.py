@@ -13,37 +13,39 @@ Split = Literal["train", "validation", "test"]
 Part = TypeVar("Part", bound=str)
 
 
-def split_by_hash(codepoints: Sequence[int], sizes: Mapping[Part, int], salt: str) -> dict[Part, list[int]]:
-    """Splits classes by the hash of their code points.
+def split_by_hash(
+    names: Sequence[int] | Sequence[str], sizes: Mapping[Part, int], salt: str
+) -> dict[Part, list[int]]:
+    """Splits classes by the hash of their names, or code points.
 
-    Classes are ranked by `sha256(f"{salt}:{codepoint}")` and dealt out in the order of `sizes`. So a
+    Classes are ranked by `sha256(f"{salt}:{name}")` and dealt out in the order of `sizes`. So a
     split depends on no generator, library version or order of the data.
 
     Args:
-        codepoints: One distinct number per class.
-        sizes: Classes per part, such as a split; they sum to `len(codepoints)`.
+        names: One distinct name or number per class.
+        sizes: Classes per part, such as a split; they sum to `len(names)`.
         salt: Names the split; another salt gives another one.
 
     Returns:
-        For each part the positions of its classes in `codepoints`, ascending.
+        For each part the positions of its classes in `names`, ascending.
 
     Raises:
-        InvalidValueError: If the sizes do not sum to the number of classes, or a code point stands twice.
+        InvalidValueError: If the sizes do not sum to the number of classes, or a name stands twice.
 
     Example:
         >>> splits = split_by_hash([0x4E00, 0x4E01, 0x4E03], {"train": 2, "test": 1}, salt="demo")
         >>> {split: len(classes) for split, classes in splits.items()}
         {'train': 2, 'test': 1}
     """
-    if sum(sizes.values()) != len(codepoints):
+    if sum(sizes.values()) != len(names):
         raise InvalidValueError(
-            f"split_by_hash: `sizes` must sum to the number of classes, {len(codepoints)}, got {dict(sizes)}"
+            f"split_by_hash: `sizes` must sum to the number of classes, {len(names)}, got {dict(sizes)}"
         )
-    if len(set(codepoints)) != len(codepoints):
-        raise InvalidValueError("split_by_hash: `codepoints` must be distinct, got one twice")
+    if len(set(names)) != len(names):
+        raise InvalidValueError("split_by_hash: `names` must be distinct, got one twice")
     ranked = sorted(
-        range(len(codepoints)),
-        key=lambda position: hashlib.sha256(f"{salt}:{codepoints[position]}".encode()).digest(),
+        range(len(names)),
+        key=lambda position: hashlib.sha256(f"{salt}:{names[position]}".encode()).digest(),
     )
     splits: dict[Part, list[int]] = {}
     first = 0

@@ -9,8 +9,18 @@ from pydantic import Discriminator
 from mambacl.experiments.data.characters import GlyphFeatures, Glyphs
 from mambacl.experiments.data.class_episodes import ClassEpisodes
 from mambacl.experiments.data.episode_data import EpisodeData
+from mambacl.experiments.data.features import EncodedFeatures, FeatureFile
 from mambacl.experiments.data.sine import Sine
 
-__all__ = ["ClassEpisodes", "Data", "EpisodeData", "GlyphFeatures", "Glyphs", "Sine"]
+__all__ = [
+    "ClassEpisodes",
+    "Data",
+    "EncodedFeatures",
+    "EpisodeData",
+    "FeatureFile",
+    "GlyphFeatures",
+    "Glyphs",
+    "Sine",
+]
 
-Data = Annotated[Glyphs | GlyphFeatures | Sine, Discriminator("kind")]
+Data = Annotated[Glyphs | GlyphFeatures | EncodedFeatures | FeatureFile | Sine, Discriminator("kind")]
