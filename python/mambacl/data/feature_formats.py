@@ -78,10 +78,10 @@ def _npy(file: Path, *, mapped: bool) -> Array:
 
 
 def _npz(file: Path) -> FeatureTable:
-    arrays: Any = np.load(file, allow_pickle=False)
-    if isinstance(arrays, np.ndarray):
-        raise DataError(f"feature file {file}: it must be an archive of arrays, got one array")
-    with arrays:
+    with file.open("rb") as stream:  # numpy would leave a file open that is no archive
+        arrays: Any = np.load(stream, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise DataError(f"feature file {file}: it must be an archive of arrays, got one array")
         _check_keys(file, list(arrays.files))
         split = arrays["split"] if "split" in arrays.files else None
         return FeatureTable(arrays["features"], arrays["labels"], split)
