@@ -59,7 +59,7 @@ def feature_file(
         >>> labels = np.array(["ox", "ox", "ant", "bee", "cat", "doe"])
         >>> np.savez(file, features=np.eye(6, 4, dtype=np.float32), labels=labels)
         >>> {split: classes.names for split, classes in feature_file(file).items()}
-        {'train': ('ant', 'bee', 'doe'), 'validation': ('ox',), 'test': ('cat',)}
+        {'train': ('ant', 'bee', 'cat'), 'validation': ('ox',), 'test': ('doe',)}
     """
     if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
         raise InvalidValueError(
