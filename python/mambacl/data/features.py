@@ -38,13 +38,6 @@ def features(labelled: Labelled[Raw], encoder: FrozenEncoder[Raw], progress: boo
 
     Raises:
         DataError: If an example cannot be read, or its features are NaN or infinite.
-
-    Example:
-        >>> from mambacl.data.sets import data_set
-        >>> from mambacl.encoders import frozen_encoder
-        >>> classes = features(data_set("hanzi21").load("validation"), frozen_encoder("glyphs"))
-        >>> len(classes), tuple(classes.features.shape)
-        (363, (7451, 1, 128))
     """
     table = cached_rows(
         _file(labelled, encoder),
