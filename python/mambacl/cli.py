@@ -9,7 +9,7 @@ from typing import Annotated
 import matplotlib as mpl
 import tyro
 
-from mambacl.commands import bench, compare, data, evaluate, info, list, study, sweep, train
+from mambacl.commands import bench, compare, data, encode, evaluate, info, list, study, sweep, train
 from mambacl.errors import MambaclError
 
 Command = (
@@ -18,6 +18,7 @@ Command = (
     | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
     | Annotated[sweep.Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[study.Study, tyro.conf.subcommand("study")]
+    | Annotated[encode.Encode, tyro.conf.subcommand("encode")]
     | Annotated[bench.Bench, tyro.conf.subcommand("bench")]
     | Annotated[data.Data, tyro.conf.subcommand("data")]
     | Annotated[list.List, tyro.conf.subcommand("list")]
@@ -41,6 +42,8 @@ def main() -> None:
                 sweep.run(command)
             case study.Study():
                 study.run(command)
+            case encode.Encode():
+                encode.run(command)
             case bench.Bench():
                 bench.run(command)
             case data.Data():

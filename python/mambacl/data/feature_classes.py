@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mambacl.data.classes import rows
-from mambacl.errors import DtypeError, ShapeError
+from mambacl.errors import DtypeError, InvalidValueError, ShapeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,3 +105,45 @@ class FeatureClasses:
         """
         view = (uniforms[:, 0].double() * self.views).long()
         return self.features[rows(self.examples_per_class, classes, examples), view].float()
+
+    def of_faces(self, faces: Collection[str]) -> FeatureClasses:
+        """The images of some faces only; a class that has none of them is left out.
+
+        Args:
+            faces: Names among `face_names`.
+
+        Returns:
+            Features that are a copy.
+
+        Raises:
+            InvalidValueError: If a name is unknown, or there is none.
+
+        Example:
+            >>> classes = FeatureClasses(
+            ...     features=torch.arange(6.0).view(3, 1, 2),
+            ...     examples_per_class=torch.tensor([2, 1]),
+            ...     names=("one", "two"),
+            ...     faces=torch.tensor([0, 1, 0]),
+            ...     face_names=("brush", "print"),
+            ... )
+            >>> printed = classes.of_faces(["print"])
+            >>> printed.names, printed.examples_per_class, printed.features
+            (('one',), tensor([1]), tensor([[[2., 3.]]]))
+        """
+        unknown = [face for face in faces if face not in self.face_names]
+        if unknown or not faces:
+            raise InvalidValueError(
+                f"FeatureClasses.of_faces: `faces` must name some of {', '.join(self.face_names)}, got "
+                f"{unknown[0] if unknown else 'none'!r}"
+            )
+        wanted = torch.tensor([number for number, face in enumerate(self.face_names) if face in faces])
+        kept = torch.isin(self.faces, wanted)
+        of_class = torch.arange(len(self)).repeat_interleave(self.examples_per_class)
+        counts = torch.bincount(of_class[kept], minlength=len(self))
+        return dataclasses.replace(
+            self,
+            features=self.features[kept],
+            examples_per_class=counts[counts > 0],
+            names=tuple(name for name, count in zip(self.names, counts.tolist(), strict=True) if count),
+            faces=self.faces[kept],
+        )

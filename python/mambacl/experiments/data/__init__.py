@@ -9,9 +9,22 @@ from pydantic import Discriminator
 from mambacl.experiments.data.characters import GlyphFeatures, Glyphs
 from mambacl.experiments.data.class_episodes import ClassEpisodes
 from mambacl.experiments.data.episode_data import EpisodeData
+from mambacl.experiments.data.features import EncodedFeatures, FeatureFile
 from mambacl.experiments.data.images import Images
 from mambacl.experiments.data.sine import Sine
 
-__all__ = ["ClassEpisodes", "Data", "EpisodeData", "GlyphFeatures", "Glyphs", "Images", "Sine"]
+__all__ = [
+    "ClassEpisodes",
+    "Data",
+    "EncodedFeatures",
+    "EpisodeData",
+    "FeatureFile",
+    "GlyphFeatures",
+    "Glyphs",
+    "Images",
+    "Sine",
+]
 
-Data = Annotated[Glyphs | GlyphFeatures | Images | Sine, Discriminator("kind")]
+Data = Annotated[
+    Glyphs | GlyphFeatures | Images | EncodedFeatures | FeatureFile | Sine, Discriminator("kind")
+]

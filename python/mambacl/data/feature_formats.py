@@ -1,0 +1,123 @@
+"""Files of features with labels, as numpy or safetensors write them; pickled objects are never read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from mambacl.errors import DataError
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """What a file of features holds, unchecked but for what its arrays are called.
+
+    Attributes:
+        features: One row for each example.
+        labels: Of each example.
+        split: Of each example; None if the file has none.
+        names: Of labels 0, 1, ...; None if labels stand for themselves.
+    """
+
+    features: Array
+    labels: Array
+    split: Array | None = None
+    names: tuple[str, ...] | None = None
+
+
+def read_table(features: Path, labels: Path | None) -> FeatureTable:
+    """Reads a file, or a pair of them.
+
+    Args:
+        features: .npz or .safetensors with `features`, `labels` and perhaps `split`; or .npy.
+        labels: The other .npy of a pair; None for the others.
+
+    Raises:
+        DataError: If a file cannot be read, has another ending or lacks an array.
+    """
+    kind = features.suffix.lower()
+    if (kind == ".npy") != (labels is not None):
+        raise DataError(
+            f"feature file {features}: labels must be in a .npy of their own if features are in a .npy, and "
+            f"only then; got {'none' if labels is None else labels}"
+        )
+    try:
+        if labels is not None:
+            return FeatureTable(_npy(features, mapped=True), _npy(labels, mapped=False))
+        if kind == ".npz":
+            return _npz(features)
+        if kind == ".safetensors":
+            return _safetensors(features)
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"feature file {error.filename or features}: there is no such file") from error
+    except (
+        Exception
+    ) as error:  # of bytes that make no sense numpy and zipfile raise whatever they stumble over
+        raise DataError(f"feature file {features}: it cannot be read: {error}") from error
+    raise DataError(f"feature file {features}: it must end in .npz, .npy or .safetensors")
+
+
+def _npy(file: Path, *, mapped: bool) -> Array:
+    array: Any = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"feature file {file}: it must hold one array, got an archive of several")
+    return array
+
+
+def _npz(file: Path) -> FeatureTable:
+    with file.open("rb") as stream:  # numpy would leave a file open that is no archive
+        arrays: Any = np.load(stream, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise DataError(f"feature file {file}: it must be an archive of arrays, got one array")
+        _check_keys(file, list(arrays.files))
+        split = arrays["split"] if "split" in arrays.files else None
+        return FeatureTable(arrays["features"], arrays["labels"], split)
+
+
+def _safetensors(file: Path) -> FeatureTable:
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            keys = list(tensors.keys())
+            _check_keys(file, keys)
+            names = _names(file, tensors.metadata() or {})
+            found: dict[str, Tensor] = {
+                key: tensors.get_tensor(key) for key in ("features", "labels", "split") if key in keys
+            }
+    except SafetensorError as error:
+        raise DataError(f"feature file {file}: it cannot be read: {error}") from error
+    features = found["features"]
+    if features.dtype == torch.bfloat16:  # which numpy lacks
+        features = features.float()
+    split = found["split"].numpy() if "split" in found else None
+    return FeatureTable(features.numpy(), found["labels"].numpy(), split, names)
+
+
+def _check_keys(file: Path, keys: list[str]) -> None:
+    for needed in ("features", "labels"):
+        if needed not in keys:
+            raise DataError(
+                f"feature file {file}: it must hold `features` and `labels`, got "
+                f"{', '.join(keys) or 'nothing'}"
+            )
+
+
+def _names(file: Path, metadata: Mapping[str, str]) -> tuple[str, ...] | None:
+    if "names" not in metadata:
+        return None
+    names: Any = json.loads(metadata["names"])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"feature file {file}: `names` must be a list of names, got {metadata['names']:.60}")
+    return tuple(names)

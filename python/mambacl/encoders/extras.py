@@ -1,0 +1,30 @@
+"""Packages that an encoder needs, which only an extra brings."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from mambacl.errors import ConfigError
+
+
+def require(encoder: str, extra: str, *modules: str) -> None:
+    """Checks that packages are installed, before one is imported.
+
+    Args:
+        encoder: Who needs them, for the message.
+        extra: Of mambacl that brings them.
+        modules: As they are imported.
+
+    Raises:
+        ConfigError: If one is missing, with the command that installs it.
+
+    Example:
+        >>> require("demo", "encoders", "torch")
+        >>> require("demo", "encoders", "torch", "no_such_package")
+        Traceback (most recent call last):
+        ...
+        mambacl.errors.ConfigError: encoder demo: needs no_such_package; pip install 'mambacl[encoders]'
+    """
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise ConfigError(f"encoder {encoder}: needs {', '.join(missing)}; pip install 'mambacl[{extra}]'")

@@ -1,0 +1,124 @@
+"""Features of frozen encoders, or of a file, as kinds of data."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from mambacl.data import Split
+from mambacl.data.feature_classes import FeatureClasses
+from mambacl.data.feature_file import feature_file
+from mambacl.data.features import features
+from mambacl.data.sets import data_set
+from mambacl.encoders import FrozenEncoder, frozen_encoder
+from mambacl.encoders.registry import known_encoder
+from mambacl.errors import ConfigError
+from mambacl.experiments.data.class_episodes import ClassEpisodes
+
+
+@dataclass(frozen=True)
+class FeatureEpisodes(ClassEpisodes):
+    """The sizes of episodes of feature vectors.
+
+    Attributes:
+        tasks: Classes of an episode; each is one task of the stream.
+        train_shots: Labelled examples read of each class.
+        test_shots: Queries asked of each class in meta-training.
+        evaluation_test_shots: The same in meta-validation and meta-test.
+        compound: Classes of the data that make one class of an episode.
+        dim: Numbers in a vector. It is a setting, so that a run's learner can be made without its data.
+    """
+
+    dim: int = field(kw_only=True)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return (self.dim,)
+
+    def _checked(self, classes: FeatureClasses) -> FeatureClasses:
+        if classes.dim != self.dim:
+            raise ConfigError(
+                f"experiment: `data.dim` must be {classes.dim}, as the features have, got {self.dim}"
+            )
+        return classes
+
+
+@dataclass(frozen=True)
+class EncodedFeatures(FeatureEpisodes):
+    """Features of a data set by a frozen encoder, computed at first use (`mambacl.data.features`).
+
+    Attributes:
+        set: Of `mambacl.data.sets`.
+        encoder: Of `mambacl.encoders`.
+        root: The folder that the data set lies in; empty for those of the package.
+        faces: Domains of meta-training, such as typefaces or designs; empty for all.
+        test_faces: Those of meta-validation and meta-test; empty for all.
+    """
+
+    set: str = field(kw_only=True)
+    encoder: str = field(kw_only=True)
+    root: str = ""
+    faces: tuple[str, ...] = ()
+    test_faces: tuple[str, ...] = ()
+    kind: Literal["features"] = field(default="features", kw_only=True, repr=False)
+
+    def classes(self, split: Split) -> FeatureClasses:
+        """The classes of a split.
+
+        Raises:
+            ConfigError: If there is no such set or encoder, or one does not fit to the other, or to `dim`.
+            InvalidValueError: If there is no such face.
+            DataError: If the set or the encoder's weights are missing or damaged.
+        """
+        what, reads = data_set(self.set), known_encoder(self.encoder).kind
+        if what.kind != reads:
+            raise ConfigError(
+                f"experiment: `data.encoder` must read {what.kind}, as the set {self.set!r} has, got "
+                f"{self.encoder!r}, which reads {reads}"
+            )
+        labelled = what.load(split, Path(self.root) if self.root else None)
+        found = self._checked(features(labelled, _encoder(self.encoder)))
+        faces = self.faces if split == "train" else self.test_faces
+        return found.of_faces(faces) if faces else found
+
+
+@dataclass(frozen=True)
+class FeatureFile(FeatureEpisodes):
+    """Features of a file of yours (`mambacl.data.feature_file`).
+
+    Attributes:
+        file: .npz, .safetensors or .npy; from where the command runs, if the path is relative.
+        labels: The labels' .npy if `file` is one; empty else.
+        validation: Share of the classes for meta-validation, if the file has no `split`.
+        test: The same for meta-test.
+    """
+
+    file: str = field(kw_only=True)
+    labels: str = ""
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    kind: Literal["feature-file"] = field(default="feature-file", kw_only=True, repr=False)
+
+    def classes(self, split: Split) -> FeatureClasses:
+        """The classes of a split.
+
+        Raises:
+            ConfigError: If they have another `dim`.
+            InvalidValueError: If the shares leave nothing for meta-training.
+            DataError: If the file cannot be read or makes no sense.
+        """
+        labels = Path(self.labels) if self.labels else None
+        return self._checked(
+            feature_file(Path(self.file), labels, validation=self.validation, test=self.test)[split]
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _encoder(name: str) -> FrozenEncoder[Any]:
+    """Loaded once for all splits."""
+    return frozen_encoder(name)
