@@ -9,13 +9,14 @@ from typing import Annotated
 import matplotlib as mpl
 import tyro
 
-from mambacl.commands import bench, compare, evaluate, info, list, sweep, train
+from mambacl.commands import bench, compare, evaluate, export, info, list, sweep, train
 from mambacl.errors import MambaclError
 
 Command = (
     Annotated[train.Train, tyro.conf.subcommand("train")]
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
+    | Annotated[export.Export, tyro.conf.subcommand("export")]
     | Annotated[sweep.Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[bench.Bench, tyro.conf.subcommand("bench")]
     | Annotated[list.List, tyro.conf.subcommand("list")]
@@ -35,6 +36,8 @@ def main() -> None:
                 evaluate.run(command)
             case compare.Compare():
                 compare.run(command)
+            case export.Export():
+                export.run(command)
             case sweep.Sweep():
                 sweep.run(command)
             case bench.Bench():

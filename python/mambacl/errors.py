@@ -46,8 +46,8 @@ class CheckpointError(MambaclError, RuntimeError):
 
 
 class FileError(MambaclError, RuntimeError):
-    """The file of a learner or a state is damaged, of another model or of a newer format, or cannot be read or
-    written."""
+    """The file of a learner or a state is damaged, of another model or of a newer format, or cannot be read
+    or written."""
 
 
 class RunError(MambaclError, RuntimeError):
