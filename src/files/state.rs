@@ -4,7 +4,7 @@ use super::bytes::Raw;
 use super::container::{self, Holds, Unpacked};
 use super::{Model, disk};
 use crate::error::{Error, Result};
-use crate::layer_state::{GROWS, LayerState, StateSpec};
+use crate::layer_state::{LayerState, StateSpec};
 use crate::learners::{Labels, Learner, State};
 use crate::ops::{kind_name, state_kind};
 use serde::{Deserialize, Serialize};
@@ -156,9 +156,8 @@ impl SavedState {
         if self.counts.len() as i64 != streams || self.counts.iter().min() != Some(&least) {
             return refuse(format!("{streams} numbers of examples, the least {least}"));
         }
-        let grows = learner.state_specs().iter().flatten().any(|spec| spec.shape.contains(&GROWS));
-        if grows && self.counts.iter().any(|&count| count != least) {
-            return refuse(format!("{least} examples of each stream, as the state grows with them"));
+        if learner.config().tells_positions() && self.counts.iter().any(|&count| count != least) {
+            return refuse(format!("{least} examples of each stream, as tokens are told their positions"));
         }
         Ok(())
     }

@@ -12,7 +12,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mambacl import AttentionMixer, Learner, LearnerState, VectorTarget
+from mambacl import (
+    AttentionMixer,
+    Learner,
+    LearnerState,
+    LinearAttentionMixer,
+    PerformerMixer,
+    VectorTarget,
+)
+from mambacl.config import Mixer
 from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
 from small_learners import DIM, small_learner
 
@@ -162,13 +170,17 @@ def test_no_states_are_not_joined():
         LearnerState.cat([])
 
 
-def test_states_that_grow_are_joined_at_one_length_only():
-    short, long = (observed(GROWING, GROWING.init_state(2), examples) for examples in (3, 5))
-    message = "must have observed 3 examples, as the state grows with them, got 5"
+@pytest.mark.parametrize("mixer", [AttentionMixer(), LinearAttentionMixer(), PerformerMixer()])
+def test_states_whose_tokens_are_told_their_positions_are_joined_at_one_length_only(mixer: Mixer):
+    learner = small_learner(mixer=mixer).eval()
+    short, long = (observed(learner, learner.init_state(2), examples) for examples in (3, 5))
+    message = "must have observed 3 examples, as tokens of this learner are told their positions, got 5"
     with pytest.raises(InvalidValueError, match=re.escape(f"scatter: argument `other` {message}")):
         short.scatter([0], long.select([1]))
     with pytest.raises(InvalidValueError, match=re.escape(f"cat: argument `states[1]` {message}")):
         LearnerState.cat([short, long])
+    with pytest.raises(InvalidValueError, match="`counts` must be None, as tokens of this learner are told"):
+        dataclasses.replace(short, counts=torch.tensor([3, 4]))
     assert LearnerState.cat([short, short]).batch_size == 4
 
 
