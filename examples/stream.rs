@@ -40,13 +40,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Request {
-    Observe {
-        x: Vec<f64>,
-        y: Value,
-    },
-    Predict {
-        x: Vec<f64>,
-    },
+    Observe { x: Vec<f64>, y: Value },
+    Predict { x: Vec<f64> },
     Save(PathBuf),
     Reset(bool),
 }
