@@ -55,7 +55,7 @@ pub fn state(file: Vec<u8>) -> bool {
 /// A file with changes somewhere; or no file at all.
 pub fn altered(file: &'static LazyLock<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let edited = byte_edits().prop_map(|edits| {
-        let mut bytes = LazyLock::force(file).clone();
+        let mut bytes = file.to_vec();
         edit_bytes(&mut bytes, &edits);
         bytes
     });
@@ -67,7 +67,7 @@ pub fn sealed(file: &'static LazyLock<Vec<u8>>) -> impl Strategy<Value = Vec<u8>
     let no_bytes = Just(Vec::new());
     (value_edits(), value_edits(), prop_oneof![3 => no_bytes, 1 => byte_edits()], 0..4u8).prop_map(
         |(of_header, of_tensors, of_data, which)| {
-            let mut opened = Opened::new(LazyLock::force(file));
+            let mut opened = Opened::new(file);
             if which != 0 {
                 edit_value(&mut opened.header, &of_header);
             }

@@ -27,9 +27,9 @@ pub fn takes((which, sizes, seed): (u8, [i64; 6], u64)) -> bool {
         }
         _ => {
             let [kind, dim, ..] =
-                [["mamba", "attention", "mamba3"][a % 3], if f % 2 == 0 { "2" } else { "3" }];
+                [["mamba", "attention", "performer"][a % 3], if f % 2 == 0 { "2" } else { "3" }];
             let json = format!(
-                r#"{{"d_model": 8, "encoder": {{"kind": "vector", "dim": {dim}}},
+                r#"{{"d_model": 32, "encoder": {{"kind": "vector", "dim": {dim}}},
                     "target": {{"kind": "vector", "dim": 2}}, "mixer": {{"kind": "{kind}"}}}}"#
             );
             let Ok(config) = LearnerConfig::from_json(&json) else { return false };
