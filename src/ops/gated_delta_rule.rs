@@ -5,7 +5,7 @@
 //! section 3.3 (there: the extended WY representation).
 
 use super::autocast::without_autocast;
-use super::check::all_floating;
+use super::check::{all_floating, dtype_name};
 use super::linear_attention::{CHUNK, segment_sums};
 use crate::error::{Error, Result};
 use tch::{Kind, Tensor};
@@ -171,6 +171,14 @@ impl GatedDeltaRule<'_> {
                 return refuse(name, format!("{size:?}"), tensor);
             }
         }
-        all_floating(OP, arguments.iter().map(|(name, tensor, _)| (*name, *tensor)).chain([("v", self.v)]))
+        let given = || arguments.iter().map(|(name, tensor, _)| (*name, *tensor)).chain([("v", self.v)]);
+        all_floating(OP, given())?;
+        // The solver of triangular systems has no others, and takes no two.
+        let kind = [Kind::Double, Kind::Float].into_iter().find(|&kind| self.v.kind() == kind);
+        for (argument, tensor) in given().filter(|(_, tensor)| Some(tensor.kind()) != kind) {
+            let (expected, got) = ("float32 or float64, as the others".into(), dtype_name(tensor).into());
+            return Err(Error::Dtype { op: OP, argument: argument.into(), expected, got });
+        }
+        Ok(())
     }
 }

@@ -299,7 +299,8 @@ def test_the_server_tells_what_is_wrong_with_a_line_and_goes_on(tmp_path: Path):
         '{"reset": false}': "reset: must be true",
         json.dumps({"save": str(tmp_path / "none" / "state")}): "could not be written",
         good + good: "trailing characters",
-        "[" * 100_000: "recursion limit exceeded",
+        "[" * 100_000: "expected value",
+        '{"observe": {"x": [], "y": ' + "[" * 100_000: "recursion limit exceeded",
     }
     requests = [request for bad in wrong for request in (bad, good)]
     answers = serve([tmp_path / "model"], [*requests, '{"reset": true}', line("predict", x=x)])
