@@ -175,7 +175,7 @@ impl GatedDeltaRule<'_> {
         all_floating(OP, given())?;
         // The solver of triangular systems has no others, and takes no two.
         let kind = [Kind::Double, Kind::Float].into_iter().find(|&kind| self.v.kind() == kind);
-        for (argument, tensor) in given().filter(|(_, tensor)| Some(tensor.kind()) != kind) {
+        if let Some((argument, tensor)) = given().find(|(_, tensor)| Some(tensor.kind()) != kind) {
             let (expected, got) = ("float32 or float64, as the others".into(), dtype_name(tensor).into());
             return Err(Error::Dtype { op: OP, argument: argument.into(), expected, got });
         }

@@ -116,6 +116,9 @@ fn a_bit_that_was_turned_and_a_file_cut_short_are_told() {
 const SMALL: &str = r#"{"kind": "prototype", "d_model": 2, "encoder": {"kind": "vector", "dim": 2},
     "target": {"kind": "class", "vocab": 3}}"#;
 
+/// What is changed of a file before it is sealed again.
+type Change<'a> = &'a dyn Fn(&mut Opened);
+
 fn altered(file: &[u8], change: impl FnOnce(&mut Opened)) -> Vec<u8> {
     let mut opened = Opened::new(file);
     change(&mut opened);
@@ -134,8 +137,8 @@ fn what_is_whole_and_makes_no_sense_is_told() {
     let file = model.pack().unwrap();
     assert!(Model::unpack("it", &altered(&file, |_| ())).is_ok(), "sealed again, it is sound");
     let config = |opened: &mut Opened, key: &str, value: Value| opened.header["facts"]["config"][key] = value;
-    let told = |change: &dyn Fn(&mut Opened)| refusal(Model::unpack("it", &altered(&file, change)));
-    let cases: [(&dyn Fn(&mut Opened), &str); 12] = [
+    let told = |change: Change| refusal(Model::unpack("it", &altered(&file, change)));
+    let cases: [(Change, &str); 12] = [
         (
             &|o| o.header["format"] = json!(2),
             "must have a format of at most 1, got 2: a newer mambacl wrote it",
@@ -172,7 +175,7 @@ fn states_that_are_whole_and_make_no_sense_are_told() {
     let model = model(LearnerConfig::from_json(SMALL).unwrap(), 0);
     let file = SavedState::uniform(observed(&model)).pack(&model).unwrap();
     assert!(SavedState::unpack("it", &altered(&file, |_| ()), &model).is_ok());
-    let cases: [(&dyn Fn(&mut Opened), &str); 9] = [
+    let cases: [(Change, &str); 9] = [
         (
             &|o| o.header["facts"]["model"] = json!("ab"),
             "must be a state of this model, whose fingerprint is",
