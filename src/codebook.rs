@@ -3,7 +3,7 @@
 //! Drawn for each stream independently of what the classes are, so that a learner cannot know a
 //! class by its symbol, only by what it read.
 
-use crate::error::{Result, check_size};
+use crate::error::{Result, check_numbers, check_size};
 use crate::random::{generator, permutation};
 use tch::Tensor;
 
@@ -11,7 +11,7 @@ use tch::Tensor;
 /// `codebook[i, l]`. Stream i depends on (seed, i) alone.
 ///
 /// # Errors
-/// When the vocabulary or the batch is below 1 or beyond 2^20.
+/// When the vocabulary or the batch is below 1 or beyond 2^20, or their product beyond 2^30.
 ///
 /// ```
 /// let codebook = mambacl::codebook::draw(64, 0, 2)?;
@@ -22,6 +22,7 @@ use tch::Tensor;
 pub fn draw(vocab: i64, seed: u64, batch: i64) -> Result<Tensor> {
     check_size("vocab", vocab)?;
     check_size("batch", batch)?;
+    check_numbers("codebook", "batch", batch, [vec![batch, vocab]])?;
     let symbols: Vec<i64> = (0..batch as u64)
         .flat_map(|index| permutation(&mut generator(seed, "codebook", index, 0), vocab as usize))
         .map(|symbol| symbol as i64)

@@ -10,7 +10,7 @@
 //! holds the smaller episode's classes and examples, in the same order, and more behind them. Studies
 //! over the number of tasks or shots therefore compare like with like.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_numbers};
 use crate::random::{generator, permutation};
 use rand::Rng;
 
@@ -56,7 +56,8 @@ impl EpisodePlan {
     ///
     /// # Errors
     /// [`Error::Value`] if `tasks` or `train_shots` is 0, if there are fewer classes or symbols than
-    /// tasks, or if any class, drawn or not, has fewer than `train_shots + test_shots` examples.
+    /// tasks, or if any class, drawn or not, has fewer than `train_shots + test_shots` examples; if
+    /// symbols, or examples of a class, are more than 2^30.
     ///
     /// # Examples
     /// ```
@@ -99,15 +100,25 @@ impl EpisodePlan {
 
 /// `count` numbers uniform in [0, 1) for the augmentation of episode `index`, each a multiple of 2⁻²⁴.
 ///
+/// # Errors
+/// [`Error::Value`] if there are more than 2^30.
+///
 /// # Examples
 /// ```
 /// use mambacl::episode::uniforms;
-/// assert_eq!(uniforms(0, "train", 7, 4), uniforms(0, "train", 7, 6)[..4]);
+/// assert_eq!(uniforms(0, "train", 7, 4)?, uniforms(0, "train", 7, 6)?[..4]);
+/// # Ok::<(), mambacl::error::Error>(())
 /// ```
-#[must_use]
-pub fn uniforms(seed: u64, split: &str, index: u64, count: usize) -> Vec<f32> {
+pub fn uniforms(seed: u64, split: &str, index: u64, count: usize) -> Result<Vec<f32>> {
+    at_most("count", count)?;
     let mut rng = generator(seed, split, index, Stream::Augmentation as u64);
-    (0..count).map(|_| (rng.next_u32() >> 8) as f32 / (1 << 24) as f32).collect()
+    Ok((0..count).map(|_| (rng.next_u32() >> 8) as f32 / (1 << 24) as f32).collect())
+}
+
+/// Checks a number of things that are drawn.
+fn at_most(argument: &str, count: usize) -> Result<()> {
+    let got = i64::try_from(count).unwrap_or(i64::MAX);
+    check_numbers(OP, argument, got, [vec![got]])
 }
 
 fn check(spec: &EpisodeSpec, examples_per_class: &[usize]) -> Result<()> {
@@ -128,6 +139,8 @@ fn check(spec: &EpisodeSpec, examples_per_class: &[usize]) -> Result<()> {
     if vocab < tasks {
         return refuse("vocab", format!("at least the number of tasks, {tasks}"), vocab.to_string());
     }
+    at_most("vocab", vocab)?;
+    at_most("examples_per_class", examples_per_class.iter().copied().max().unwrap_or(0))?;
     // Refused whether or not the class is drawn: an error must not depend on the index.
     let needed = train_shots.saturating_add(test_shots);
     match examples_per_class.iter().position(|&examples| examples < needed) {
@@ -255,12 +268,12 @@ mod tests {
     #[test]
     fn uniforms_are_pinned_and_fill_the_unit_interval() {
         let pinned = [8_746_565.0, 4_755_823.0, 2_220_717.0].map(|n: f32| n / (1 << 24) as f32);
-        assert_eq!(uniforms(1, "train", 2, 3), pinned);
-        let many = uniforms(0, "train", 0, 100_000);
+        assert_eq!(uniforms(1, "train", 2, 3).unwrap(), pinned);
+        let many = uniforms(0, "train", 0, 100_000).unwrap();
         assert!(many.iter().all(|u| (0.0..1.0).contains(u)));
         let mean = many.iter().map(|&u| f64::from(u)).sum::<f64>() / 1e5;
         assert!((mean - 0.5).abs() < 0.003, "mean {mean}");
-        assert_ne!(uniforms(0, "train", 1, 4), uniforms(0, "train", 0, 4));
+        assert_ne!(uniforms(0, "train", 1, 4).unwrap(), uniforms(0, "train", 0, 4).unwrap());
     }
 
     fn refusal(spec: EpisodeSpec, examples_per_class: &[usize]) -> String {

@@ -6,7 +6,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Everything the engine can refuse or fail at.
 ///
 /// `op` is the operation that refuses, `argument` the name of its argument, `expected` what that must
-/// be and `got` what it is; `field` is a setting, `name` a tensor, and `reason` completes the sentence.
+/// be and `got` what it is; `field` is a setting, `name` a tensor, `file` the name of one, and `reason` completes the sentence.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are the same throughout: see the enum's text")]
 pub enum Error {
@@ -34,6 +34,10 @@ pub enum Error {
     #[error("parameters: `{name}` is missing")]
     MissingParameter { name: String },
 
+    /// A file of a learner or a state cannot be used.
+    #[error("file: `{file}` {reason}")]
+    File { file: String, reason: String },
+
     /// The kernel behind an operation failed.
     #[error("{op}: {reason}")]
     Kernel { op: &'static str, reason: String },
@@ -52,6 +56,23 @@ pub(crate) fn check_size(field: &str, size: i64) -> Result<()> {
     }
     let bound = if size < 1 { "at least 1".into() } else { format!("at most {LARGEST}") };
     Err(Error::Config { field: field.into(), reason: format!("must be {bound}, got {size}") })
+}
+
+/// Checks that tensors of these shapes hold no more numbers than any use of them needs.
+pub(crate) fn check_numbers(
+    op: &'static str,
+    argument: &str,
+    got: i64,
+    shapes: impl IntoIterator<Item = Vec<i64>>,
+) -> Result<()> {
+    const MOST: i64 = 1 << 30;
+    let numbers = |shape: Vec<i64>| shape.into_iter().try_fold(1i64, i64::checked_mul);
+    let sum = shapes.into_iter().try_fold(0i64, |sum, shape| sum.checked_add(numbers(shape)?));
+    if sum.is_some_and(|sum| sum <= MOST) {
+        return Ok(());
+    }
+    let expected = format!("small enough for at most {MOST} numbers");
+    Err(Error::Value { op, argument: argument.into(), expected, got: got.to_string() })
 }
 
 /// What a caught panic said.

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `python` | the doorway to Python, with the feature of that name |
 //! | [`meta`] | one episode of meta-training |
+//! | [`files`] | learners and states as files |
 //! | [`learners`] | observe and predict |
 //! | [`selectivity`], [`objective`] | the regulariser; the losses |
 //! | [`backbone`], [`encoder`], [`target`] | the parts of a sequence learner |
@@ -22,6 +23,7 @@ pub mod codebook;
 pub mod encoder;
 pub mod episode;
 pub mod error;
+pub mod files;
 pub mod layer_state;
 pub mod learners;
 pub mod meta;

@@ -54,6 +54,7 @@ from mambacl.evaluation import (
     paired_over_seeds,
 )
 from mambacl.experiments.trained import load_run
+from mambacl.files import load_learner, load_state, save_learner, save_state
 from mambacl.layer_states import (
     AttentionState,
     BayesState,
@@ -132,13 +133,17 @@ __all__ = [
     "errors",
     "evaluate",
     "evaluate_predictor",
+    "load_learner",
     "load_run",
+    "load_state",
     "meta_train",
     "nn",
     "ops",
     "over_seeds",
     "paired_difference",
     "paired_over_seeds",
+    "save_learner",
+    "save_state",
 ]
 
 

@@ -28,11 +28,16 @@ __all__ = [
     "check_causal_conv1d",
     "check_selective_scan",
     "draw_codebook",
+    "fingerprint",
+    "pack_learner",
+    "pack_state",
     "plan_episode",
     "reference_causal_conv1d",
     "reference_selective_scan",
     "simd_level",
     "uniforms",
+    "unpack_learner",
+    "unpack_state",
 ]
 
 __version__: str
@@ -58,6 +63,13 @@ class Learner:
     def loss(self, output: Tensor, y: Tensor) -> Tensor: ...
     def run(self, tensors: list[Tensor], episode: _Episode, step: int | None) -> _Outcome: ...
 
+def fingerprint(learner: Learner, tensors: list[Tensor]) -> str: ...
+def pack_learner(learner: Learner, tensors: list[Tensor]) -> bytes: ...
+def unpack_learner(file: str, data: bytes) -> tuple[str, list[Tensor]]: ...
+def pack_state(learner: Learner, tensors: list[Tensor], state: _State, counts: list[int]) -> bytes: ...
+def unpack_state(
+    learner: Learner, tensors: list[Tensor], file: str, data: bytes
+) -> tuple[_State, list[int]]: ...
 def draw_codebook(vocab: int, seed: int, batch: int) -> Tensor: ...
 def plan_episode(
     seed: int,

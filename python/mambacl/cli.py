@@ -9,13 +9,26 @@ from typing import Annotated
 import matplotlib as mpl
 import tyro
 
-from mambacl.commands import bench, compare, data, encode, evaluate, info, list, study, sweep, train
+from mambacl.commands import (
+    bench,
+    compare,
+    data,
+    encode,
+    evaluate,
+    export,
+    info,
+    list,
+    study,
+    sweep,
+    train,
+)
 from mambacl.errors import MambaclError
 
 Command = (
     Annotated[train.Train, tyro.conf.subcommand("train")]
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
+    | Annotated[export.Export, tyro.conf.subcommand("export")]
     | Annotated[sweep.Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[study.Study, tyro.conf.subcommand("study")]
     | Annotated[encode.Encode, tyro.conf.subcommand("encode")]
@@ -38,6 +51,8 @@ def main() -> None:
                 evaluate.run(command)
             case compare.Compare():
                 compare.run(command)
+            case export.Export():
+                export.run(command)
             case sweep.Sweep():
                 sweep.run(command)
             case study.Study():

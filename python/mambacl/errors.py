@@ -45,5 +45,10 @@ class CheckpointError(MambaclError, RuntimeError):
     """A checkpoint is damaged, incomplete, of another model or of a newer format, or cannot be written."""
 
 
+class FileError(MambaclError, RuntimeError):
+    """The file of a learner or a state is damaged, of another model or of a newer format, or cannot be read
+    or written."""
+
+
 class RunError(MambaclError, RuntimeError):
     """A run folder cannot be used so: it is taken, holds something else, or lacks something."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -21,6 +23,9 @@ PlainTrace: TypeAlias = tuple[
     list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor | None, bool] | None], Tensor | None
 ]
 """A trace as the engine takes it."""
+
+PlainState: TypeAlias = tuple[int, list[Tensor]]
+"""A state as the engine takes and gives it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +163,7 @@ class Learner(nn.Module):
             InvalidValueError: If x or y hold NaN, or a label lies outside the vocabulary.
         """
         self._check_stream("observe", state, {"x": x, "y": y})
-        return self._state(self._engine.observe(self._tensors(), _plain(state), x, y))
+        return self._state(self._engine.observe(self._tensors(), _plain(state), x, y), state)
 
     def observe_traced(self, state: LearnerState, x: Tensor, y: Tensor) -> tuple[LearnerState, Trace]:
         """As `observe`, for meta-training: the encoder normalises with the statistics of these very
@@ -180,7 +185,7 @@ class Learner(nn.Module):
         after, trace = self._engine.observe_traced(self._tensors(), _plain(state), x, y)
         moments, keys, auxiliary = trace
         typed_keys = tuple(None if key is None else Keys(*key) for key in keys)
-        return self._state(after), Trace(tuple(moments), typed_keys, auxiliary)
+        return self._state(after, state), Trace(tuple(moments), typed_keys, auxiliary)
 
     def predict(
         self, state: LearnerState, x: Tensor, trace: Trace | None = None, *, chunk_size: int | None = None
@@ -287,6 +292,84 @@ class Learner(nn.Module):
             )
         return self._engine.loss(output, y)
 
+    def fingerprint(self) -> str:
+        """What tells this model from others: the SHA-256 of its settings, parameters and buffers, 64
+        hexadecimal digits. States in files are of the model of one fingerprint."""
+        return _core.fingerprint(self._engine, self._tensors())
+
+    def to_bytes(self) -> bytes:
+        """Settings, parameters and buffers as a file of safetensors; nothing is pickled.
+
+        Raises:
+            DtypeError: If parameters and buffers are not all of one floating dtype.
+
+        Example:
+            >>> learner = Learner(SequenceConfig(d_model=32))
+            >>> Learner.from_bytes(learner.to_bytes()).fingerprint() == learner.fingerprint()
+            True
+        """
+        return _core.pack_learner(self._engine, self._tensors())
+
+    @staticmethod
+    def from_bytes(data: bytes, name: str = "learner") -> Learner:
+        """A learner from `to_bytes`.
+
+        Args:
+            data: The bytes.
+            name: What they are called in errors.
+
+        Returns:
+            The learner, on the CPU, in evaluation mode.
+
+        Raises:
+            FileError: If they are damaged, of a newer format, or no learner.
+        """
+        config, tensors = _core.unpack_learner(name, data)
+        learner = Learner(LearnerConfig.from_table(json.loads(config))).to(tensors[0].dtype)
+        names = [name for name, _, _ in learner._engine.schema()]
+        learner.load_state_dict(dict(zip(names, tensors, strict=True)))
+        return learner.eval()
+
+    def state_to_bytes(self, state: LearnerState) -> bytes:
+        """A state of this learner as a file of safetensors, with the model's fingerprint.
+
+        Args:
+            state: Of any number of streams.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError, InvalidValueError, ConfigError: If it is of another learner.
+
+        Example:
+            >>> learner = Learner(SequenceConfig(d_model=32))
+            >>> data = learner.state_to_bytes(learner.init_state(3))
+            >>> learner.state_from_bytes(data).batch_size
+            3
+        """
+        self._check_stream("save_state", state, {})
+        counts: list[int] = state.examples_of_each().tolist()
+        return _core.pack_state(self._engine, self._tensors(), _plain(state), counts)
+
+    def state_from_bytes(self, data: bytes, name: str = "state") -> LearnerState:
+        """A state from `state_to_bytes`.
+
+        Args:
+            data: The bytes.
+            name: What they are called in errors.
+
+        Returns:
+            The state, on the learner's device.
+
+        Raises:
+            FileError: If they are damaged, of a newer format, of another model, or no state.
+        """
+        plain, counts = _core.unpack_state(self._engine, self._tensors(), name, data)
+        state = self._state(plain)
+        uneven = torch.tensor(counts) if len(set(counts)) > 1 else None
+        return dataclasses.replace(state, counts=uneven)
+
     @property
     def is_classifier(self) -> bool:
         """Whether targets are classes."""
@@ -324,7 +407,8 @@ class Learner(nn.Module):
             tensors.append(getattr(module, name) if tensor is None else tensor)
         return tensors
 
-    def _state(self, state: tuple[int, list[Tensor]]) -> LearnerState:
+    def _state(self, state: PlainState, before: LearnerState | None = None) -> LearnerState:
+        """A state as the engine gives it, after what was observed before."""
         examples, tensors = state
         labels: tuple[Tensor | None, ...] = (None, None)
         if self.is_classifier:
@@ -332,7 +416,10 @@ class Learner(nn.Module):
         kind = layer_state(self.config)
         each = len(tensors) // self._engine.state_layers()
         layers = tuple(kind(*tensors[i : i + each]) for i in range(0, len(tensors), each))
-        return LearnerState(examples, labels[0], labels[1], layers)
+        counts = None
+        if before is not None and before.counts is not None:
+            counts = before.counts + (examples - before.examples)
+        return LearnerState(examples, labels[0], labels[1], layers, counts)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_engine"}
@@ -353,7 +440,7 @@ def _check_seed(op: str, seed: int) -> None:
         raise InvalidValueError(f"{op}: argument `seed` must be from 0 to 2^64 - 1, got {seed}")
 
 
-def _plain(state: LearnerState) -> tuple[int, list[Tensor]]:
+def _plain(state: LearnerState) -> PlainState:
     return state.examples, state.tensors()
 
 

@@ -1,30 +1,40 @@
-"""What a learner remembers of its streams, and what reading them leaves for meta-training."""
+"""What a learner remembers of its streams, and what reading them leaves for meta-training.
+
+A state is a value: `observe` makes another and leaves it as it is. To keep a snapshot is to keep the old
+state, to undo is to go back to it; neither copies anything.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mambacl.errors import DeviceError, InvalidValueError, ShapeError
-from mambacl.layer_states import AttentionState, LayerState
+from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
+from mambacl.layer_states import AttentionState, LayerState, LinearAttentionState, PerformerState
 
 
 @dataclass(frozen=True, eq=False)
 class LearnerState:
     """The state of a batch of streams: fixed in size whatever they have seen, but for attention's.
 
+    Streams are chosen with `select`, put back with `scatter` and joined with `cat`. Those of one state may
+    have observed different numbers of examples, unless their tokens are told positions: see `paced`.
+
     Attributes:
-        examples: Examples observed by each stream.
+        examples: Examples observed by each stream; where they differ, by the one that has observed the
+            fewest.
         codebook: The symbol of each label, (batch, vocab) int64; None for vector targets.
         seen: Whether a label has been observed, (batch, vocab) bool; None for vector targets.
         layers: The memory of each layer.
+        counts: Examples observed by each stream, (batch,) int64 on the CPU, where they differ; else None.
 
     Raises:
-        InvalidValueError: If there is no tensor at all: such a state is of no stream; or if `examples` is
-            negative.
+        InvalidValueError: If there is no tensor at all: such a state is of no stream; if `examples` is
+            negative, or not the least of `counts`; if the state is `paced` and there are counts.
+        ShapeError: If the counts are not of as many streams.
 
     Example:
         >>> from mambacl import Learner, SequenceConfig, VectorEncoder
@@ -37,12 +47,28 @@ class LearnerState:
     codebook: Tensor | None
     seen: Tensor | None
     layers: tuple[LayerState, ...]
+    counts: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.tensors():
             raise InvalidValueError("LearnerState: a state must hold at least one tensor, got none")
         if self.examples < 0:
             raise InvalidValueError(f"LearnerState: `examples` must be at least 0, got {self.examples}")
+        if self.counts is None:
+            return
+        if self.paced:
+            raise InvalidValueError(
+                "LearnerState: `counts` must be None, as tokens of this learner are told their positions"
+            )
+        if self.counts.shape != (self.batch_size,):
+            raise ShapeError(
+                f"LearnerState: `counts` must have shape ({self.batch_size},), got {tuple(self.counts.shape)}"
+            )
+        if self.counts.min() != self.examples:
+            raise InvalidValueError(
+                f"LearnerState: `examples` must be the least of `counts`, {int(self.counts.min())}, "
+                f"got {self.examples}"
+            )
 
     @property
     def batch_size(self) -> int:
@@ -67,6 +93,116 @@ class LearnerState:
             False
         """
         return any(isinstance(layer, AttentionState) for layer in self.layers)
+
+    @property
+    def paced(self) -> bool:
+        """Whether all streams of a state must have observed as many examples: attention, linear attention and
+        Performer tell each token its position in the stream."""
+        told = (AttentionState, LinearAttentionState, PerformerState)
+        return any(isinstance(layer, told) for layer in self.layers)
+
+    def examples_of_each(self) -> Tensor:
+        """Examples observed by each stream, (batch,) int64 on the CPU."""
+        return torch.full((self.batch_size,), self.examples) if self.counts is None else self.counts
+
+    def select(self, indices: Tensor | Sequence[int]) -> LearnerState:
+        """The state of some streams, a copy.
+
+        Args:
+            indices: Of streams, (n,) integers from 0 to batch - 1, in any order, repeated or not.
+
+        Returns:
+            A state of n streams.
+
+        Raises:
+            ShapeError, DtypeError, InvalidValueError: If the indices do not fit.
+
+        Example:
+            >>> from mambacl import Learner, SequenceConfig, VectorEncoder
+            >>> learner = Learner(SequenceConfig(VectorEncoder(dim=8), d_model=32)).eval()
+            >>> users = learner.init_state(batch_size=1000)
+            >>> some, x, y = [3, 141, 59], torch.randn(3, 1, 8), torch.tensor([[0], [1], [0]])
+            >>> after = learner.observe(users.select(some), x, y)
+            >>> users = users.scatter(some, after)
+            >>> users.examples_of_each()[[3, 4, 59]]
+            tensor([1, 0, 1])
+        """
+        where = _indices("select", indices, self.batch_size)
+        counts = self.examples_of_each()[where]
+        return self._map(lambda tensor: tensor.index_select(0, where.to(tensor.device)), counts)
+
+    def scatter(
+        self, indices: Tensor | Sequence[int], other: LearnerState, *, in_place: bool = False
+    ) -> LearnerState:
+        """The state with some streams replaced.
+
+        Args:
+            indices: Of streams, (n,) integers from 0 to batch - 1, none twice.
+            other: Of n streams, of the same learner.
+            in_place: Write into this state's memory, which no other state may share then; neither this state
+                nor a snapshot of it is to be used any more. Without it all streams are copied.
+
+        Returns:
+            A state of as many streams as this one.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: If `other` or the indices do not fit.
+            InvalidValueError: If an index is out of range or there twice; or if streams have observed
+                different numbers of examples, and the state is `paced`.
+
+        Example:
+            See `select`.
+        """
+        op = "scatter"
+        where = _indices(op, indices, self.batch_size)
+        if where.unique().numel() != where.numel():
+            raise InvalidValueError(f"{op}: argument `indices` must name no stream twice")
+        if other.batch_size != where.numel():
+            raise ShapeError(
+                f"{op}: argument `other` must be of {where.numel()} streams, as `indices`, "
+                f"got {other.batch_size}"
+            )
+        _check_alike(op, "other", self, other)
+        replacements = iter(other.tensors())
+
+        def replaced(tensor: Tensor) -> Tensor:
+            # What is expanded has one memory for all streams: it is copied even so.
+            target = tensor.contiguous() if in_place else tensor
+            arguments = 0, where.to(tensor.device), next(replacements)
+            return target.index_copy_(*arguments) if in_place else target.index_copy(*arguments)
+
+        counts = self.examples_of_each().index_copy(0, where, other.examples_of_each())
+        return self._map(replaced, counts)
+
+    @staticmethod
+    def cat(states: Sequence[LearnerState]) -> LearnerState:
+        """The state of all streams of several states, one after the other.
+
+        Args:
+            states: Of one learner, at least one.
+
+        Returns:
+            A state of all their streams.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: If they are not of one learner.
+            InvalidValueError: If there is none; or if they have observed different numbers of examples, and
+                are `paced`.
+
+        Example:
+            >>> from mambacl import Learner, LearnerState, SequenceConfig, VectorEncoder
+            >>> learner = Learner(SequenceConfig(VectorEncoder(dim=8), d_model=32))
+            >>> LearnerState.cat([learner.init_state(2), learner.init_state(3)]).batch_size
+            5
+        """
+        if not states:
+            raise InvalidValueError("cat: argument `states` must hold at least one state, got none")
+        first, *others = states
+        for number, other in enumerate(others, 1):
+            _check_alike("cat", f"states[{number}]", first, other)
+        columns = iter(zip(*(state.tensors() for state in states), strict=True))
+        counts = torch.cat([state.examples_of_each() for state in states])
+        return first._map(lambda _tensor: torch.cat(next(columns)), counts)
 
     def tensors(self) -> list[Tensor]:
         """All tensors: codebook and seen labels, if any, then layer by layer."""
@@ -139,13 +275,64 @@ class LearnerState:
         """A copy that shares no memory."""
         return self._map(torch.clone)
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> LearnerState:
+    def _map(self, function: Callable[[Tensor], Tensor], counts: Tensor | None = None) -> LearnerState:
+        """The same state with other tensors, of `function`, called in the order of `tensors`; and where they
+        are of other streams, with other numbers of examples."""
+        examples, uneven = self.examples, self.counts
+        if counts is not None:
+            examples, most = (int(bound) for bound in counts.aminmax())
+            uneven = None if examples == most else counts
         return LearnerState(
-            self.examples,
+            examples,
             None if self.codebook is None else function(self.codebook),
             None if self.seen is None else function(self.seen),
             tuple(type(layer)(*map(function, layer)) for layer in self.layers),
+            uneven,
         )
+
+
+def _indices(op: str, indices: Tensor | Sequence[int], streams: int) -> Tensor:
+    """Indices of streams, (n,) int64 on the CPU."""
+    try:
+        where = torch.as_tensor(indices, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        got = type(indices).__name__
+        raise TypeError(f"{op}: argument `indices` must be integers, got {got}") from None
+    if where.dim() != 1 or where.numel() == 0:
+        raise ShapeError(f"{op}: argument `indices` must have shape (n >= 1,), got {tuple(where.shape)}")
+    if where.dtype.is_floating_point or where.dtype.is_complex or where.dtype == torch.bool:
+        raise DtypeError(f"{op}: argument `indices` must be integers, got {where.dtype}")
+    low, high = (int(bound) for bound in where.aminmax())
+    if low < 0 or high >= streams:
+        raise InvalidValueError(
+            f"{op}: argument `indices` must be in [0, {streams}), the streams, got {low} to {high}"
+        )
+    return where.long()
+
+
+def _check_alike(op: str, name: str, one: LearnerState, other: LearnerState) -> None:
+    """Checks that two states may be parts of one."""
+    kinds, other_kinds = (
+        (state.codebook is not None, [type(layer).__name__ for layer in state.layers])
+        for state in (one, other)
+    )
+    if kinds != other_kinds:
+        raise ShapeError(f"{op}: argument `{name}` must be of the same learner, got layers {other_kinds[1]}")
+    if one.paced and one.examples != other.examples:
+        raise InvalidValueError(
+            f"{op}: argument `{name}` must have observed {one.examples} examples, as tokens of this learner "
+            f"are told their positions, got {other.examples}"
+        )
+    for tensor, beside in zip(one.tensors(), other.tensors(), strict=True):
+        if tensor.shape[1:] != beside.shape[1:]:
+            raise ShapeError(
+                f"{op}: argument `{name}` must hold tensors of shape (batch, *{tuple(tensor.shape[1:])}), "
+                f"got {tuple(beside.shape)}"
+            )
+        if tensor.dtype != beside.dtype:
+            raise DtypeError(f"{op}: argument `{name}` must hold {tensor.dtype}, got {beside.dtype}")
+        if tensor.device != beside.device:
+            raise DeviceError(f"{op}: argument `{name}` must be on {tensor.device}, got {beside.device}")
 
 
 @dataclass(frozen=True, eq=False)

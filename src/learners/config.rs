@@ -126,6 +126,11 @@ impl LearnerConfig {
         self.settings().selectivity()
     }
 
+    /// Whether tokens are told their positions: the streams of a state must then have read as many.
+    pub fn tells_positions(&self) -> bool {
+        self.settings().tells_positions()
+    }
+
     /// Parts that the state has: a sequence learner's layers, or those of fast weights.
     pub fn state_layers(&self) -> usize {
         self.settings().state_layers()

@@ -5,7 +5,7 @@ use super::memory::{Inputs, Memory};
 use super::state::{Labels, State};
 use super::validate;
 use crate::encoder::{Encoder, Moments, Statistics};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_numbers};
 use crate::layer_state::StateSpec;
 use crate::mixers::{Keys, Queries};
 use crate::ops::state_kind;
@@ -71,7 +71,8 @@ impl Learner {
     /// draw something at random for each.
     ///
     /// # Errors
-    /// When a classifier has no codebook, or it is not a permutation in each row.
+    /// When a classifier has no codebook, or it is not a permutation in each row; when the batch is below 1,
+    /// or its states would hold more than 2^30 numbers.
     pub fn initial_state(&self, batch: i64, codebook: Option<&Tensor>, draw: u64) -> Result<State> {
         let op = "init_state";
         if batch < 1 {
@@ -95,6 +96,8 @@ impl Learner {
             }
             (None, _) => None,
         };
+        let specs = self.memory.state_specs();
+        check_numbers(op, "batch", batch, specs.iter().flatten().map(|spec| spec.size(batch, 0)))?;
         Ok(State {
             examples: 0,
             labels,
@@ -174,8 +177,14 @@ impl Learner {
         Ok((State { examples, labels, layers: read.layers }, read.keys, read.auxiliary))
     }
 
+    /// Tokens that so many examples are read as, where the state grows with them; None for a number that
+    /// no stream has.
+    pub(crate) fn tokens(&self, examples: i64) -> Option<i64> {
+        (0..=LONGEST_STREAM).contains(&examples).then(|| self.memory.tokens(examples))
+    }
+
     /// Checks that a state is one of this learner's.
-    fn check_state(&self, op: &'static str, state: &State) -> Result<()> {
+    pub(crate) fn check_state(&self, op: &'static str, state: &State) -> Result<()> {
         let specs = self.memory.state_specs();
         let pairs = state.layers.iter().zip(&specs);
         let complete = pairs.clone().all(|(layer, specs)| layer.0.len() == specs.len());

@@ -80,6 +80,11 @@ pub trait MemorySettings {
         1
     }
 
+    /// Whether tokens are told their positions in the stream.
+    fn tells_positions(&self) -> bool {
+        false
+    }
+
     /// The regulariser of meta-training, of learners that have one.
     fn selectivity(&self) -> Option<&SelectivityConfig> {
         None

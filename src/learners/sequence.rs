@@ -113,7 +113,7 @@ impl Sequence {
         }
         Ok(Self {
             d_model: config.d_model,
-            positions: config.mixer.is_attention(),
+            positions: config.tells_positions(),
             associations: config.associations(),
             target,
             backbone,
@@ -145,6 +145,10 @@ impl MemorySettings for SequenceConfig {
 
     fn state_layers(&self) -> usize {
         self.n_layer as usize
+    }
+
+    fn tells_positions(&self) -> bool {
+        self.mixer.is_attention()
     }
 
     fn selectivity(&self) -> Option<&SelectivityConfig> {

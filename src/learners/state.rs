@@ -25,6 +25,16 @@ pub struct State {
 }
 
 impl State {
+    /// The same state, with the same memory.
+    pub fn shallow_clone(&self) -> Self {
+        let labels = self.labels.as_ref().map(|Labels { codebook, seen }| Labels {
+            codebook: codebook.shallow_clone(),
+            seen: seen.shallow_clone(),
+        });
+        let layer = |layer: &LayerState| LayerState(layer.0.iter().map(Tensor::shallow_clone).collect());
+        Self { examples: self.examples, labels, layers: self.layers.iter().map(layer).collect() }
+    }
+
     /// The number of streams.
     pub fn batch(&self) -> i64 {
         self.tensors().first().and_then(|tensor| tensor.size().first().copied()).unwrap_or(0)

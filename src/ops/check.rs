@@ -143,6 +143,24 @@ pub(crate) fn two_axes(op: &'static str, argument: &str, tensor: &Tensor, names:
     })
 }
 
+/// Checks that each argument of an operation is of a real floating type, which may differ among them, and
+/// on the device of the first.
+pub(crate) fn all_floating<'a>(
+    op: &'static str,
+    arguments: impl IntoIterator<Item = (&'static str, &'a Tensor)>,
+) -> Result<()> {
+    let mut device = None;
+    for (argument, tensor) in arguments {
+        Check::new(op, argument, tensor)?;
+        let first = *device.get_or_insert(tensor.device());
+        if tensor.device() != first {
+            let (expected, got) = (format!("{first:?}"), format!("{:?}", tensor.device()));
+            return Err(Error::Device { op, argument: argument.into(), expected, got });
+        }
+    }
+    Ok(())
+}
+
 /// A tensor's element type by torch's name for it. tch does not know all types, and its `kind` panics
 /// at those: what users give is asked for its type with `f_kind`.
 pub(crate) fn dtype_name(tensor: &Tensor) -> &'static str {

@@ -5,6 +5,7 @@
 //! section 3.3 (there: the extended WY representation).
 
 use super::autocast::without_autocast;
+use super::check::{all_floating, dtype_name};
 use super::linear_attention::{CHUNK, segment_sums};
 use crate::error::{Error, Result};
 use tch::{Kind, Tensor};
@@ -47,7 +48,7 @@ impl GatedDeltaRule<'_> {
     /// and S_t = g_t S_0 + sum over j <= t of D_tj u_j k_jᵀ.
     ///
     /// # Errors
-    /// When an argument's shape does not fit.
+    /// When an argument's shape, element type or device does not fit.
     ///
     /// ```
     /// use mambacl::ops::gated_delta_rule::GatedDeltaRule;
@@ -115,7 +116,7 @@ impl GatedDeltaRule<'_> {
     /// Each step by itself, as the first one after the initial memory: (batch, heads, length, d_value).
     ///
     /// # Errors
-    /// When an argument's shape does not fit.
+    /// When an argument's shape, element type or device does not fit.
     pub fn each(&self) -> Result<Tensor> {
         self.check()?;
         Ok(without_autocast(|| {
@@ -130,7 +131,7 @@ impl GatedDeltaRule<'_> {
     /// As [`GatedDeltaRule::run`], step by step as the equation reads: the oracle of the tests.
     ///
     /// # Errors
-    /// When an argument's shape does not fit.
+    /// When an argument's shape, element type or device does not fit.
     pub fn reference(&self) -> Result<(Tensor, Tensor)> {
         self.check()?;
         let mut state = self.initial_state.transpose(-1, -2); // S, (..., d_value, d_key)
@@ -165,10 +166,18 @@ impl GatedDeltaRule<'_> {
             ("beta", self.beta, vec![batch, heads, length]),
             ("initial_state", self.initial_state, vec![batch, heads, d_key, d_value]),
         ];
-        for (name, tensor, size) in arguments {
-            if tensor.size() != size {
+        for (name, tensor, size) in &arguments {
+            if tensor.size() != *size {
                 return refuse(name, format!("{size:?}"), tensor);
             }
+        }
+        let given = || arguments.iter().map(|(name, tensor, _)| (*name, *tensor)).chain([("v", self.v)]);
+        all_floating(OP, given())?;
+        // The solver of triangular systems has no others, and takes no two.
+        let kind = [Kind::Double, Kind::Float].into_iter().find(|&kind| self.v.kind() == kind);
+        if let Some((argument, tensor)) = given().find(|(_, tensor)| Some(tensor.kind()) != kind) {
+            let (expected, got) = ("float32 or float64, as the others".into(), dtype_name(tensor).into());
+            return Err(Error::Dtype { op: OP, argument: argument.into(), expected, got });
         }
         Ok(())
     }

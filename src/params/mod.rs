@@ -16,6 +16,8 @@ use tch::{Tensor, nn};
 
 /// Numbers in the largest model: 16 GiB of float32. More is a slip in the settings.
 const LARGEST_MODEL: i64 = 1 << 32;
+/// Tensors in the largest model, whose layers are too many otherwise.
+const MOST_TENSORS: usize = 1 << 16;
 
 /// What a tensor of the schema is to an optimiser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +157,8 @@ impl Path<'_> {
     /// A trained tensor with weight decay.
     ///
     /// # Errors
-    /// As [`Schema::bind`]; never while declaring, where the tensor returned is an empty one.
+    /// As [`Schema::bind`]. While declaring, where the tensor returned is an empty one, only when there are
+    /// too many.
     pub fn parameter(&self, name: &str, shape: &[i64], init: Init) -> Result<Tensor> {
         self.tensor(name, shape, init, Role::Decayed)
     }
@@ -180,6 +183,10 @@ impl Path<'_> {
         let name = self.full(name);
         match self.source {
             Source::Declare(specs) => {
+                if specs.borrow().len() == MOST_TENSORS {
+                    let reason = format!("makes a model of more than {MOST_TENSORS} tensors");
+                    return Err(Error::Config { field: name, reason });
+                }
                 specs.borrow_mut().push(TensorSpec { name, shape: shape.to_vec(), init, role });
                 Ok(Tensor::new())
             }

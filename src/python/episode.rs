@@ -33,7 +33,7 @@ pub fn plan_episode(
 /// `count` float32 numbers uniform in [0, 1) for the augmentation of episode `index`.
 #[pyfunction]
 pub fn uniforms(py: Python<'_>, seed: u64, split: &str, index: u64, count: usize) -> PyResult<PyTensor> {
-    detached(py, || Ok(PyTensor(Tensor::from_slice(&episode::uniforms(seed, split, index, count)))))
+    detached(py, || Ok(PyTensor(Tensor::from_slice(&episode::uniforms(seed, split, index, count)?))))
 }
 
 fn indices(values: &[usize]) -> PyTensor {

@@ -10,6 +10,7 @@ import_exception!(mambacl.errors, DtypeError);
 import_exception!(mambacl.errors, DeviceError);
 import_exception!(mambacl.errors, InvalidValueError);
 import_exception!(mambacl.errors, ConfigError);
+import_exception!(mambacl.errors, FileError);
 import_exception!(mambacl.errors, KernelError);
 import_exception!(mambacl.errors, TorchError);
 
@@ -22,6 +23,7 @@ impl From<Error> for PyErr {
             Error::Device { .. } => DeviceError::new_err(text),
             Error::Value { .. } => InvalidValueError::new_err(text),
             Error::Config { .. } | Error::MissingParameter { .. } => ConfigError::new_err(text),
+            Error::File { .. } => FileError::new_err(text),
             Error::Kernel { .. } => KernelError::new_err(text),
             Error::Torch(_) => TorchError::new_err(text),
         }

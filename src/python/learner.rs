@@ -4,6 +4,7 @@ use super::errors::detached;
 use super::tensor::PyTensor;
 use crate::encoder::Moments;
 use crate::error::Result;
+use crate::files::Model;
 use crate::learners::{self, LearnerConfig, State, Trace};
 use crate::meta::{self, Episode};
 use crate::mixers::{Keys, Similarity};
@@ -19,7 +20,7 @@ pub struct Learner {
 }
 
 /// A state: the number of examples and the tensors.
-type PyState = (i64, Vec<PyTensor>);
+pub(super) type PyState = (i64, Vec<PyTensor>);
 /// Features, log weights, and whether features are positive, so that logits are logarithms.
 type PyKeys = (PyTensor, Option<PyTensor>, bool);
 /// A trace: mean and variance of each norm; the keys of each layer that has any; the auxiliary loss.
@@ -39,11 +40,11 @@ pub struct EpisodeTensors(
     Option<PyTensor>,
 );
 
-fn plain(tensors: Vec<PyTensor>) -> Vec<Tensor> {
+pub(super) fn plain(tensors: Vec<PyTensor>) -> Vec<Tensor> {
     tensors.into_iter().map(|tensor| tensor.0).collect()
 }
 
-fn to_python(state: &State) -> PyState {
+pub(super) fn to_python(state: &State) -> PyState {
     let tensors = state.tensors().into_iter().map(|tensor| PyTensor(tensor.shallow_clone()));
     (state.examples, tensors.collect())
 }
@@ -76,7 +77,12 @@ impl Learner {
         self.config.bind(&self.schema, tensors)
     }
 
-    fn state(&self, (examples, tensors): PyState) -> Result<State> {
+    /// The settings with tensors lent to them.
+    pub(super) fn model(&self, tensors: Vec<PyTensor>) -> Model {
+        Model { config: self.config.clone(), schema: self.schema.clone(), tensors: plain(tensors) }
+    }
+
+    pub(super) fn state(&self, (examples, tensors): PyState) -> Result<State> {
         let classifier = self.config.target().vocab().is_some();
         State::from_tensors(examples, plain(tensors), classifier, self.config.state_layers())
     }

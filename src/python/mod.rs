@@ -5,6 +5,7 @@
 
 mod episode;
 mod errors;
+mod files;
 mod learner;
 mod ops;
 mod tensor;
@@ -31,6 +32,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(ops::reference_causal_conv1d, module)?)?;
     module.add_class::<learner::Learner>()?;
     module.add_function(wrap_pyfunction!(learner::draw_codebook, module)?)?;
+    module.add_function(wrap_pyfunction!(files::fingerprint, module)?)?;
+    module.add_function(wrap_pyfunction!(files::pack_learner, module)?)?;
+    module.add_function(wrap_pyfunction!(files::unpack_learner, module)?)?;
+    module.add_function(wrap_pyfunction!(files::pack_state, module)?)?;
+    module.add_function(wrap_pyfunction!(files::unpack_state, module)?)?;
     module.add_function(wrap_pyfunction!(episode::plan_episode, module)?)?;
     module.add_function(wrap_pyfunction!(episode::uniforms, module)?)?;
     module.add_function(wrap_pyfunction!(ops::simd_level, module)?)?;

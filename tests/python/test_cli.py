@@ -112,6 +112,16 @@ def test_a_run_goes_on(shell: Shell, tmp_path: Path):
     assert weights[0] == weights[1]
 
 
+def test_a_learner_is_exported(shell: Shell, tmp_path: Path):
+    shell.train(tmp_path / "run")
+    said = shell("export", tmp_path / "run", tmp_path / "model.safetensors", "--checkpoint", "last")
+    trained = mambacl.load_run(tmp_path / "run", "last").learner
+    assert "step 3" in said
+    assert trained.fingerprint() in said
+    assert mambacl.load_learner(tmp_path / "model.safetensors").fingerprint() == trained.fingerprint()
+    assert "could not be written" in shell.fails("export", tmp_path / "run", tmp_path / "none" / "model")
+
+
 def test_a_run_goes_on_as_it_began(shell: Shell, tmp_path: Path):
     shell.train(tmp_path, steps=1)
     said = shell.fails(
@@ -201,7 +211,7 @@ def test_what_goes_wrong_is_one_line(
     assert said.count("\n") <= 3
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "compare"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "compare", "export"])
 def test_help_has_examples(shell: Shell, command: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         shell(command, "--help")

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -21,9 +22,13 @@ from mambacl import (
     SequenceConfig,
     VectorEncoder,
     VectorTarget,
+    load_learner,
+    load_state,
+    save_learner,
+    save_state,
 )
 from mambacl.config import LEARNERS, ExpertsFeedForward, Mixer
-from mambacl.errors import ConfigError
+from mambacl.errors import ConfigError, FileError
 from mambacl.layer_states import layer_state
 
 BASE = {"encoder": VectorEncoder(dim=4), "target": ClassTarget(vocab=6), "d_model": 64}
@@ -148,6 +153,78 @@ def test_training_under_autocast_keeps_states_in_float32(config: LearnerConfig):
         if parameter.grad is not None
     )
     assert {tensor.dtype for layer in state.layers for tensor in layer} == {torch.float32}
+
+
+def same_state(got: LearnerState, want: LearnerState, tolerance: float = 0.0) -> None:
+    assert torch.equal(got.examples_of_each(), want.examples_of_each())
+    for one, other in zip(got.tensors(), want.tensors(), strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+
+
+def rows(learner: Learner, streams: int, examples: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Examples of so many streams."""
+    parts = [drawn(learner, seed + part) for part in range(streams // 3 + 1)]
+    x, y = (torch.cat([getattr(part, name) for part in parts]) for name in ("train_x", "train_y"))
+    return x[:streams, :examples], y[:streams, :examples]
+
+
+@every_learner
+def test_streams_that_are_gathered_observed_and_scattered_are_each_as_alone(config: LearnerConfig):
+    """In double precision: the sums of a matrix product depend on the batch."""
+    learner = Learner(config, seed=1).double().eval()
+    paced = learner.init_state().paced
+    bank = learner.init_state(5, seed=3)
+    alone = [bank.select([stream]) for stream in range(5)]
+    # Where tokens are told their positions, none is put among those that have read less.
+    turns = [[4, 0, 2, 1, 3]] * 2 if paced else [[4, 0], [2], [0, 3, 4]]
+    for turn, streams in enumerate(turns):
+        x, y = rows(learner, len(streams), 1 + turn, seed=7 * turn)
+        x, y = x.double(), y if learner.is_classifier else y.double()
+        before = bank.clone()
+        read = learner.observe(bank.select(streams), x, y)
+        after = read.select(torch.tensor(streams).argsort()) if paced else bank.scatter(streams, read)
+        same_state(bank, before)  # a value: it stays as it was
+        bank = after
+        for row, stream in enumerate(streams):
+            alone[stream] = learner.observe(alone[stream], x[row : row + 1], y[row : row + 1])
+    assert bank.examples_of_each().tolist() == [state.examples for state in alone]
+    same_state(bank, LearnerState.cat(alone), 1e-10)
+    asked = list(range(5)) if paced else [0, 2, 3, 4]
+    x, _ = rows(learner, len(asked), 4, seed=50)
+    answers = learner.predict(bank.select(asked), x.double())
+    for row, stream in enumerate(asked):
+        want = learner.predict(alone[stream], x[row : row + 1].double())
+        torch.testing.assert_close(answers[row : row + 1], want, rtol=1e-9, atol=1e-9)
+
+
+@every_learner
+def test_scatter_in_place_comes_to_the_same(config: LearnerConfig):
+    learner = Learner(config, seed=1).eval()
+    bank = learner.init_state(4)
+    x, y = rows(learner, 4, 2, seed=0)
+    one, other = learner.observe(bank, x, y), learner.observe(bank, x.flip(0), y.flip(0))
+    want = one.scatter([2, 0], other.select([0, 1]))
+    got = one.clone().scatter([2, 0], other.select([0, 1]), in_place=True)
+    same_state(got, want)
+    assert not all(map(torch.equal, want.tensors(), one.tensors()))
+
+
+@every_learner
+def test_states_and_learners_come_back_from_their_files(config: LearnerConfig, tmp_path: Path):
+    learner = Learner(config, seed=1).eval()
+    episode = drawn(learner, seed=2)
+    state = learner.observe(first_state(learner, episode), episode.train_x, episode.train_y)
+    save_learner(tmp_path / "model", learner)
+    save_state(tmp_path / "state", state, learner)
+    again = load_learner(tmp_path / "model")
+    assert again.config == learner.config
+    assert again.fingerprint() == learner.fingerprint() != Learner(config, seed=2).fingerprint()
+    assert not again.training
+    for name, tensor in learner.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    same_state(load_state(tmp_path / "state", again), state)
+    with pytest.raises(FileError, match="must be a state of this model, whose fingerprint is"):
+        load_state(tmp_path / "state", Learner(config, seed=2))
 
 
 @pytest.mark.parametrize("kind", CLASSES_ALONE)

@@ -19,8 +19,8 @@ GemclConfig GemclState History Interval
 Keys Learner LearnerConfig LearnerState LinearAttentionMixer LinearAttentionState Mamba2Mixer Mamba2State
 Mamba3Mixer Mamba3State MambaMixer MambaState MlpFeedForward NoFeedForward OmlConfig PerformerMixer
 PerformerState PrototypeConfig PrototypeState Scores Selectivity SequenceConfig Trace TrainConfig
-VectorEncoder VectorTarget __version__ accuracy_matrix errors evaluate evaluate_predictor load_run meta_train
-nn ops over_seeds paired_difference paired_over_seeds
+VectorEncoder VectorTarget __version__ accuracy_matrix errors evaluate evaluate_predictor load_learner
+load_run load_state meta_train nn ops over_seeds paired_difference paired_over_seeds save_learner save_state
 """
 
 OPS = ["causal_conv1d", "reference", "selective_scan"]

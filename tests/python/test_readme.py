@@ -13,6 +13,7 @@ BLOCKS = [
         re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
     )
 ]
+DEPLOYMENT = ROOT / "docs" / "deployment.md"
 
 
 def test_there_is_an_example():
@@ -22,3 +23,11 @@ def test_there_is_an_example():
 @pytest.mark.parametrize("block", BLOCKS)
 def test_examples_run(block: str):
     exec(compile(block, "page", "exec"), {})
+
+
+def test_the_page_on_deployment_runs_from_top_to_bottom():
+    names: dict[str, object] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```$", DEPLOYMENT.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "page", "exec"), names)

@@ -17,6 +17,7 @@
 pub mod reference;
 
 use super::autocast::without_autocast;
+use super::check::all_floating;
 use crate::error::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -63,7 +64,7 @@ impl LinearAttention<'_> {
     /// the last token, as the initial one.
     ///
     /// # Errors
-    /// When an argument's shape does not fit.
+    /// When an argument's shape, element type or device does not fit.
     ///
     /// ```
     /// use mambacl::ops::linear_attention::LinearAttention;
@@ -97,7 +98,7 @@ impl LinearAttention<'_> {
     /// [`LinearAttention::run`].
     ///
     /// # Errors
-    /// When an argument's shape does not fit.
+    /// When an argument's shape, element type or device does not fit.
     pub fn each(&self) -> Result<Tensor> {
         self.check()?;
         Ok(without_autocast(|| {
@@ -156,7 +157,8 @@ impl LinearAttention<'_> {
             let expected = format!("({batch}, {heads}, {d_key}, {d_value})");
             return refuse("initial_state", expected, self.initial_state);
         }
-        Ok(())
+        let given = [("q", self.q), ("k", self.k), ("v", self.v), ("initial_state", self.initial_state)];
+        all_floating(OP, given.into_iter().chain(self.log_decay.map(|decay| ("log_decay", decay))))
     }
 }
 

@@ -1,0 +1,104 @@
+"""Learners and states as files: one file of safetensors each, which Rust reads as well; nothing is pickled.
+
+The format is that of `src/files` in Rust, where it is read and written; here are the files themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mambacl import durable
+from mambacl.errors import FileError
+from mambacl.learner import Learner
+from mambacl.state import LearnerState
+
+FilePath = str | os.PathLike[str]
+
+
+def save_learner(path: FilePath, learner: Learner) -> None:
+    """Writes a learner, all that deployment needs of it, whole or not at all.
+
+    Args:
+        path: The file; one that is there is replaced.
+        learner: Its settings, parameters and buffers are written.
+
+    Raises:
+        FileError: If the file cannot be written.
+        DtypeError: If parameters and buffers are not all of one floating dtype.
+
+    Example:
+        >>> import pathlib, tempfile, mambacl
+        >>> learner = mambacl.Learner(mambacl.PrototypeConfig(mambacl.VectorEncoder(dim=8))).eval()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     folder = pathlib.Path(folder)
+        ...     save_learner(folder / "model.safetensors", learner)
+        ...     save_state(folder / "state.safetensors", learner.init_state(batch_size=5), learner)
+        ...     again = load_learner(folder / "model.safetensors")
+        ...     load_state(folder / "state.safetensors", again).batch_size
+        5
+    """
+    _write(path, learner.to_bytes())
+
+
+def load_learner(path: FilePath) -> Learner:
+    """Reads a learner.
+
+    Args:
+        path: The file, of `save_learner` or `mambacl export`.
+
+    Returns:
+        The learner, on the CPU, in evaluation mode.
+
+    Raises:
+        FileError: If the file cannot be read, is damaged, of a newer format, or of no learner.
+    """
+    return Learner.from_bytes(_read(path), str(path))
+
+
+def save_state(path: FilePath, state: LearnerState, learner: Learner) -> None:
+    """Writes a state, whole or not at all.
+
+    Args:
+        path: The file; one that is there is replaced.
+        state: Of any number of streams.
+        learner: Whose state it is; its fingerprint is written too.
+
+    Raises:
+        FileError: If the file cannot be written.
+        ShapeError, DtypeError, DeviceError, InvalidValueError, ConfigError: If the state is of another
+            learner.
+    """
+    _write(path, learner.state_to_bytes(state))
+
+
+def load_state(path: FilePath, learner: Learner) -> LearnerState:
+    """Reads a state.
+
+    Args:
+        path: The file, of `save_state` or of Rust.
+        learner: The very model whose state it is: the same settings, parameters and buffers.
+
+    Returns:
+        The state, on the learner's device.
+
+    Raises:
+        FileError: If the file cannot be read, is damaged, of a newer format or another model, or no state's.
+    """
+    return learner.state_from_bytes(_read(path), str(path))
+
+
+def _read(path: FilePath) -> bytes:
+    try:
+        if not Path(path).is_file() and Path(path).exists():
+            raise OSError("it is no regular file")  # a pipe or a device might have no end
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise FileError(f"file: `{path}` cannot be read: {error}") from error
+
+
+def _write(path: FilePath, data: bytes) -> None:
+    try:
+        durable.write(Path(path), data)
+    except OSError as error:
+        raise FileError(f"file: `{path}` could not be written: {error}") from error
