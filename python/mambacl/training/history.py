@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from typing import Any
 
 
@@ -21,6 +22,7 @@ class StepRecord:
         gradient_norm: Before clipping.
         lr: Learning rate of the step.
         seconds: Since training began, in all processes that took part.
+        skipped: Whether the update was left out, as a number was not finite.
     """
 
     step: int
@@ -31,6 +33,7 @@ class StepRecord:
     gradient_norm: float
     lr: float
     seconds: float
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class History:
     def seconds(self) -> float:
         """Of training so far."""
         return max((record.seconds for record in [*self.steps[-1:], *self.validations[-1:]]), default=0.0)
+
+    def skipped_last(self) -> int:
+        """How many of the last updates were skipped in a row."""
+        return sum(1 for _ in takewhile(lambda record: record.skipped, reversed(self.steps)))
 
     def accuracy(self, window: int = 50) -> list[tuple[int, float]]:
         """(step, training accuracy averaged over the last `window` steps), once a window is full; nothing
