@@ -70,5 +70,5 @@ def run(command: Sweep) -> None:
     file = table.write(sweep, results)
     print(f"Written to {file}")
     if failures:
-        told = "".join(f"\n  {one.cell}: {one.reason} (see {one.log})" for one in failures)
+        told = "".join(f"\n  {one.job}: {one.reason} (see {one.log})" for one in failures)
         raise RunError(f"sweep: {len(failures)} cells failed; the same command tries them again{told}")

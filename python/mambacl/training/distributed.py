@@ -1,7 +1,8 @@
 """Ranks: processes that share the episodes of every update, as torchrun starts them.
 
-The gradient of an update is the mean over its parts, in which `train.accumulation` has one process read them one after
-another; ranks read them at the same time. So N ranks do what one process does with as many parts.
+The gradient of an update is the mean over its parts. One process reads them one after another, as many as
+`train.accumulation` says; ranks read them at the same time. So N ranks do what one process does with as many
+parts.
 """
 
 from __future__ import annotations
@@ -73,9 +74,8 @@ class Ranks:
         if self.size == 1:
             return learner
         with self._together():
-            # Which parameters take part is another matter at each step: experts are chosen, and the regulariser
-            # ends. Buffers are averaged by the trainer.
-            return DistributedDataParallel(learner, broadcast_buffers=False, find_unused_parameters=True)
+            # Every parameter takes part in every step, of any learner.
+            return DistributedDataParallel(learner)
 
     @contextlib.contextmanager
     def backward(self, model: nn.Module, last: bool) -> Generator[None, None, None]:
@@ -136,7 +136,7 @@ class Ranks:
         except MambaclError:
             raise
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = str(error).strip().splitlines()[0].partition(". ")[0]
             raise RunError(
                 f"train: rank {self.rank} lost the others; the one that ended first has told why ({reason})"
             ) from error

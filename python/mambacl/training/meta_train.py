@@ -49,8 +49,8 @@ def meta_train(
     number of threads. The first Ctrl-C (or SIGTERM) ends the step and saves; the second stops at once, and
     what came after the newest checkpoint is done again.
 
-    In a process group of torch.distributed (with a backend for CPU tensors) ranks share the episodes of each update;
-    see `docs/scale.md`. The first alone validates, writes and shows; give the others the same arguments.
+    In a process group of torch.distributed (with a backend for CPU tensors) ranks share the episodes of each
+    update; see `docs/scale.md`. The first alone validates, writes and shows; all take the same arguments.
 
     Args:
         learner: On the device to train on.
@@ -67,12 +67,13 @@ def meta_train(
         The history of measurements.
 
     Raises:
-        ConfigError: If `stop_at` is out of its range, or the ranks cannot share the episodes of an update evenly.
-        NonFiniteError: If a loss, gradient or running statistic is NaN or infinite, and `config.non_finite` is
-            "stop" or too many were skipped in a row; told one step later, with the step, its episodes and the last
-            good checkpoint. Parameters and buffers are finite.
-        RunError: If another process trains in the folder, its log is damaged, or it cannot be written; or another
-            rank has ended.
+        ConfigError: If `stop_at` is out of its range, or the ranks cannot share the episodes of an update
+            evenly.
+        NonFiniteError: If a loss, gradient or running statistic is NaN or infinite, and `config.non_finite`
+            is "stop", or too many were skipped in a row; told one step later, with the step, its episodes and
+            the last good checkpoint. Parameters and buffers are finite.
+        RunError: If another process trains in the folder, its log is damaged, or it cannot be written; or
+            another rank has ended.
         CheckpointError: If a checkpoint cannot be read or written.
         KeyboardInterrupt: After Ctrl-C, with how to go on; with a run folder all is saved by then, unless a
             second one, which has no text, cut that short.
@@ -146,7 +147,12 @@ def _train(
                 done = trainer.done
                 ends = done >= last
                 validates = validation is not None and _validates(config, history, done)
-                if ends or ranks.any(interrupts.requested) or validates or done % config.checkpoint_every == 0:
+                if (
+                    ends
+                    or ranks.any(interrupts.requested)
+                    or validates
+                    or done % config.checkpoint_every == 0
+                ):
                     told(trainer.settle())
                     try:
                         if validates:

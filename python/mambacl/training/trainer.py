@@ -72,8 +72,8 @@ class Trainer:
         Raises:
             NonFiniteError: If the loss, the gradient or a running statistic of the step before was NaN or
                 infinite, and `non_finite` is "stop". No update with such a gradient has been made: it was
-                taken as zero. (Where `non_finite` is "skip" there is no update, of the moments neither; more than
-                `skips_in_a_row` are an error.)
+                taken as zero. (Where `non_finite` is "skip" there is no update, of the moments neither; more
+                than `skips_in_a_row` are an error.)
             RunError: If another rank has ended.
         """
         config = self.config
@@ -160,8 +160,8 @@ class Trainer:
         """Adds the gradient of one part of the episodes.
 
         Returns:
-            What the learner made of it, and where the part alone would move the running statistics from where they
-            were before the step.
+            What the learner made of it, and where the part alone would move the running statistics from where
+            they were before the step.
         """
         config, device = self.config, self.learner.device
         episodes = self.source.batch(self.done * config.batch_size + part.start, len(part))
@@ -207,7 +207,9 @@ class Trainer:
         checked = {"the loss": loss, "the gradient": norm, "a running statistic": statistic}
         lost = next((what for what, value in checked.items() if not math.isfinite(value)), None)
         first = (step - 1) * self.config.batch_size
-        place = f"{lost} is not finite at step {step}, episodes {first} to {first + self.config.batch_size - 1}"
+        place = (
+            f"{lost} is not finite at step {step}, episodes {first} to {first + self.config.batch_size - 1}"
+        )
         if lost is not None and self.config.non_finite == "stop":
             raise NonFiniteError(f"train: {place}")
         record = StepRecord(
@@ -229,8 +231,7 @@ class Trainer:
 
 
 def _measured(outputs: Sequence[EpisodeOutput], norm: Tensor) -> Tensor:
-    """Loss, objective, penalty and accuracy of this rank's part of an update, on the device and of the dtype of
-    `norm`."""
+    """Loss, objective, penalty and accuracy of this rank's part of an update, on the device."""
     with torch.no_grad():
         missing = torch.full_like(norm, _MISSING)
         parts = [
