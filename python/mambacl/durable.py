@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Generator
 from pathlib import Path
 
 
@@ -27,9 +29,20 @@ def write(path: Path, data: bytes) -> None:
     flush_folder(path.parent)
 
 
+@contextlib.contextmanager
+def named(path: Path) -> Generator[None, None, None]:
+    """Around the writing of a file: an error of the system names it, as "no space left" does not itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def write_through(path: Path, data: bytes) -> None:
     """Writes a file and waits until the disk has it."""
-    with path.open("wb") as file:
+    with named(path), path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -235,5 +235,5 @@ def read_history(run: RunFolder) -> History:
     """
     try:
         return from_log(run.log.read())
-    except TypeError as error:
-        raise RunError(f"run: `{run.log.path}` has a record of another version: {error}") from error
+    except InvalidValueError as error:
+        raise RunError(f"run: `{run.log.path}` is damaged or of another version: {error}") from error
