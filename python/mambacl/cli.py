@@ -23,6 +23,7 @@ from mambacl.commands import (
     train,
 )
 from mambacl.errors import MambaclError
+from mambacl.training.distributed import Ranks
 
 Command = (
     Annotated[train.Train, tyro.conf.subcommand("train")]
@@ -73,7 +74,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)  # as a process that SIGPIPE ends
     except (MambaclError, OSError) as error:
-        sys.exit(f"mambacl: {error}")
+        ranks = Ranks.here()
+        sys.exit(f"mambacl: {error}" if ranks.leads else f"mambacl, rank {ranks.rank}: {error}")
     except KeyboardInterrupt as interrupt:
-        print(f"mambacl: stopped; {interrupt}" if interrupt.args else "mambacl: stopped", file=sys.stderr)
+        if Ranks.here().leads:
+            print(f"mambacl: stopped; {interrupt}" if interrupt.args else "mambacl: stopped", file=sys.stderr)
         sys.exit(130)

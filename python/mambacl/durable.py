@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +24,7 @@ def write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-@contextmanager
+@contextlib.contextmanager
 def writing(path: Path) -> Generator[BinaryIO, None, None]:
     """A file to be written piece by piece, aside; at the end it is flushed and gets its name at once.
 
@@ -36,7 +36,7 @@ def writing(path: Path) -> Generator[BinaryIO, None, None]:
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
     try:
-        with aside.open("wb") as file:
+        with named(path), aside.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -47,9 +47,20 @@ def writing(path: Path) -> Generator[BinaryIO, None, None]:
     flush_folder(path.parent)
 
 
+@contextlib.contextmanager
+def named(path: Path) -> Generator[None, None, None]:
+    """Around the writing of a file: an error of the system names it, as "no space left" does not itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def write_through(path: Path, data: bytes) -> None:
     """Writes a file and waits until the disk has it."""
-    with path.open("wb") as file:
+    with named(path), path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -12,6 +12,7 @@ from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from mambacl import durable
 from mambacl.errors import InvalidValueError
 from mambacl.evaluation import AccuracyMatrix, Calibration, ErrorMatrix, Scores
 from mambacl.training import History
@@ -281,7 +282,8 @@ def save(ax: Axes, path: Path) -> None:
         path: Of a png, pdf or svg.
     """
     figure = ax.figure.figure  # of a subfigure the whole
-    figure.savefig(path, dpi=150)
+    with durable.named(path):
+        figure.savefig(path, dpi=150)
     plt.close(figure)
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from matplotlib import pyplot as plt
@@ -154,6 +154,11 @@ def test_compare(shell: Shell, tmp_path: Path):
     expected = sum(a - b for a, b in zip(*means, strict=True)) / 2
     assert difference["mean"] == pytest.approx(expected)
     assert "stands twice" in shell.fails("compare", runs[0], runs[0])
+    assert "must be one of test-2x1, got 'test-2x9'" in shell.fails(
+        "compare", *runs, "--evaluation", "test-2x9"
+    )
+    assert "got '../run'" in shell.fails("compare", *runs, "--evaluation", "../run")
+    assert "test-2x1" in shell("compare", *runs, "--evaluation", "test-2x1")
 
 
 def test_evaluate_tries_its_folder_before_it_measures(
@@ -198,6 +203,15 @@ def test_list_and_info(shell: Shell):
         (["train", "glyphs-mamba", "--steps", "5000"], "`--steps` must be from 1 to train.steps = 2000"),
         (["evaluate", "nowhere"], "`nowhere` must be the folder of a run"),
         (["compare"], "at least one folder, got none"),
+        (["compare", "nowhere", "--plot", "curves.xyz"], "a figure's file must end in one of"),
+        (["train", "glyphs-mamba", "--seeds", "4..1"], "`--seeds` must be as 0..4 or 0,3,7"),
+        (["train", "glyphs-mamba", "--seeds", "0..99999999999"], "at most 1000 of them"),
+        (["train", "glyphs-mamba", "--seeds", "0,x"], "`--seeds` must be as 0..4 or 0,3,7"),
+        (["train", "glyphs-mamba", "--seeds", "0..2,1"], "`--seeds` must be distinct"),
+        (["train", "glyphs-mamba", "--seeds", "0,1", "--jobs", "0"], "`--jobs` must be at least 1, got 0"),
+        (["train", "glyphs-mamba", "--jobs", "2"], "`--jobs` is of `--seeds`, got 2 without it"),
+        (["train", "glyphs-mamba", "--seeds", "0", "--seed", "1"], "`--seed` is of one run"),
+        (["train", "glyphs-mamba", "--seeds", "0", "--run-dir", "r"], "`--run-dir` is of one run"),
         (["compare", "nowhere"], "`nowhere` must be the folder of a run"),
     ],
 )
@@ -211,11 +225,19 @@ def test_what_goes_wrong_is_one_line(
     assert said.count("\n") <= 3
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "compare", "export"])
+COMMANDS = [get_args(command)[1].name for command in get_args(cli.Command)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples(shell: Shell, command: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         shell(command, "--help")
-    assert f"mambacl {command} " in capsys.readouterr().out.split("For example", 1)[1]
+    assert f"mambacl {command}" in capsys.readouterr().out.split("For example", 1)[1]
+
+
+def test_every_command_is_tried():
+    files = Path(cli.__file__).with_name("commands").glob("[!_]*.py")
+    assert sorted(COMMANDS) == sorted(file.stem for file in files)
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):

@@ -249,3 +249,13 @@ def test_associations_are_distributions(mixer: Mixer, layers: str):
         assert rows.shape[0::2] == (episode.batch_size, episode.test_x.shape[1])
         assert rows.shape[3] == 2 * episode.train_x.shape[1]
         torch.testing.assert_close(rows.sum(-1), torch.ones(rows.shape[:-1]))
+
+
+@every_learner
+def test_every_parameter_takes_part_in_every_step(config: LearnerConfig):
+    """DistributedDataParallel counts on it: it would wait for a gradient that does not come."""
+    learner = Learner(config).train()
+    for step in (0, 10**6):
+        learner.zero_grad()
+        learner(drawn(learner, 0), step).loss.backward()
+        assert [name for name, parameter in learner.named_parameters() if parameter.grad is None] == []

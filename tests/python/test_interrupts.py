@@ -1,4 +1,4 @@
-"""Ctrl-C is noted once and raised twice; handlers of others stay theirs."""
+"""Ctrl-C is noted once and raised twice; handlers of others stay theirs; long work ends on the way."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import Tensor
 
+from gaussian_episodes import GaussianEpisodes, gaussian_learner
+from mambacl import Episode, evaluate
+from mambacl.data import hanzi21_features
 from mambacl.training.interrupts import Interrupts
 
 KINDS = [signal.SIGINT, signal.SIGTERM]
@@ -100,3 +106,39 @@ def test_in_another_thread_nothing_is_handled():
     thread.start()
     thread.join()
     assert seen == [*before, 7]
+
+
+def test_an_evaluation_ends_between_batches_and_leaves_the_learner_as_it_was():
+    asked: list[int] = []
+
+    class Interrupting(GaussianEpisodes):
+        def batch(self, first_index: int, batch_size: int) -> Episode:
+            asked.append(first_index)
+            if first_index == 2:
+                send()
+            return super().batch(first_index, batch_size)
+
+    learner = gaussian_learner().train()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(learner, Interrupting(0), 20, batch_size=2)
+    assert asked == [0, 2]
+    assert learner.training
+
+
+def test_the_preparation_of_data_ends_between_parts_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MAMBACL_CACHE", str(tmp_path))
+    views, computed = hanzi21_features.jittered_views, []
+
+    def interrupting(*arguments: Any) -> Tensor:
+        computed.append(1)
+        if len(computed) == 2:
+            send()
+        return views(*arguments)
+
+    monkeypatch.setattr(hanzi21_features, "jittered_views", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        hanzi21_features.load("validation", views=1, progress=False)
+    assert len(computed) == 2
+    assert list(tmp_path.rglob("*")) == []

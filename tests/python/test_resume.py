@@ -278,7 +278,9 @@ def test_a_log_that_lacks_a_step_is_told(tmp_path: Path):
     with pytest.raises(RunError, match=r"must have a record for each of 4 steps, got 3"):
         train(tmp_path)
     log.write_text('{"step": 1, "speed": 3}\n')
-    with pytest.raises(RunError, match=r"has a record of another version: .*speed"):
+    with pytest.raises(
+        RunError, match=r"log\.jsonl` is damaged or of another version: line 1 must be of a step"
+    ):
         train(tmp_path)
 
 
@@ -352,6 +354,25 @@ def test_a_skipped_step_is_logged_and_resumed(tmp_path: Path):
     norms = torch.tensor([record.gradient_norm for record in history.steps])
     assert norms.isfinite().tolist() == [step != 8 for step in range(1, 13)]
     assert "NaN" not in (tmp_path / "run" / "log.jsonl").read_text()
+
+
+def test_skips_in_a_row_are_counted_over_processes(tmp_path: Path):
+
+    class Lost(Overflowing):
+        """From step 4 on."""
+
+        def batch(self, first_index: int, batch_size: int) -> Episode:
+            self.__class__.step = max(4, first_index // CONFIG.batch_size + 1)
+            return super().batch(first_index, batch_size)
+
+    config = replace(CONFIG, non_finite="skip", skips_in_a_row=3)
+    train(tmp_path, config, source=Lost(0), stop_at=5)
+    place = (
+        r"step 7, episodes 24 to 27, and 3 updates .* in a row; the last good checkpoint is `.*step-00000006`"
+    )
+    with pytest.raises(NonFiniteError, match=place):
+        train(tmp_path, config, source=Lost(0))
+    assert all(value.isfinite().all() for value in newest(tmp_path).values())
 
 
 def events(path: Path, name: str) -> list[tuple[int, float]]:

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gaussian_episodes import GaussianEpisodes, gaussian_learner
 from mambacl import AngleTarget, Episode, History, Learner, Selectivity, TrainConfig, evaluate, meta_train
-from mambacl.errors import ConfigError, NonFiniteError
+from mambacl.errors import ConfigError, InvalidValueError, NonFiniteError
 from mambacl.training import StepRecord, Trainer, ValidationRecord
 from mambacl.training.history import from_log, to_log
 from small_learners import assert_same, small_episode, small_learner, tensors
@@ -100,9 +100,12 @@ def test_a_step_is_one_of_the_optimiser_on_the_clipped_gradient(
     steps = optimiser(by_hand.parameter_groups(0.1), lr=0.01, betas=(0.8, 0.95))
     size = 4 // accumulation
     for step in range(3):
-        parts = [
-            by_hand(source.batch(4 * step + size * part, size), step).loss for part in range(accumulation)
-        ]
+        before, parts, moved = tensors(by_hand), [], []
+        for part in range(accumulation):
+            for name, buffer in by_hand.named_buffers():
+                buffer.copy_(before[name])
+            parts.append(by_hand(source.batch(4 * step + size * part, size), step).loss)
+            moved.append({name: buffer.clone() for name, buffer in by_hand.named_buffers()})
         loss = sum(parts) / accumulation
         gradients = torch.autograd.grad(loss, list(by_hand.parameters()))
         norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
@@ -111,6 +114,8 @@ def test_a_step_is_one_of_the_optimiser_on_the_clipped_gradient(
         assert history.steps[step].gradient_norm == pytest.approx(norm.item(), rel=1e-3)
         for parameter, gradient in zip(by_hand.parameters(), gradients, strict=True):
             parameter.grad = gradient * config.clip_norm / norm
+        for name, buffer in by_hand.named_buffers():
+            buffer.copy_(sum(part[name] for part in moved) / accumulation)
         steps.step()
     for key, tensor in tensors(trained).items():
         torch.testing.assert_close(tensor, tensors(by_hand)[key], rtol=1e-3, atol=1e-4, msg=key)
@@ -267,8 +272,30 @@ def test_a_history_comes_back_from_its_log():
     assert math.isnan(back.steps[0].loss)
     assert back.steps[0].penalty is None
     assert math.isnan(back.validations[0].score)
-    with pytest.raises(TypeError):
-        from_log([{**logged[0], "speed": 1.0}])
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"speed": 1.0}, "speed"),
+        ({"loss": "1.0"}, "loss"),
+        ({"lr": None}, "lr"),
+        ({"accuracy": [0.5]}, "accuracy"),
+        ({"seconds": True}, "seconds"),
+        ({"skipped": 1}, "skipped"),
+        ({"score": 0.5}, "interval"),
+        ({"score": {}, "interval": 0.1}, "score"),
+    ],
+)
+def test_a_record_of_other_types_is_named(change: dict[str, Any], place: str):
+    good = to_log(a_step(1))
+    with pytest.raises(InvalidValueError, match=f"line 2 must be of a step or a meta-.*`{place}`"):
+        from_log([good, {**good, **change}])
+
+
+def test_a_record_of_a_version_without_skips():
+    old = {name: value for name, value in to_log(a_step(1)).items() if name != "skipped"}
+    assert from_log([old]).steps == [a_step(1)]
 
 
 def test_the_learning_rate_warms_up_and_decays():
@@ -421,6 +448,29 @@ def test_a_skipped_update_changes_nothing(source: TooLarge, what: str, optimiser
     assert states[5]["optimiser/head.bias.step"] == 4
     assert [record.step for record in trainer.history.steps] == [1, 2, 3, 4, 5]
     assert math.isfinite(trainer.history.steps[2].gradient_norm) == (what != "the gradient")
+
+
+def test_too_many_skips_in_a_row_stop_training():
+
+    class Lost(GaussianEpisodes):
+        """Queries of the steps 2, 4, 5 and 6 are too large for float32."""
+
+        def batch(self, first_index: int, batch_size: int) -> Episode:
+            episode = super().batch(first_index, batch_size)
+            lost = first_index // batch_size + 1 in (2, 4, 5, 6)
+            return replace(episode, test_x=episode.test_x * 1e38) if lost else episode
+
+    config = TrainConfig(steps=8, batch_size=2, non_finite="skip", skips_in_a_row=2)
+    seen: list[StepRecord] = []
+    place = (
+        "the gradient is not finite at step 6, episodes 10 to 11, and 2 updates before it were skipped in a"
+    )
+    with pytest.raises(NonFiniteError, match=place):
+        meta_train(gaussian_learner(), Lost(0), config, progress=False, on_step=seen.append)
+    assert [record.step for record in seen if record.skipped] == [2, 4, 5]
+    more = replace(config, skips_in_a_row=3)
+    history = meta_train(gaussian_learner(), Lost(0), more, progress=False)
+    assert [record.step for record in history.steps if record.skipped] == [2, 4, 5, 6]
 
 
 def test_without_skips_skip_trains_as_stop_does():

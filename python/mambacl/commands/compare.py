@@ -42,9 +42,12 @@ def run(command: Compare) -> None:
     """Compares, prints and draws.
 
     Raises:
-        MambaclError: If a run cannot be read.
+        MambaclError: If a run cannot be read, no run has the evaluation, or the figure's file has an unknown
+            suffix; told before any work.
         OSError: If the figure cannot be written.
     """
+    if command.plot is not None:
+        plots.check_file(command.plot)
     comparison = compare(command.runs, command.evaluation)
     if command.plot is not None:
         curves = {group.name: [member.history for member in group.members] for group in comparison.groups}

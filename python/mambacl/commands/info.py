@@ -16,6 +16,12 @@ from mambacl.config import LEARNERS, kinds
 class Info:
     """Print versions, what the kernels run on, and what there is to choose from.
 
+    For example:
+
+      mambacl info
+
+      mambacl info --json
+
     Attributes:
         json: Print JSON.
     """

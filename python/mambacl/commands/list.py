@@ -9,7 +9,12 @@ from mambacl import experiments
 
 @dataclass(frozen=True)
 class List:
-    """List the experiments of the package."""
+    """List the experiments of the package: purpose, expected score, time.
+
+    For example:
+
+      mambacl list
+    """
 
 
 def run() -> None:

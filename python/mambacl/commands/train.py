@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,13 @@ import torch
 import tyro
 
 from mambacl import experiments
-from mambacl.errors import ConfigError
+from mambacl.errors import ConfigError, RunError
+from mambacl.experiments import Experiment
+from mambacl.experiments.seeds import train_seeds
 from mambacl.experiments.training_run import TrainingRun
+from mambacl.training.distributed import Ranks, joined
+
+_MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -28,12 +34,18 @@ class Train:
 
       mambacl train my.toml --set train.lr=1e-3 --set train.batch_size=8
 
+      mambacl train glyphs-mamba --seeds 0..4 --jobs 2
+
+      torchrun --nproc-per-node 2 -m mambacl train glyphs-mamba
+
     Attributes:
         experiment: Of `mambacl list`, or a path to a .toml file.
         steps: Stop after so many; the schedule of the learning rate stays that of train.steps.
         set: A setting to change, as a.b=c; may be given again and again.
         run_dir: Folder of the run; runs/EXPERIMENT-seedS by default.
         seed: Of the first parameters and the meta-training episodes.
+        seeds: Train a run for each of these, as 0..4 (five of them) or 0,3,7, in processes of their own.
+        jobs: Of --seeds: runs at a time, each with its share of the threads.
         resume: Go on from the newest checkpoint in the folder, or begin if there is none.
         quiet: Show no progress bar.
     """
@@ -43,44 +55,122 @@ class Train:
     set: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="A.B=C")]] = ()
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     seed: int = 0
+    seeds: Annotated[str | None, tyro.conf.arg(metavar="A..B|A,B,C")] = None
+    jobs: Annotated[int, tyro.conf.arg(metavar="J")] = 1
     resume: bool = False
     quiet: bool = False
 
 
 def run(command: Train) -> None:
-    """Trains, and says what to do next.
+    """Trains, and says what to do next. Among processes that torchrun started, the first alone says so.
 
     Raises:
         MambaclError: If a setting is wrong, the folder is taken, or training fails.
         KeyboardInterrupt: After Ctrl-C, with how to resume.
     """
-    experiment = experiments.load(command.experiment, command.set)
-    if command.steps is not None and not 1 <= command.steps <= experiment.train.steps:
-        # Told before a folder is made.
-        raise ConfigError(
-            f"train: `--steps` must be from 1 to train.steps = {experiment.train.steps}, where the schedule "
-            f"ends, got {command.steps}"
-        )
-    folder = command.run_dir or Path("runs") / f"{experiment.name}-seed{command.seed}"
+    with joined() as ranks:
+        _check(command, ranks)
+        experiment = experiments.load(command.experiment, command.set)
+        if command.steps is not None and not 1 <= command.steps <= experiment.train.steps:
+            # Told before a folder is made.
+            raise ConfigError(
+                f"train: `--steps` must be from 1 to train.steps = {experiment.train.steps}, where the "
+                f"schedule ends, got {command.steps}"
+            )
+        if command.seeds is None:
+            _train_one(command, experiment, ranks)
+        else:
+            _train_seeds(command, experiment, parse_seeds(command.seeds))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """The seeds that a text names: numbers and ranges, both ends included.
+
+    Raises:
+        ConfigError: If it names none, one twice, or something else.
+
+    Example:
+        >>> parse_seeds("0..2,7")
+        [0, 1, 2, 7]
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"(\d{1,20})(?:\.\.(\d{1,20}))?", part.strip(), re.ASCII)
+        first = int(found[1]) if found else 0
+        last = first if found is None or found[2] is None else int(found[2])
+        if found is None or not first <= last < first + _MOST_SEEDS:
+            raise ConfigError(
+                f"train: `--seeds` must be as 0..4 or 0,3,7, at most {_MOST_SEEDS} of them, got {text!r}"
+            )
+        seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds) or len(seeds) > _MOST_SEEDS:
+        raise ConfigError(f"train: `--seeds` must be distinct, at most {_MOST_SEEDS} of them, got {text!r}")
+    return seeds
+
+
+def _check(command: Train, ranks: Ranks) -> None:
+    """That options fit together."""
+    if command.seeds is None:
+        if command.jobs != 1:
+            raise ConfigError(f"train: `--jobs` is of `--seeds`, got {command.jobs} without it")
+        return
+    for option, given in (("--seed", command.seed != 0), ("--run-dir", command.run_dir is not None)):
+        if given:
+            raise ConfigError(
+                f"train: `{option}` is of one run, got it with `--seeds`, whose runs are "
+                "runs/EXPERIMENT-seedS"
+            )
+    if ranks.size > 1:
+        raise ConfigError("train: `--seeds` starts processes of its own, got it under torchrun")
+
+
+def _train_one(command: Train, experiment: Experiment, ranks: Ranks) -> None:
+    folder = command.run_dir or _folder(experiment, command.seed)
     training = TrainingRun.begin(experiment, command.seed, folder, resume=command.resume)
-    parameters = sum(parameter.numel() for parameter in training.learner.parameters())
-    state = training.learner.init_state()
-    grows = ", which grows" if state.grows else ""
-    print(
-        f"{experiment.name}, seed {command.seed}: {parameters:,} parameters, a state of "
-        f"{state.nbytes:,} bytes{grows}, {experiment.data.tasks} tasks x "
-        f"{experiment.data.train_shots} shots, on {torch.get_num_threads()} threads. In {folder}"
-    )
+    if ranks.leads:
+        print(_introduction(training, command.seed, ranks))
     try:
         history = training.train(command.steps, progress=not command.quiet)
     except KeyboardInterrupt as interrupt:
         # Without a text it is the second one, or came before the first step: nothing new was saved.
         saved = f"saved in {folder}" if interrupt.args and training.folder.checkpoints() else "not saved"
         raise KeyboardInterrupt(f"{saved}; the same command with --resume goes on") from None
-    best = history.best(experiment.metric.higher_is_better)
-    told = (
-        ""
-        if best is None
-        else f", the best meta-validation {best.score:.3f} ({experiment.metric.name}) at step {best.step}"
+    if ranks.leads:
+        print(f"{training.summary(history)}. Next: mambacl evaluate {folder}")
+
+
+def _train_seeds(command: Train, experiment: Experiment, seeds: list[int]) -> None:
+    failures = train_seeds(
+        experiment,
+        command.experiment,
+        {seed: _folder(experiment, seed) for seed in seeds},
+        changes=command.set,
+        steps=command.steps,
+        resume=command.resume,
+        jobs=command.jobs,
     )
-    print(f"{len(history.steps)} steps in {history.seconds:.0f} s{told}. Next: mambacl evaluate {folder}")
+    if failures:
+        told = "".join(f"\n  {one.job}: {one.reason} (see {one.log})" for one in failures)
+        raise RunError(
+            f"train: {len(failures)} of {len(seeds)} seeds failed; the same command with --resume tries them "
+            f"again{told}"
+        )
+    folders = " ".join(str(_folder(experiment, seed)) for seed in seeds)
+    print(f"Next: mambacl evaluate each of {folders}")
+
+
+def _folder(experiment: Experiment, seed: int) -> Path:
+    return Path("runs") / f"{experiment.name}-seed{seed}"
+
+
+def _introduction(training: TrainingRun, seed: int, ranks: Ranks) -> str:
+    parameters = sum(parameter.numel() for parameter in training.learner.parameters())
+    state, data = training.learner.init_state(), training.experiment.data
+    grows = ", which grows" if state.grows else ""
+    together = f"{ranks.size} ranks of " if ranks.size > 1 else ""
+    threads = torch.get_num_threads()
+    return (
+        f"{training.experiment.name}, seed {seed}: {parameters:,} parameters, a state of {state.nbytes:,} "
+        f"bytes{grows}, {data.tasks} tasks x {data.train_shots} shots, on {together}{threads} threads. "
+        f"In {training.folder.path}"
+    )

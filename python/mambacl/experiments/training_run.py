@@ -17,6 +17,7 @@ from mambacl.experiments.trained import run_experiment, run_settings
 from mambacl.learner import Learner
 from mambacl.runs import RunFolder
 from mambacl.training import History, StepRecord, meta_train
+from mambacl.training.distributed import Ranks
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class TrainingRun:
 
     @classmethod
     def begin(cls, experiment: Experiment, seed: int, path: Path, *, resume: bool) -> TrainingRun:
-        """Makes the folder of a run, or opens it.
+        """Makes the folder of a run, or opens it. Of ranks that train together the first makes it.
 
         Args:
             experiment: To train.
@@ -51,20 +52,22 @@ class TrainingRun:
             The run.
 
         Raises:
+            ConfigError: If ranks cannot share the episodes of an update evenly.
             InvalidValueError: If such episodes cannot be drawn, or the seed is out of its range; told
                 before a folder is made, not at the first meta-validation.
             RunError: If the folder holds a run (with `resume`, one of other settings).
             OSError: If it cannot be written.
         """
-        learner = experiment.learner(seed)
-        source, validation = experiment.source("train", seed), experiment.source("validation", seed)
-        source.batch(0, 1)
-        validation.batch(0, 1)
-        wanted = run_settings(experiment, seed)
-        folder = _begun(path, wanted) if resume else None
-        if folder is None:
-            make = RunFolder.resume if resume else RunFolder.create
-            folder = make(path, wanted, versions())
+        ranks = Ranks.here()
+        ranks.share(experiment.train)
+        with ranks.first_before_others():
+            learner = experiment.learner(seed)
+            source, validation = experiment.source("train", seed), experiment.source("validation", seed)
+            source.batch(0, 1)
+            validation.batch(0, 1)
+            folder = (
+                _folder(path, run_settings(experiment, seed), resume) if ranks.leads else RunFolder.open(path)
+            )
         return cls(experiment, learner, source, validation, folder)
 
     def train(
@@ -94,6 +97,24 @@ class TrainingRun:
             progress=progress,
             on_step=on_step,
         )
+
+    def summary(self, history: History) -> str:
+        """A line on what training came to."""
+        metric = self.experiment.metric
+        best = history.best(metric.higher_is_better)
+        told = f"{len(history.steps)} steps in {history.seconds:.0f} s"
+        if best is not None:
+            told += f", the best meta-validation {best.score:.3f} ({metric.name}) at step {best.step}"
+        skipped = sum(record.skipped for record in history.steps)
+        return f"{told}, {skipped} updates skipped" if skipped else told
+
+
+def _folder(path: Path, wanted: Mapping[str, Any], resume: bool) -> RunFolder:
+    folder = _begun(path, wanted) if resume else None
+    if folder is not None:
+        return folder
+    make = RunFolder.resume if resume else RunFolder.create
+    return make(path, wanted, versions())
 
 
 def _begun(path: Path, wanted: Mapping[str, Any]) -> RunFolder | None:

@@ -11,7 +11,12 @@ from typing import Any, Protocol
 from mambacl.errors import RunError
 from mambacl.evaluation import Interval, Metric, Scores, over_seeds, paired_over_seeds
 from mambacl.experiments.trained import run_experiment, run_settings
-from mambacl.report.measurement import Measurement, measurement_name, read_measurement
+from mambacl.report.measurement import (
+    Measurement,
+    measurement_name,
+    measurement_names,
+    read_measurement,
+)
 from mambacl.runs import RunFolder
 from mambacl.training import History
 from mambacl.training.meta_train import read_history
@@ -103,7 +108,8 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
         The comparison.
 
     Raises:
-        RunError: If there is no run, one stands twice, one cannot be read, or they are scored differently.
+        RunError: If there is no run, one stands twice, one cannot be read, they are scored differently, or
+            none has the measurement named.
     """
     if not paths:
         raise RunError("compare: argument `runs` must name at least one folder, got none")
@@ -119,6 +125,8 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
     if evaluation is None:
         data = experiments[0][0].data
         evaluation = measurement_name("test", data.tasks, data.train_shots)
+    else:
+        _check_evaluation(evaluation, paths)
     groups: dict[tuple[tuple[str, str], ...], list[Member]] = {}
     for run, (experiment, seed) in zip(runs, experiments, strict=True):
         settings = run_settings(experiment, seed)
@@ -135,6 +143,16 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
     ]
     differences = {other.name: _group_difference(named[0], other) for other in named[1:]}
     return Comparison(evaluation, metric, named, differences)
+
+
+def _check_evaluation(evaluation: str, paths: Sequence[Path]) -> None:
+    """That a measurement of this name was made of at least one run."""
+    known = sorted({name for path in paths for name in measurement_names(path)})
+    if evaluation not in known:
+        there = (
+            f"one of {', '.join(known)}" if known else "made before, and none was (see `mambacl evaluate`)"
+        )
+        raise RunError(f"compare: argument `evaluation` must be {there}, got {evaluation!r}")
 
 
 class Asked(Protocol):

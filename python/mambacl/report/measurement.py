@@ -167,6 +167,11 @@ def read_measurement(run: Path, name: str) -> Measurement | None:
         raise RunError(f"report: `{file}` cannot be read: {error!r}") from error
 
 
+def measurement_names(run: Path) -> list[str]:
+    """The names of a run's measurements, in order."""
+    return sorted(file.stem for file in _file(run, "any").parent.glob("[!.]*.json"))
+
+
 def measurement_name(split: Split, tasks: int, train_shots: int) -> str:
     """The name of a measurement's file."""
     return f"{split}-{tasks}x{train_shots}"

@@ -72,7 +72,8 @@ class RunLog:
             with self.path.open("rb") as file:
                 file.seek(-min(self.path.stat().st_size, _TAIL), os.SEEK_END)
                 lines = file.read().split(b"\n")[:-1]
-            return json.loads(lines[-1])["step"]
+            step = json.loads(lines[-1])["step"]
+            return step if isinstance(step, int) else 0
         except (OSError, IndexError, ValueError, KeyError, TypeError):
             return 0
 

@@ -21,9 +21,10 @@ class TrainConfig(Settings):
 
     Attributes:
         steps: Updates of the parameters, and the horizon of the cosine.
-        batch_size: Episodes for each update.
-        accumulation: Parts that the episodes of an update are read in, one after another, to save memory.
-            Statistics of the encoder's norms are those of a part.
+        batch_size: Episodes for each update, over all ranks.
+        accumulation: Parts that the episodes of an update are read in, one after another, to save memory;
+            ranks share them, and there are at least as many. The encoder normalises with the statistics of a
+            part, and its running ones move to the mean of where the parts would move them.
         optimiser: "adamw", or "adam" (whose weight decay is L2 regularisation).
         lr: Learning rate after the warm-up.
         betas: Decay of the optimiser's two moments.
@@ -38,6 +39,7 @@ class TrainConfig(Settings):
             losses in float32.
         non_finite: When a loss, gradient or running statistic is NaN or infinite, "stop" with an error, or
             "skip" the update.
+        skips_in_a_row: Updates that "skip" leaves out one after another; one more stops with an error.
         validate_every: Steps between meta-validations.
         validation_episodes: Episodes of each.
         checkpoint_every: Steps between checkpoints; there is one at each meta-validation as well.
@@ -61,6 +63,7 @@ class TrainConfig(Settings):
     decay: float = 0.5
     precision: Precision = "float32"
     non_finite: NonFinite = "stop"
+    skips_in_a_row: int = 10
     validate_every: int = 250
     validation_episodes: int = 100
     checkpoint_every: int = 250
@@ -72,6 +75,7 @@ class TrainConfig(Settings):
             "batch_size",
             "accumulation",
             "decay_every",
+            "skips_in_a_row",
             "validate_every",
             "checkpoint_every",
             "keep",

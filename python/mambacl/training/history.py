@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from mambacl.errors import InvalidValueError
+from mambacl.settings import Settings
 
 
 @dataclass(frozen=True)
-class StepRecord:
+class StepRecord(Settings):
     """What one step measured, on the episodes it trained on.
 
     Attributes:
@@ -21,6 +28,7 @@ class StepRecord:
         gradient_norm: Before clipping.
         lr: Learning rate of the step.
         seconds: Since training began, in all processes that took part.
+        skipped: Whether the update was left out, as a number was not finite.
     """
 
     step: int
@@ -31,10 +39,11 @@ class StepRecord:
     gradient_norm: float
     lr: float
     seconds: float
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
-class ValidationRecord:
+class ValidationRecord(Settings):
     """What one meta-validation measured.
 
     Attributes:
@@ -62,6 +71,10 @@ class History:
         """Of training so far."""
         return max((record.seconds for record in [*self.steps[-1:], *self.validations[-1:]]), default=0.0)
 
+    def skipped_last(self) -> int:
+        """How many of the last updates were skipped in a row."""
+        return sum(1 for _ in takewhile(lambda record: record.skipped, reversed(self.steps)))
+
     def accuracy(self, window: int = 50) -> list[tuple[int, float]]:
         """(step, training accuracy averaged over the last `window` steps), once a window is full; nothing
         for vector targets."""
@@ -82,6 +95,10 @@ class History:
         return max(finite, key=lambda record: sign * record.score, default=None)
 
 
+_STEP = TypeAdapter(StepRecord)
+_VALIDATION = TypeAdapter(ValidationRecord)
+
+
 def to_log(record: StepRecord | ValidationRecord) -> dict[str, Any]:
     """A record as JSON has it: null for a number that is NaN or infinite."""
     return {name: _finite(value) for name, value in asdict(record).items()}
@@ -91,15 +108,23 @@ def from_log(records: Iterable[Mapping[str, Any]]) -> History:
     """The history of records as `to_log` writes them.
 
     Raises:
-        TypeError: If a record has other fields.
+        InvalidValueError: If a record has other fields, or values of other types; with its line, from 1.
     """
     history = History()
-    for record in records:
-        if "score" in record:
-            history.validations.append(ValidationRecord(**_measured(record, ("score", "interval"))))
-        else:
-            measured = _measured(record, ("loss", "objective", "gradient_norm"))
-            history.steps.append(StepRecord(**measured))
+    for number, record in enumerate(records, start=1):
+        try:
+            if "score" in record:
+                measured = _measured(record, ("score", "interval"))
+                history.validations.append(_VALIDATION.validate_json(json.dumps(measured)))
+            else:
+                measured = _measured(record, ("loss", "objective", "gradient_norm"))
+                history.steps.append(_STEP.validate_json(json.dumps(measured)))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise InvalidValueError(
+                f"line {number} must be of a step or a meta-validation: `{place}`: {first['msg']}"
+            ) from None
     return history
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -48,6 +49,9 @@ def meta_train(
     number of threads. The first Ctrl-C (or SIGTERM) ends the step and saves; the second stops at once, and
     what came after the newest checkpoint is done again.
 
+    In a process group of torch.distributed (with a backend for CPU tensors) ranks share the episodes of each
+    update; see `docs/scale.md`. The first alone validates, writes and shows; all take the same arguments.
+
     Args:
         learner: On the device to train on.
         source: Of meta-training episodes.
@@ -57,16 +61,19 @@ def meta_train(
         stop_at: Steps to stop after, at most `config.steps`; the schedule stays that of all of them. A run
             that has done as many stays as it is.
         progress: Whether to show a progress bar.
-        on_step: Called with what each step measured, when the next has been launched.
+        on_step: Called with what each step measured, when the next has been launched; by every rank.
 
     Returns:
         The history of measurements.
 
     Raises:
-        ConfigError: If `stop_at` is out of its range.
-        NonFiniteError: If a loss, gradient or running statistic is NaN or infinite; told one step later, with
-            the step, its episodes and the last good checkpoint. Parameters and buffers are finite.
-        RunError: If another process trains in the folder, its log is damaged, or it cannot be written.
+        ConfigError: If `stop_at` is out of its range, or the ranks cannot share the episodes of an update
+            evenly.
+        NonFiniteError: If a loss, gradient or running statistic is NaN or infinite, and `config.non_finite`
+            is "stop", or too many were skipped in a row; told one step later, with the step, its episodes and
+            the last good checkpoint. Parameters and buffers are finite.
+        RunError: If another process trains in the folder, its log is damaged, or it cannot be written; or
+            another rank has ended.
         CheckpointError: If a checkpoint cannot be read or written.
         KeyboardInterrupt: After Ctrl-C, with how to go on; with a run folder all is saved by then, unless a
             second one, which has no text, cut that short.
@@ -78,11 +85,18 @@ def meta_train(
             f"got {stop_at}"
         )
     trainer = Trainer(learner, source, config)
-    with nullcontext() if run is None else run.locked():
+    leads = trainer.ranks.leads
+    with run.locked() if run is not None and leads else nullcontext():
         if run is not None:
-            _resume(trainer, run)
+            with trainer.ranks.first_before_others():
+                _resume(trainer, run)
+        if trainer.ranks.told([trainer.done]) != [trainer.done]:
+            raise RunError(
+                f"train: all ranks must go on from the same checkpoint, got step {trainer.done} on rank "
+                f"{trainer.ranks.rank}; they need a folder that all of them see"
+            )
         try:
-            _train(trainer, validation, run, last, progress, on_step)
+            _train(trainer, validation, run if leads else None, last, progress and leads, on_step)
         finally:
             if run is not None:
                 run.log.close()
@@ -97,7 +111,7 @@ def _train(
     show: bool,
     on_step: Callable[[StepRecord], None] | None,
 ) -> None:
-    config, history = trainer.config, trainer.history
+    config, history, ranks = trainer.config, trainer.history, trainer.ranks
     tensorboard = None if run is None else run.path / "tensorboard"
     bar = Progress(last, trainer.done, config.batch_size, show, tensorboard)
 
@@ -115,10 +129,13 @@ def _train(
         return evaluate(trainer.learner, validation, config.validation_episodes).score
 
     def validate() -> None:
-        measured = interrupts.at_once(scores)
-        if measured is None:
+        """The first rank does, and tells the others."""
+        measured = interrupts.at_once(scores) if ranks.leads else None
+        numbers = (0.0, math.nan, math.nan) if measured is None else (1.0, measured.mean, measured.interval)
+        ended, score, interval = ranks.told(numbers)
+        if not ended:
             return
-        record = ValidationRecord(trainer.done, measured.mean, measured.interval, trainer.seconds)
+        record = ValidationRecord(trainer.done, score, interval, trainer.seconds)
         history.validations.append(record)
         bar.validation(record)
         if run is not None:
@@ -130,7 +147,12 @@ def _train(
                 done = trainer.done
                 ends = done >= last
                 validates = validation is not None and _validates(config, history, done)
-                if ends or interrupts.requested or validates or done % config.checkpoint_every == 0:
+                if (
+                    ends
+                    or ranks.any(interrupts.requested)
+                    or validates
+                    or done % config.checkpoint_every == 0
+                ):
                     told(trainer.settle())
                     try:
                         if validates:
@@ -142,7 +164,8 @@ def _train(
                     if run is not None and done > 0:
                         _save(trainer, run)
                         bar.flush()
-                    if interrupts.requested:
+                    # Told after the first has saved: torchrun ends all when one has ended.
+                    if ranks.any(interrupts.requested):
                         raise KeyboardInterrupt(_how_to_go_on(run, done))
                     if ends:
                         return
@@ -178,7 +201,8 @@ def _resume(trainer: Trainer, run: RunFolder) -> None:
     except CheckpointError as error:
         before = f"; without that folder the run goes on from `{saved[-2]}`" if len(saved) > 1 else ""
         raise CheckpointError(f"{error}{before}") from error
-    run.log.cut(content.step)
+    if trainer.ranks.leads:
+        run.log.cut(content.step)
     if not saved:
         return
     history = read_history(run)
@@ -211,5 +235,5 @@ def read_history(run: RunFolder) -> History:
     """
     try:
         return from_log(run.log.read())
-    except TypeError as error:
-        raise RunError(f"run: `{run.log.path}` has a record of another version: {error}") from error
+    except InvalidValueError as error:
+        raise RunError(f"run: `{run.log.path}` is damaged or of another version: {error}") from error

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
+from mambacl.errors import RunError
 from mambacl.training.history import History, StepRecord, ValidationRecord
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
 
 WINDOW = 20
 """Steps that the numbers beside the bar are averaged over."""
@@ -29,30 +37,46 @@ class Progress:
         total = max(total, done)  # a run may have done more than was asked for
         self._bar = tqdm(total=total, initial=done, disable=not show, unit="step", dynamic_ncols=True)
         self._batch_size = batch_size
-        self._writer = None
-        if tensorboard is not None:
-            # Imported here: it takes a second, and who trains without a folder needs none of it.
-            from torch.utils.tensorboard.writer import SummaryWriter
-
-            # What a killed process told of later steps is told again.
-            self._writer = SummaryWriter(str(tensorboard), purge_step=done + 1)
+        self._first = done + 1
+        self._folder = tensorboard
+        self._writer: SummaryWriter | None = None
+        self._hook = threading.excepthook
 
     def __enter__(self) -> Progress:
+        self._hook = threading.excepthook
+        threading.excepthook = self._thread_failed
+        try:
+            self._open()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-        if self._writer is not None:
-            self._writer.close()
+        try:
+            if self._writer is not None:
+                # What has failed before fails again, and is told already.
+                told = contextlib.nullcontext() if error is None else contextlib.suppress(RunError)
+                with told, self._writing():
+                    self._writer.close()
+        finally:
+            threading.excepthook = self._hook
 
     def step(self, record: StepRecord, history: History) -> None:
-        """Shows a step."""
+        """Shows a step.
+
+        Raises:
+            RunError: If TensorBoard's file cannot be written; so do the others.
+        """
         self._bar.update()
         if not self._bar.disable:
             self._bar.set_postfix_str(self._status(history), refresh=False)
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        with self._writing():
             for name in ("loss", "objective", "penalty", "accuracy", "gradient_norm", "lr"):
                 value = getattr(record, name)
                 if value is not None:
@@ -61,12 +85,36 @@ class Progress:
     def validation(self, record: ValidationRecord) -> None:
         """Shows a meta-validation."""
         if self._writer is not None:
-            self._writer.add_scalar("validation/score", record.score, record.step)
+            with self._writing():
+                self._writer.add_scalar("validation/score", record.score, record.step)
 
     def flush(self) -> None:
         """Writes what TensorBoard has not got: a checkpoint never knows more than its curves."""
         if self._writer is not None:
-            self._writer.flush()
+            with self._writing():
+                self._writer.flush()
+
+    def _open(self) -> None:
+        if self._folder is None:
+            return
+        # Imported here: it takes a second, and who trains without a folder needs none of it.
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        with self._writing():
+            # What a killed process told of later steps is told again.
+            self._writer = SummaryWriter(str(self._folder), purge_step=self._first)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(f"tensorboard: `{self._folder}` could not be written: {error}") from error
+
+    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+        """TensorBoard writes in a thread, whose error comes back at the next call: told once is enough."""
+        if not type(failure.thread).__module__.startswith("tensorboard."):
+            self._hook(failure)
 
     def _status(self, history: History) -> str:
         recent = history.steps[-WINDOW:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from mambacl.episodes import Episodes
 from mambacl.errors import CheckpointError, NonFiniteError
 from mambacl.learner import EpisodeOutput, Learner
 from mambacl.training.config import TrainConfig
+from mambacl.training.distributed import Ranks
 from mambacl.training.history import History, StepRecord
 
 Tensors = Mapping[str, Tensor]
@@ -27,6 +28,9 @@ class Trainer:
     What a step measured is read when the next one has been launched, so that a GPU never waits for the
     numbers of the log; `settle` reads the last.
 
+    In a process group of torch.distributed each rank reads its share of the episodes, and all make the same
+    update.
+
     Args:
         learner: On the device to train on.
         source: Of meta-training episodes.
@@ -34,15 +38,22 @@ class Trainer:
 
     Attributes:
         done: Steps done.
+        ranks: The processes that train together.
         history: What was measured; meta-validations are the caller's to add.
+
+    Raises:
+        ConfigError: If the ranks cannot share the episodes of an update evenly.
     """
 
     def __init__(self, learner: Learner, source: Episodes, config: TrainConfig) -> None:
         self.learner = learner
         self.source = source
         self.config = config
+        self.ranks = Ranks.here()
         self.done = 0
         self.history = History()
+        self._share = self.ranks.share(config)
+        self._model = self.ranks.wrapped(learner)
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimiser]
         groups = learner.parameter_groups(config.weight_decay)
         # Fused, an optimiser can be told on the device to make no update.
@@ -61,7 +72,9 @@ class Trainer:
         Raises:
             NonFiniteError: If the loss, the gradient or a running statistic of the step before was NaN or
                 infinite, and `non_finite` is "stop". No update with such a gradient has been made: it was
-                taken as zero. (Where `non_finite` is "skip" there is no update, of the moments neither.)
+                taken as zero. (Where `non_finite` is "skip" there is no update, of the moments neither; more
+                than `skips_in_a_row` are an error.)
+            RunError: If another rank has ended.
         """
         config = self.config
         for group in self._optimiser.param_groups:
@@ -69,9 +82,11 @@ class Trainer:
         self.learner.train()
         buffers = {name: buffer.clone() for name, buffer in self.learner.named_buffers()}
         self._optimiser.zero_grad()
-        outputs = [self._backward(part) for part in range(config.accumulation)]
+        outputs, moved = zip(*(self._backward(part, buffers) for part in self._share), strict=True)
+        self._move(moved)
         norm = torch.nn.utils.clip_grad_norm_(self.learner.parameters(), config.clip_norm)
-        measured = torch.cat([_measured(outputs, norm), self._largest_statistic().to(norm).view(1)])
+        (losses,) = self.ranks.mean([_measured(outputs, norm)])
+        measured = torch.cat([losses, norm.view(1), self._largest_statistic().to(norm).view(1)])
         # As single elements: a list of places would have to come from the host.
         self._protect(measured[0].isfinite() & measured[-2].isfinite() & measured[-1].isfinite(), buffers)
         self._optimiser.step()
@@ -141,16 +156,31 @@ class Trainer:
         self._pending = None
         self._began = time.perf_counter() - history.seconds
 
-    def _backward(self, part: int) -> EpisodeOutput:
-        """Adds the gradient of one part of the episodes."""
-        config = self.config
-        size = config.batch_size // config.accumulation
-        device = self.learner.device
-        episodes = self.source.batch(self.done * config.batch_size + part * size, size)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            output: EpisodeOutput = self.learner(episodes.to(device, non_blocking=True), self.done)
-        (output.loss / config.accumulation).backward()
-        return output
+    def _backward(self, part: range, before: Tensors) -> tuple[EpisodeOutput, Tensors]:
+        """Adds the gradient of one part of the episodes.
+
+        Returns:
+            What the learner made of it, and where the part alone would move the running statistics from where
+            they were before the step.
+        """
+        config, device = self.config, self.learner.device
+        episodes = self.source.batch(self.done * config.batch_size + part.start, len(part))
+        with torch.no_grad():
+            for name, buffer in self.learner.named_buffers():
+                buffer.copy_(before[name])
+        with self.ranks.backward(self._model, last=part == self._share[-1]):
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                output: EpisodeOutput = self._model(episodes.to(device, non_blocking=True), self.done)
+            (output.loss / len(self._share)).backward()
+        return output, {name: buffer.clone() for name, buffer in self.learner.named_buffers()}
+
+    def _move(self, moved: Sequence[Tensors]) -> None:
+        """Moves the running statistics to the mean of where the parts would, over all ranks."""
+        buffers = dict(self.learner.named_buffers())
+        own = [torch.stack([part[name] for part in moved]).mean(0) for name in buffers]
+        with torch.no_grad():
+            for buffer, mean in zip(buffers.values(), self.ranks.mean(own), strict=True):
+                buffer.copy_(mean)
 
     def _largest_statistic(self) -> Tensor:
         """Of all running ones, on the device: where the encoder normalises with those of the stream, its own
@@ -174,15 +204,14 @@ class Trainer:
 
     def _read(self, measured: Tensor, step: int) -> StepRecord:
         loss, objective, penalty, accuracy, norm, statistic = measured.tolist()
-        if self.config.non_finite == "stop":
-            checked = {"the loss": loss, "the gradient": norm, "a running statistic": statistic}
-            for what, value in checked.items():
-                if not math.isfinite(value):
-                    first = (step - 1) * self.config.batch_size
-                    last = first + self.config.batch_size - 1
-                    raise NonFiniteError(
-                        f"train: {what} is not finite at step {step}, episodes {first} to {last}"
-                    )
+        checked = {"the loss": loss, "the gradient": norm, "a running statistic": statistic}
+        lost = next((what for what, value in checked.items() if not math.isfinite(value)), None)
+        first = (step - 1) * self.config.batch_size
+        place = (
+            f"{lost} is not finite at step {step}, episodes {first} to {first + self.config.batch_size - 1}"
+        )
+        if lost is not None and self.config.non_finite == "stop":
+            raise NonFiniteError(f"train: {place}")
         record = StepRecord(
             step=step,
             loss=loss,
@@ -192,13 +221,17 @@ class Trainer:
             gradient_norm=norm,
             lr=self.config.lr * self.config.rate(step - 1),
             seconds=self.seconds,
+            skipped=lost is not None,
         )
         self.history.steps.append(record)
+        in_a_row = self.config.skips_in_a_row
+        if lost is not None and self.history.skipped_last() > in_a_row:
+            raise NonFiniteError(f"train: {place}, and {in_a_row} updates before it were skipped in a row")
         return record
 
 
-def _measured(outputs: list[EpisodeOutput], norm: Tensor) -> Tensor:
-    """Loss, objective, penalty, accuracy and gradient norm of an update, on the device."""
+def _measured(outputs: Sequence[EpisodeOutput], norm: Tensor) -> Tensor:
+    """Loss, objective, penalty and accuracy of this rank's part of an update, on the device."""
     with torch.no_grad():
         missing = torch.full_like(norm, _MISSING)
         parts = [
@@ -212,7 +245,7 @@ def _measured(outputs: list[EpisodeOutput], norm: Tensor) -> Tensor:
             )
             for output in outputs
         ]
-        return torch.cat([torch.stack(parts).mean(0), norm.view(1)])
+        return torch.stack(parts).mean(0)
 
 
 def _names(learner: Learner, optimiser: torch.optim.Optimizer) -> list[str]:

@@ -1,0 +1,24 @@
+"""The process of one seed: `python -m mambacl.experiments.seed_worker JSON`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from mambacl import experiments, settings
+from mambacl.experiments.seeds import SeedJob
+from mambacl.experiments.training_run import TrainingRun
+from mambacl.processes import work
+
+
+def main() -> None:
+    """Trains, and tells what came out."""
+    job = settings.read(SeedJob, json.loads(sys.argv[1]), "seed")
+    experiment = experiments.load(job.experiment, job.changes)
+    run = TrainingRun.begin(experiment, job.seed, Path(job.folder), resume=job.resume)
+    print(run.summary(run.train(job.steps, progress=False)))
+
+
+if __name__ == "__main__":
+    work(main)
