@@ -14,6 +14,7 @@ from mambacl.data.sine import POINTS, SineEpisodes
 from mambacl.episodes import EpisodeSizes, EpisodeSource, EpisodeSpec, SizedEpisodes
 from mambacl.errors import ConfigError
 from mambacl.settings import Settings
+from mambacl.stream_order import Order
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,13 @@ class CharacterEpisodes(EpisodeData):
         faces: Typefaces or styles of meta-training; empty for all.
         test_faces: Those of meta-validation and meta-test; empty for all.
         compound: Characters that make one class: each example shows one of them.
+        order: Of the stream; see `EpisodeSpec`.
     """
 
     faces: tuple[str, ...] = ()
     test_faces: tuple[str, ...] = ()
     compound: int = 1
+    order: Order = "contiguous"
 
     @abstractmethod
     def classes(self, split: Split) -> Classes:
@@ -108,7 +111,7 @@ class CharacterEpisodes(EpisodeData):
     def episodes(self, target: Target, sizes: EpisodeSizes, seed: int, split: Split) -> EpisodeSource:
         """Episodes of classes."""
         assert isinstance(target, ClassTarget)
-        spec = EpisodeSpec(**asdict(sizes), vocab=target.vocab, compound=self.compound)
+        spec = EpisodeSpec(**asdict(sizes), vocab=target.vocab, compound=self.compound, order=self.order)
         return EpisodeSource(self.classes(split), spec, seed, split)
 
 
