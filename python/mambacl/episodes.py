@@ -358,8 +358,8 @@ class EpisodeSource:
         least = VISITS if order in ("recurring", "mixture") else 1
         if order != "contiguous" and shots < least:
             raise InvalidValueError(
-                f"EpisodeSource: `spec.train_shots` must be at least {least} where `spec.order` is {order!r}, "
-                f"got {shots}"
+                f"EpisodeSource: `spec.train_shots` must be at least {least} where `spec.order` is "
+                f"{order!r}, got {shots}"
             )
 
     def _shown(self, index: int, part: str, classes: Tensor, examples: Tensor) -> Tensor:
