@@ -6,10 +6,19 @@ import difflib
 from typing import Any
 
 from mambacl.errors import ConfigError
+from mambacl.studies.compound import Compound
 from mambacl.studies.length import Shots, Tasks
+from mambacl.studies.noise import Noise
+from mambacl.studies.order import Orders
 from mambacl.studies.study import Study
 
-_STUDIES: tuple[type[Study[Any]], ...] = (Tasks, Shots)
+_STUDIES: tuple[type[Study[Any]], ...] = (
+    Tasks,
+    Shots,
+    Noise,
+    Orders,
+    Compound,
+)
 
 
 def names() -> list[str]:
