@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from mambacl import _core
 from mambacl.data.classes import Classes
 from mambacl.data.splits import Split
 from mambacl.errors import DataError, DeviceError, DtypeError, InvalidValueError, ShapeError
+from mambacl.stream_order import VISITS, Order, order_of, stream_labels
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class EpisodeSizes:
     train_shots: int = 5
     test_shots: int = 5
 
+    @property
+    def task_by_task(self) -> bool:
+        """Whether all streams go task after task, each with as many examples: what R is asked of."""
+        return True
+
 
 @dataclass(frozen=True)
 class EpisodeSpec(EpisodeSizes):
@@ -38,16 +44,26 @@ class EpisodeSpec(EpisodeSizes):
 
     Attributes:
         tasks: Classes of the episode; each is one task of the stream.
-        train_shots: Labelled examples read of each class.
+        train_shots: Labelled examples read of each class; on average, where the order is imbalanced.
         test_shots: Queries asked of each class.
         vocab: Symbols the codebook chooses from, at least `tasks`.
         compound: Classes of the data that make one class of the episode: each example shows one of them, by
             chance, so that the mean of a class means nothing. They are drawn anew for each episode, and none
             is in two classes of it. 1 for plain classes.
+        order: Of the stream. "contiguous": class after class. "shuffled": the same examples in any order.
+            "recurring": each class comes twice, with half of its examples. "imbalanced": class after class,
+            some with one example, others with more, as many in all. "mixture": one of these four, by turns.
+            Exactly: `mambacl.stream_order`.
     """
 
     vocab: int = 64
     compound: int = 1
+    order: Order = "contiguous"
+
+    @property
+    def task_by_task(self) -> bool:
+        """Whether all streams go task after task, each with as many examples: what R is asked of."""
+        return self.order == "contiguous"
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +242,9 @@ class EpisodeSource:
     """Draws episodes from classes; the same everywhere for the same (seed, split, index).
 
     With more tasks, train shots or test shots an episode holds the smaller one's classes and examples,
-    so studies over these sizes compare like with like (without jitter or views: their numbers shift).
+    so studies over these sizes compare like with like (without jitter or views: their numbers shift). In
+    every order it holds the same classes and queries, under the same symbols, and the same examples; an
+    imbalanced stream has fewer of some classes and more of others.
 
     Attributes:
         classes: Classes to draw from: images, features, or your own.
@@ -262,18 +280,17 @@ class EpisodeSource:
             (background) to 1 (ink), or (batch, T, dim) features.
 
         Raises:
-            InvalidValueError: If the batch is empty, the seed or an index out of range, or the classes
-                cannot fill an episode of these sizes: `tasks * compound` of them, each with an example for
-                every shot.
+            InvalidValueError: If the batch is empty, the seed or an index out of range, the classes cannot
+                fill an episode of these sizes (`tasks * compound` of them, each with an example for every
+                shot), or there is no such order or too few shots for it.
         """
         check_indices("EpisodeSource", self.seed, first_index, batch_size)
         indices = range(first_index, first_index + batch_size)
         plans = [self._plan(index) for index in indices]
-        train, test, codebook = (torch.stack(parts) for parts in zip(*plans, strict=True))
+        train, train_y, test, codebook = (torch.stack(parts) for parts in zip(*plans, strict=True))
 
-        tasks, train_shots, test_shots = self.spec.tasks, self.spec.train_shots, self.spec.test_shots
-        train_y = torch.arange(tasks).repeat_interleave(train_shots).repeat(batch_size, 1)  # (batch, T)
-        test_y = torch.arange(tasks).repeat_interleave(test_shots).repeat(batch_size, 1)  # (batch, Q)
+        test_y = torch.arange(self.spec.tasks).repeat_interleave(self.spec.test_shots)
+        test_y = test_y.repeat(batch_size, 1)  # (batch, Q)
         classes, examples = torch.cat([train, test], dim=2).unbind(1)
         inputs = self._inputs(classes, examples, indices)  # (batch, T + Q, ...)
         train_x, test_x = inputs.split([train_y.shape[1], test_y.shape[1]], dim=1)
@@ -284,26 +301,37 @@ class EpisodeSource:
         """As the engine takes it; thousands of classes are not listed anew for each episode."""
         return self.classes.examples_per_class.tolist()
 
-    def _plan(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Class and example of each input of stream and queries, (2, T) and (2, Q), and the codebook."""
+    def _plan(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Class and example of each input of the stream, (2, T), and their labels, (T); class and example of
+        each query, (2, Q); the codebook."""
         spec = self.spec
         self._check_compound()
+        self._check_order()
+        order = order_of(spec.order, index)
+        shots = spec.train_shots  # to choose from, of each class
+        if order == "imbalanced":
+            shots = max(shots, min(self._examples_per_class, default=0) - spec.test_shots)
         classes, train, test, codebook = _core.plan_episode(
             self.seed,
             self.split,
             index,
             self._examples_per_class,
             tasks=spec.tasks * spec.compound,
-            train_shots=spec.train_shots,
+            train_shots=shots,
             test_shots=spec.test_shots,
             vocab=spec.vocab + spec.tasks * (spec.compound - 1),  # the engine wants a symbol for each class
         )
         classes = classes.view(spec.tasks, spec.compound)
         train, test = (
             self._shown(index, part, classes, examples.view(spec.tasks, spec.compound, shots))
-            for part, examples, shots in (("train", train, spec.train_shots), ("test", test, spec.test_shots))
+            for part, examples, shots in (("train", train, shots), ("test", test, spec.test_shots))
         )
-        return train, test, codebook[codebook < spec.vocab]
+        labels = stream_labels(order, spec.tasks, spec.train_shots, shots, self.seed, self.split, index)
+        if order != "contiguous":  # the examples of a class come in their own order, whatever is between
+            member = labels.unsqueeze(1) == torch.arange(spec.tasks)  # (T, tasks)
+            earlier = member.cumsum(0).gather(1, labels.unsqueeze(1)).squeeze(1) - 1
+            train = train[:, labels * shots + earlier]
+        return train, labels, test, codebook[codebook < spec.vocab]
 
     def _check_compound(self) -> None:
         """What the engine would tell in its own numbers, of all members: here in those of the spec."""
@@ -320,6 +348,18 @@ class EpisodeSource:
             raise InvalidValueError(
                 "EpisodeSource: `spec.tasks * spec.compound` must be at most the number of classes, "
                 f"{classes}, got {spec.tasks} * {spec.compound} = {spec.tasks * spec.compound}"
+            )
+
+    def _check_order(self) -> None:
+        order, shots = self.spec.order, self.spec.train_shots
+        if order not in get_args(Order):
+            known = ", ".join(map(repr, get_args(Order)))
+            raise InvalidValueError(f"EpisodeSource: `spec.order` must be one of {known}, got {order!r}")
+        least = VISITS if order in ("recurring", "mixture") else 1
+        if order != "contiguous" and shots < least:
+            raise InvalidValueError(
+                f"EpisodeSource: `spec.train_shots` must be at least {least} where `spec.order` is "
+                f"{order!r}, got {shots}"
             )
 
     def _shown(self, index: int, part: str, classes: Tensor, examples: Tensor) -> Tensor:

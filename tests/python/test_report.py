@@ -144,6 +144,18 @@ def test_the_summary_says_what_was_measured():
         assert text in said, text
 
 
+def test_streams_that_return_to_a_task_have_no_matrix(tmp_path: Path):
+    without = dataclasses.replace(MEASURED, matrix=[], matrix_episodes=0)
+    assert without.accuracy_matrix is None
+    prepare(tmp_path)
+    without.save(tmp_path)
+    assert read_measurement(tmp_path, "test-2x1") == without
+    said = summary(without)
+    assert "There is no R of streams that do not go task after task" in said
+    assert "forgetting" not in said
+    assert "0.900 ± 0.196" in said
+
+
 def test_runs_that_are_none(tmp_path: Path):
     with pytest.raises(RunError, match="at least one folder, got none"):
         compare([])

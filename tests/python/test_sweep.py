@@ -18,13 +18,18 @@ from mambacl import cli, commands
 from mambacl.config import AttentionMixer, PrototypeConfig, SequenceConfig, VectorEncoder
 from mambacl.errors import ConfigError, NonFiniteError, RunError
 from mambacl.evaluation import evaluate_predictor
+from mambacl.experiments.trained import load_run
 from mambacl.experiments.training_run import TrainingRun
+from mambacl.report import ClassMeasurement
+from mambacl.report.figures import draw
+from mambacl.report.measurement import read_measurement
 from mambacl.runs import RunFolder
 from mambacl.runs.lock import held
 from mambacl.sweeps import Outcome, Results, Sweep, read_sweep, schedule, table
 from mambacl.sweeps import files as sweep_files
 from mambacl.sweeps.advance import advance
 from mambacl.sweeps.offline import OfflineTraining
+from mambacl.sweeps.outcome import OnTest
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import choice, due, final, outcomes
 from mambacl.training.meta_train import read_history
@@ -290,6 +295,26 @@ def test_a_cell_goes_on_where_its_run_is(tmp_path: Path):
     assert (found.steps, found.test.queries, len(found.test.right)) == (4, 4, 4)
     measured = json.loads((tmp_path / cell.name / "evaluations" / "test-2x1.json").read_text())
     assert found.test.scores.values.tolist() == measured["accuracy"]
+
+
+def test_streams_in_another_order_are_tested_without_a_matrix(tmp_path: Path):
+    row = f"{ONE_ROW}data = {{ order = 'mixture', train_shots = 2 }}"
+    sweep, results = (
+        read_sweep(written(tmp_path, row.replace("[0, 1]", "[0]"))),
+        Results(tmp_path / "results"),
+    )
+    (cell,) = sweep.cells
+    found = advance(sweep, cell, tmp_path, results)
+    assert isinstance(found.test, OnTest)
+    assert (found.test.forgetting, len(found.test.task_accuracy)) == (None, 2)
+    assert results.read(cell) == found
+    trained = load_run(tmp_path / cell.name)
+    measured = read_measurement(tmp_path / cell.name, "test-2x2")
+    assert isinstance(measured, ClassMeasurement)
+    assert (measured.matrix, measured.matrix_episodes) == ([], 0)
+    assert sorted(file.name for file in draw(trained, measured).iterdir()) == [
+        *("accuracy.png", "learning_curve.png")  # neither R nor an episode, whose rows are tasks
+    ]
 
 
 def test_training_that_diverges_is_an_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -13,6 +13,7 @@ from mambacl.episodes import SizedEpisodes
 from mambacl.errors import ConfigError
 from mambacl.evaluation import Metric, metric_of
 from mambacl.experiments.data import Data, Glyphs
+from mambacl.experiments.tables import merge
 from mambacl.learner import Learner
 from mambacl.settings import Settings
 from mambacl.training import TrainConfig
@@ -88,6 +89,21 @@ class Experiment(Settings):
                 f"experiment: `model.encoder` must take inputs of shape {self.data.input_shape}, "
                 f"as `data` of kind {self.data.kind!r} has, got {shape}"
             )
+
+    def changed(self, changes: Mapping[str, Any]) -> Experiment:
+        """The experiment with some of its settings changed.
+
+        Args:
+            changes: A table that is laid over its own.
+
+        Raises:
+            ConfigError: As `from_table`.
+
+        Example:
+            >>> Experiment("glyphs").changed({"data": {"compound": 3}}).data.compound
+            3
+        """
+        return self.from_table(merge(settings.table(self), changes))
 
     @property
     def metric(self) -> Metric:

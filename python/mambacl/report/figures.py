@@ -34,7 +34,8 @@ def draw(trained: Trained, measured: Measurement) -> Path:
     match measured:
         case ClassMeasurement():
             plots.save(plots.accuracy_bars(scores, chance=1 / measured.tasks), folder / "accuracy.png")
-            plots.save(plots.accuracy_matrix(measured.accuracy_matrix), folder / "accuracy_matrix.png")
+            if measured.accuracy_matrix is not None:
+                plots.save(plots.accuracy_matrix(measured.accuracy_matrix), folder / "accuracy_matrix.png")
         case VectorMeasurement():
             plots.save(plots.error_bars(scores), folder / "error.png")
             plots.save(plots.error_matrix(measured.error_matrix), folder / "error_matrix.png")
@@ -46,8 +47,11 @@ def draw(trained: Trained, measured: Measurement) -> Path:
 
 
 def _episode(trained: Trained, measured: Measurement, file: Path) -> None:
-    """The first meta-validation episode: pictures of meta-test classes stay for the one look at the end."""
+    """The first meta-validation episode: pictures of meta-test classes stay for the one look at the end. The
+    examples of a task, a row, stand beside one another, so none is drawn of other streams."""
     source = trained.experiment.source("validation", trained.seed, train_shots=measured.train_shots)
+    if not source.spec.task_by_task:
+        return
     episode = source.batch(0, 1)
     learner = trained.learner
     with torch.no_grad():

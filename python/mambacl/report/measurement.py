@@ -35,7 +35,8 @@ class Measurement(ABC):
         train_shots: Examples read of each.
         test_shots: Queries asked of each.
         episodes_sha256: Of the first episode: runs with another one were not asked the same.
-        matrix: R[i][j], the score on task j after task i; rows end at the diagonal.
+        matrix: R[i][j], the score on task j after task i; rows end at the diagonal. Empty where streams do
+            not go task after task, each with as many examples.
         matrix_episodes: Episodes of the matrix.
         yardsticks: The score of each episode, by yardstick, on the same episodes; of "offline training" maybe
             only of the first ones.
@@ -63,7 +64,7 @@ class Measurement(ABC):
 
     @property
     def matrix_values(self) -> Tensor:
-        """R, (tasks, tasks) float64; NaN above the diagonal."""
+        """R, (tasks, tasks) float64; NaN above the diagonal, and everywhere if there is none."""
         values = torch.full((self.tasks, self.tasks), torch.nan, dtype=torch.float64)
         for i, row in enumerate(self.matrix):
             values[i, : i + 1] = torch.tensor(row, dtype=torch.float64)
@@ -104,9 +105,9 @@ class ClassMeasurement(Measurement):
         return as_scores(self.accuracy)
 
     @property
-    def accuracy_matrix(self) -> AccuracyMatrix:
-        """The accuracy matrix."""
-        return AccuracyMatrix(self.matrix_values, self.matrix_episodes)
+    def accuracy_matrix(self) -> AccuracyMatrix | None:
+        """The accuracy matrix; None where streams do not go task after task."""
+        return AccuracyMatrix(self.matrix_values, self.matrix_episodes) if self.matrix else None
 
 
 @dataclass(frozen=True)

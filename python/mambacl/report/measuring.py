@@ -60,7 +60,8 @@ def measure(
         tasks: Of an episode; None for as many as in training.
         train_shots: Examples read of each; None for as many as in training.
         episodes: How many, at least 2.
-        matrix_episodes: How many for R, which asks after every task.
+        matrix_episodes: How many for R, which asks after every task; there is none where streams do not go
+            task after task.
         offline_episodes: How many for offline training of the learner's encoder, which takes seconds each; 0
             for none, else from 2 to `episodes`. Of classes only.
 
@@ -91,8 +92,10 @@ def measure(
     if offline_episodes:
         model = trained.experiment.model
         yardsticks["offline training"] = (Offline(model.encoder, model.d_model), offline_episodes)
-    matrix_of = accuracy_matrix if learner.is_classifier else error_matrix
-    matrix = matrix_of(learner, source, matrix_episodes)
+    matrix: list[list[float]] = []
+    if spec.task_by_task:
+        matrix_of = accuracy_matrix if learner.is_classifier else error_matrix
+        matrix = matrix_of(learner, source, matrix_episodes).values.tolist()
     make = partial(
         ClassMeasurement if learner.is_classifier else VectorMeasurement,
         name=measurement_name(split, spec.tasks, spec.train_shots),
@@ -106,8 +109,8 @@ def measure(
         train_shots=spec.train_shots,
         test_shots=spec.test_shots,
         episodes_sha256=_digest(source.batch(0, 1)),
-        matrix=[row[: i + 1] for i, row in enumerate(matrix.values.tolist())],
-        matrix_episodes=matrix_episodes,
+        matrix=[row[: i + 1] for i, row in enumerate(matrix)],
+        matrix_episodes=matrix_episodes if matrix else 0,
         yardsticks={
             name: evaluate_predictor(predictor, source, count).values.tolist()
             for name, (predictor, count) in yardsticks.items()

@@ -24,7 +24,8 @@ def summary(measured: Measurement) -> str:
         case ClassMeasurement():
             rows = _class_rows(measured)
             asked, note = f"{measured.split} classes", f"chance {1 / measured.tasks:.3f}"
-            score, curve = "accuracy", measured.accuracy_matrix.anytime_accuracy
+            score, matrix = "accuracy", measured.accuracy_matrix
+            curve = None if matrix is None else matrix.anytime_accuracy
         case VectorMeasurement():
             rows = _vector_rows(measured)
             asked, note = measured.split, "of errors the lower is the better"
@@ -32,7 +33,14 @@ def summary(measured: Measurement) -> str:
         case _:
             raise TypeError(f"summary: there is none of {type(measured).__name__}")
     width = max(len(name) for name in rows)
-    anytime = ", ".join(f"{value:.2f}" for value in _thinned(curve.tolist()))
+    if curve is None:
+        anytime = "There is no R of streams that do not go task after task, each with as many examples."
+    else:
+        anytime = (
+            f"R and what is said of it are over {measured.matrix_episodes} episodes. Mean {score} on the "
+            "tasks read so far, from the first task to the last: "
+            f"{', '.join(f'{value:.2f}' for value in _thinned(curve.tolist()))}"
+        )
     return "\n".join(
         [
             f"{measured.experiment}, seed {measured.seed}, after {measured.step} steps: "
@@ -43,24 +51,26 @@ def summary(measured: Measurement) -> str:
             "",
             *(f"  {name:<{width}}  {value}" for name, value in rows.items()),
             "",
-            f"R and what is said of it are over {measured.matrix_episodes} episodes. "
-            f"Mean {score} on the tasks read so far, from the first task to the last: {anytime}",
+            anytime,
         ]
     )
 
 
 def _class_rows(measured: ClassMeasurement) -> Rows:
-    matrix = measured.accuracy_matrix
-    return {
+    rows = {
         "accuracy among the labels observed": str(measured.scores),
         "accuracy in the whole vocabulary": str(as_scores(measured.vocabulary_accuracy)),
         "negative log-likelihood, nats": str(as_scores(measured.nll)),
         "expected calibration error": f"{measured.calibration_error:.3f}",
         **_beside_yardsticks(measured),
-        "average accuracy of the last row of R": f"{matrix.average_accuracy():.3f}",
-        "backward transfer (arXiv:1706.08840)": f"{matrix.backward_transfer():+.3f}",
-        "forgetting (arXiv:1801.10112)": f"{matrix.forgetting():+.3f}",
     }
+    if (matrix := measured.accuracy_matrix) is not None:
+        rows |= {
+            "average accuracy of the last row of R": f"{matrix.average_accuracy():.3f}",
+            "backward transfer (arXiv:1706.08840)": f"{matrix.backward_transfer():+.3f}",
+            "forgetting (arXiv:1801.10112)": f"{matrix.forgetting():+.3f}",
+        }
+    return rows
 
 
 def _vector_rows(measured: VectorMeasurement) -> Rows:

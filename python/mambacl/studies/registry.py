@@ -6,14 +6,27 @@ import difflib
 from typing import Any
 
 from mambacl.errors import ConfigError
+from mambacl.studies.compound import Compound
 from mambacl.studies.efficiency import Efficiency
 from mambacl.studies.forgetting import Forgetting
 from mambacl.studies.length import Shots, Tasks
+from mambacl.studies.noise import Noise
+from mambacl.studies.order import Orders
 from mambacl.studies.regulariser import Regulariser
 from mambacl.studies.selectivity import SelectivityMaps
 from mambacl.studies.study import Study
 
-_STUDIES: tuple[type[Study[Any]], ...] = (Regulariser, Tasks, Shots, Forgetting, Efficiency, SelectivityMaps)
+_STUDIES: tuple[type[Study[Any]], ...] = (
+    Regulariser,
+    Tasks,
+    Shots,
+    Noise,
+    Forgetting,
+    Efficiency,
+    SelectivityMaps,
+    Orders,
+    Compound,
+)
 
 
 def names() -> list[str]:

@@ -101,6 +101,7 @@ def _tested(measured: Measurement) -> OnTest | VectorsOnTest:
     yardsticks = {name: _mean(values) for name, values in measured.yardsticks.items()}
     match measured:
         case ClassMeasurement():
+            matrix = measured.accuracy_matrix
             return OnTest(
                 step=measured.step,
                 tasks=measured.tasks,
@@ -110,7 +111,7 @@ def _tested(measured: Measurement) -> OnTest | VectorsOnTest:
                 vocabulary_accuracy=_mean(measured.vocabulary_accuracy),
                 nll=_mean(measured.nll),
                 calibration_error=round(measured.calibration_error, _DIGITS),
-                forgetting=round(measured.accuracy_matrix.forgetting(), _DIGITS),
+                forgetting=None if matrix is None else round(matrix.forgetting(), _DIGITS),
                 task_accuracy=_rounded(measured.task_accuracy),
                 yardsticks=yardsticks,
             )

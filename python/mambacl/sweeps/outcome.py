@@ -36,7 +36,7 @@ class OnTest(Settings):
         vocabulary_accuracy: Among all symbols.
         nll: Negative log-likelihood, in nats.
         calibration_error: ECE, 15 bins.
-        forgetting: Of arXiv:1801.10112.
+        forgetting: Of arXiv:1801.10112; None where streams do not go task after task.
         task_accuracy: By the order of tasks in the stream.
         yardsticks: Accuracies on the same episodes.
     """
@@ -49,7 +49,7 @@ class OnTest(Settings):
     vocabulary_accuracy: MeanAndInterval
     nll: MeanAndInterval
     calibration_error: float
-    forgetting: float
+    forgetting: float | None
     task_accuracy: tuple[float, ...]
     yardsticks: dict[str, MeanAndInterval]
 

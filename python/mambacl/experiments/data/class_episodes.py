@@ -10,6 +10,7 @@ from mambacl.data import Classes, Split
 from mambacl.episodes import EpisodeSizes, EpisodeSource, EpisodeSpec
 from mambacl.errors import ConfigError
 from mambacl.experiments.data.episode_data import EpisodeData
+from mambacl.stream_order import Order
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,11 @@ class ClassEpisodes(EpisodeData):
         test_shots: Queries asked of each class in meta-training.
         evaluation_test_shots: The same in meta-validation and meta-test.
         compound: Classes of the data that make one class of an episode: each example shows one of them.
+        order: Of the stream; see `EpisodeSpec`.
     """
 
     compound: int = 1
+    order: Order = "contiguous"
 
     @abstractmethod
     def classes(self, split: Split) -> Classes:
@@ -46,5 +49,5 @@ class ClassEpisodes(EpisodeData):
     def episodes(self, target: Target, sizes: EpisodeSizes, seed: int, split: Split) -> EpisodeSource:
         """Episodes of classes."""
         assert isinstance(target, ClassTarget)
-        spec = EpisodeSpec(**asdict(sizes), vocab=target.vocab, compound=self.compound)
+        spec = EpisodeSpec(**asdict(sizes), vocab=target.vocab, compound=self.compound, order=self.order)
         return EpisodeSource(self.classes(split), spec, seed, split)

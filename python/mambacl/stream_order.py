@@ -1,0 +1,95 @@
+"""The order in which a stream shows its classes, as a pure function of (seed, split, index)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from mambacl import _core
+
+PlainOrder = Literal["contiguous", "shuffled", "recurring", "imbalanced"]
+"""The order of one stream; see `stream_labels`."""
+
+Order = Literal["contiguous", "shuffled", "recurring", "imbalanced", "mixture"]
+"""The order of the streams of a source: the same for all, or of each one of them."""
+
+VISITS = 2
+"""How often a class comes in a recurring stream."""
+
+
+def order_of(order: Order, index: int) -> PlainOrder:
+    """The order of one stream: of a mixture the streams take turns, so that every batch of them has as many
+    of each as can be.
+
+    Example:
+        >>> [order_of("mixture", index) for index in range(5)]
+        ['contiguous', 'shuffled', 'recurring', 'imbalanced', 'contiguous']
+    """
+    return get_args(PlainOrder)[index % len(get_args(PlainOrder))] if order == "mixture" else order
+
+
+def stream_labels(
+    order: PlainOrder, tasks: int, shots: int, most: int, seed: int, split: str, index: int
+) -> Tensor:
+    """The label of each example of a stream, 0, 1, ... in the order in which classes first appear.
+
+    - "contiguous": class after class, `shots` examples of each.
+    - "shuffled": the same examples in a uniform order.
+    - "recurring": all classes one after another with the first half of their examples (the larger, where
+      they are odd), then all again, in the same order, with the rest.
+    - "imbalanced": class after class, as many examples in all, at least one of each. The others are given
+      away one by one, each to a class drawn in proportion to what it has by then (Pólya's urn), of those
+      with fewer than `most`. Without that limit all ways to share the examples out are as likely.
+
+    Args:
+        order: Of the stream.
+        tasks: Classes, at least 1.
+        shots: Examples of a class on average, at least 1; of a recurring stream at least 2.
+        most: Examples of a class at most, at least `shots`; only an imbalanced stream asks.
+        seed: With `split` and `index` it names the random numbers.
+        split: Of the episode.
+        index: Of the episode.
+
+    Returns:
+        (tasks * shots) int64.
+
+    Example:
+        >>> stream_labels("recurring", 2, 3, 9, 0, "train", 0).tolist()
+        [0, 0, 1, 1, 0, 1]
+        >>> stream_labels("imbalanced", 3, 3, 9, 0, "train", 5).bincount().tolist()
+        [5, 3, 1]
+    """
+    name, total = f"{split}/order", tasks * shots
+    classes = torch.arange(tasks)
+    match order:
+        case "contiguous":
+            return classes.repeat_interleave(shots)
+        case "shuffled":
+            drawn = _core.uniforms(seed, name, index, total).argsort(stable=True) // shots
+            return _by_appearance(drawn)
+        case "recurring":
+            visits = [(shots + VISITS - 1 - visit) // VISITS for visit in range(VISITS)]
+            return torch.cat([classes.repeat_interleave(visit) for visit in visits])
+        case "imbalanced":
+            further = _core.uniforms(seed, name, index, total - tasks)
+            return classes.repeat_interleave(torch.tensor(_shared_out(tasks, most, further.tolist())))
+
+
+def _by_appearance(classes: Tensor) -> Tensor:
+    """Numbers 0 to n - 1 by when each first appears among `classes`, (T) int64, which hold all of them."""
+    first = classes.new_full((int(classes.max()) + 1,), len(classes))
+    first.scatter_reduce_(0, classes, torch.arange(len(classes)), "amin")
+    return first.argsort().argsort()[classes]
+
+
+def _shared_out(tasks: int, most: int, uniforms: list[float]) -> list[int]:
+    """Examples of each class: one, and of one further for each number."""
+    counts = [1] * tasks
+    for number in uniforms:
+        upto = list(accumulate(count if count < most else 0 for count in counts))
+        counts[bisect_right(upto, number * upto[-1])] += 1
+    return counts
