@@ -9,6 +9,7 @@ from mambacl.data.sets.cifar100 import CIFAR_100
 from mambacl.data.sets.cub import CUB_200_2011
 from mambacl.data.sets.data_set import DataSet
 from mambacl.data.sets.domainnet import DOMAIN_NET
+from mambacl.data.sets.emoji import Emoji
 from mambacl.data.sets.fgvc_aircraft import FGVC_AIRCRAFT
 from mambacl.data.sets.glyphs import Hanzi21
 from mambacl.data.sets.hugging_face import PREFIX, hugging_face
@@ -19,6 +20,7 @@ from mambacl.errors import ConfigError
 
 _SETS: tuple[DataSet, ...] = (
     Hanzi21(),
+    Emoji(),
     CIFAR_100,
     OMNIGLOT,
     OMNIGLOT_SMALL1,
