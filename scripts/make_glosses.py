@@ -5,12 +5,13 @@
 
 What is made, in this order:
 
-1. A candidate is a synset of nouns with at least 20 direct hyponyms, kinds or instances. Its examples are these
-   hyponyms' definitions: the gloss up to its first example sentence.
+1. A candidate is a synset of nouns with at least 20 direct hyponyms, kinds or instances. Its examples are
+   these hyponyms' definitions: the gloss up to its first example sentence.
 2. A hyponym of two candidates is taken from both, and so is a definition that stands at two hyponyms.
 3. A candidate with fewer than 20 examples left is dropped.
-4. The tree is cut: a candidate with more than 20 others below it (any number of steps, by any path) is dropped:
-   these are object, person, artifact and the like, which join nearly everything. The rest are the classes.
+4. The tree is cut: a candidate with more than 20 others below it, in any number of steps by any path, is
+   dropped: these are object, person, artifact and the like, which join nearly everything. The rest are the
+   classes.
 5. Classes of which one is above the other are of one group, and so are those that are joined over others: the
    connected components of "is above". Groups go into the splits whole.
 
@@ -18,7 +19,7 @@ The file is JSON behind gzip: a list of classes in the order of `data.noun`, eac
 (`name`; with its definition, where two have the same words), the positions of the classes above it (`above`),
 its `group`, named after the group's first class, and its `glosses`.
 
-Outcome: with wordnet-base 1:3.0-37 of Debian 12 the contents are equal to the packaged ones, after 4 s.
+Outcome: with wordnet-base 1:3.0-37 of Debian 12 the contents are equal to the packaged ones, after a second.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def read_synsets(lines: Iterable[str]) -> dict[str, Synset]:
     return synsets
 
 
-def derive(synsets: Mapping[str, Synset], least: int = LEAST, most_below: int = MOST_BELOW) -> list[GlossClass]:
+def derive(
+    synsets: Mapping[str, Synset], least: int = LEAST, most_below: int = MOST_BELOW
+) -> list[GlossClass]:
     """The classes; see the file's docstring."""
     hyponyms: dict[str, list[str]] = defaultdict(list)
     for offset, synset in synsets.items():

@@ -1,12 +1,13 @@
 """glosses: 587 kinds of things named by WordNet's nouns, and 27,113 definitions of what is of each kind.
 
 Classes are hypernyms ("electronic device"), examples are definitions of their direct hyponyms ("an electronic
-device that answers the telephone and records messages"), 20 to 479 of a class. The file comes with the package.
+device that answers the telephone and records messages"), 20 to 493 of a class. The file comes with the
+package.
 
-`scripts/make_glosses.py` derives it from WordNet 3.0 (Princeton University; see NOTICE) and says how: a
-hyponym of two classes is in none, no two definitions are the same, and classes above more than 20 others, such as
-"artifact", are left out. The tree falls apart without these, into 155 groups of classes: within a group classes
-are above or below one another, or joined by such. Groups go into the splits whole, so no class is above or below
+`scripts/make_glosses.py` derives it from WordNet 3.0 (Princeton University; see NOTICE) and says how: a hyponym
+of two classes is in none, no two definitions are the same, and classes above more than 20 others, such as
+"artifact", are left out. Without these the tree falls into 155 groups of classes: within a group classes are
+above or below one another, or joined by such. Groups go into the splits whole, so no class is above or below
 one of another split.
 """
 
@@ -78,8 +79,8 @@ class Glosses(DataSet):
 def split_groups(groups: Sequence[str]) -> list[Split]:
     """The split of each class, by its group.
 
-    Groups are ranked by the hash of their names and dealt out in this order: into "test" as long as the groups
-    before have less than 30 % of the classes, then into "validation" to 40 %, the others into "train".
+    Groups are ranked by the hash of their names and dealt out in this order: into "test" as long as the
+    groups before have less than 30 % of the classes, then into "validation" to 40 %, the others into "train".
 
     Args:
         groups: The group of each class.
