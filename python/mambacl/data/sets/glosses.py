@@ -4,11 +4,11 @@ Classes are hypernyms ("electronic device"), examples are definitions of their d
 device that answers the telephone and records messages"), 20 to 493 of a class. The file comes with the
 package.
 
-`scripts/make_glosses.py` derives it from WordNet 3.0 (Princeton University; see NOTICE) and says how: a hyponym
-of two classes is in none, no two definitions are the same, and classes above more than 20 others, such as
-"artifact", are left out. Without these the tree falls into 155 groups of classes: within a group classes are
-above or below one another, or joined by such. Groups go into the splits whole, so no class is above or below
-one of another split.
+`scripts/make_glosses.py` derives it from WordNet 3.0 (Princeton University; see NOTICE) and says how: a
+hyponym of two classes is in none, no two definitions are the same, and classes above more than 20 others,
+such as "artifact", are left out. Without these the tree falls into 155 groups of classes: within a group
+classes are above or below one another, or joined by such. Groups go into the splits whole, so no class is
+above or below one of another split.
 """
 
 from __future__ import annotations
