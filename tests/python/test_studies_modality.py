@@ -101,6 +101,7 @@ def test_learners_stand_above_yardsticks_in_each_modality():
     assert [patch.get_width() for patch in emoji.patches] == [0.5, 0.4]
     assert [patch.get_hatch() for patch in emoji.patches] == [None, "///"]  # apart without colour
     assert list(emoji.lines[-1].get_xdata()) == [0.2, 0.2]
+    assert emoji.texts[-1].get_text() == " chance"
     plt.close(report.figures["accuracy"])
 
 
@@ -108,7 +109,7 @@ def test_a_modality_without_answers_is_left_out():
     report = Modality().report([Told("emoji", "class mean", Accuracy(0.4, 0.01))])
     (ax,) = report.figures["accuracy"].axes
     assert ax.get_title() == "emoji, EfficientNet-Lite0"
-    assert ax.get_legend() is None
+    assert [text.get_text() for text in ax.texts] == ["0.400"]  # and no chance
     plt.close(report.figures["accuracy"])
 
 

@@ -156,11 +156,10 @@ def draw_bars(ax: Axes, bars: Sequence[Bar], chance: float | None) -> Axes:
             bbox={"color": "white", "boxstyle": "round"},
         )
     if chance is not None:
-        ax.axvline(chance, color="black", linestyle=":", label="chance")
-        ax.legend(loc="lower right", fontsize=7)
+        ax.axvline(chance, color="black", linestyle=":")
+        ax.text(chance, -0.75, " chance", va="center", fontsize=8)  # above the first bar
     ax.set_yticks(range(len(bars)), [bar.name for bar in bars])
-    ax.invert_yaxis()
-    ax.set(xlabel="accuracy", xlim=(0, 1))
+    ax.set(xlabel="accuracy", xlim=(0, 1.02), ylim=(len(bars) - 0.4, -1.1))
     return ax
 
 
