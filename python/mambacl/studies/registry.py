@@ -10,6 +10,7 @@ from mambacl.studies.compound import Compound
 from mambacl.studies.efficiency import Efficiency
 from mambacl.studies.forgetting import Forgetting
 from mambacl.studies.length import Shots, Tasks
+from mambacl.studies.modality import Modality
 from mambacl.studies.noise import Noise
 from mambacl.studies.order import Orders
 from mambacl.studies.regulariser import Regulariser
@@ -24,6 +25,7 @@ _STUDIES: tuple[type[Study[Any]], ...] = (
     Forgetting,
     Efficiency,
     SelectivityMaps,
+    Modality,
     Orders,
     Compound,
 )

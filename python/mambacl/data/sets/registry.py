@@ -9,7 +9,9 @@ from mambacl.data.sets.cifar100 import CIFAR_100
 from mambacl.data.sets.cub import CUB_200_2011
 from mambacl.data.sets.data_set import DataSet
 from mambacl.data.sets.domainnet import DOMAIN_NET
+from mambacl.data.sets.emoji import Emoji
 from mambacl.data.sets.fgvc_aircraft import FGVC_AIRCRAFT
+from mambacl.data.sets.glosses import Glosses
 from mambacl.data.sets.glyphs import Hanzi21
 from mambacl.data.sets.hugging_face import PREFIX, hugging_face
 from mambacl.data.sets.image_folder import FOLDER, IMAGENET_1K, IMAGENET_R, MS_CELEB_1M, STANFORD_DOGS
@@ -19,6 +21,8 @@ from mambacl.errors import ConfigError
 
 _SETS: tuple[DataSet, ...] = (
     Hanzi21(),
+    Emoji(),
+    Glosses(),
     CIFAR_100,
     OMNIGLOT,
     OMNIGLOT_SMALL1,

@@ -1,0 +1,173 @@
+"""Another modality: definitions of nouns, and emoji, each before a frozen encoder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from mambacl.evaluation import Scores, evaluate, evaluate_predictor
+from mambacl.experiments.experiment import Experiment
+from mambacl.experiments.trained import Trained
+from mambacl.report.markdown import table
+from mambacl.report.measuring import CLASS_YARDSTICKS
+from mambacl.settings import Settings
+from mambacl.studies.scale import Scale
+from mambacl.studies.study import Report, Study, Told
+
+MODALITIES = {"glosses": "definitions, WordLlama", "emoji": "emoji, EfficientNet-Lite0"}
+"""What a sweep's learners read, and by which encoder."""
+
+
+@dataclass(frozen=True)
+class Accuracy(Settings):
+    """The accuracy of one model.
+
+    Attributes:
+        mean: Over episodes.
+        interval: Half its 95 % interval over episodes.
+    """
+
+    mean: float
+    interval: float
+
+    @classmethod
+    def of(cls, scores: Scores) -> Accuracy:
+        """From scores of episodes."""
+        return cls(round(scores.mean, 5), round(scores.interval, 5))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What is told of a learner, or a yardstick, in one modality.
+
+    Attributes:
+        name: Of the learner.
+        seeds: An accuracy for each; of a yardstick one.
+        learned: Whether it was meta-trained.
+    """
+
+    name: str
+    seeds: tuple[Accuracy, ...]
+    learned: bool
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return float(np.mean([one.mean for one in self.seeds]))
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """From the lowest to the highest seed; of one seed the 95 % interval over episodes."""
+        if len(self.seeds) == 1:
+            return self.mean - self.seeds[0].interval, self.mean + self.seeds[0].interval
+        means = [one.mean for one in self.seeds]
+        return min(means), max(means)
+
+    def __str__(self) -> str:
+        low, high = self.band
+        if len(self.seeds) == 1:
+            return f"{self.mean:.3f} ± {self.seeds[0].interval:.3f}"
+        return f"{self.mean:.3f} ({low:.3f} to {high:.3f})"
+
+
+class Modality(Study[Accuracy]):
+    """Study 10."""
+
+    name = "modality"
+    question = (
+        "The learners of characters, trained and tested on what is none: definitions of WordNet, whose "
+        "classes are kinds of things, and emoji, whose classes are drawn by 7 or 8 vendors. One learner for "
+        "each modality, on features of a frozen encoder that comes in a package. 5 tasks, 5 shots; test "
+        "classes are of other subtrees of WordNet, and other emoji, than those of meta-training."
+    )
+    reported = "Not known to us; texts and emoji are ours."
+    sweeps = tuple(MODALITIES)
+    answer = Accuracy
+
+    def ask(self, trained: Trained, scale: Scale) -> Accuracy:
+        """Accuracy on test episodes, the same for all of a modality."""
+        return Accuracy.of(
+            evaluate(trained.learner, trained.experiment.source("test", 0), scale.episodes).score
+        )
+
+    def ask_yardsticks(self, experiment: Experiment, scale: Scale) -> Mapping[str, Accuracy]:
+        """The same of predictors without meta-training."""
+        source = experiment.source("test", 0)
+        return {
+            name: Accuracy.of(evaluate_predictor(yardstick, source, scale.episodes))
+            for name, yardstick in CLASS_YARDSTICKS.items()
+        }
+
+    def report(self, told: Sequence[Told[Accuracy]]) -> Report:
+        """A panel for each modality, learners above yardsticks; a table of both."""
+        bars = {sweep: each for sweep in MODALITIES if (each := _bars(told, sweep))}
+        chance = {one.sweep: 1 / one.outcome.experiment.data.tasks for one in told if one.outcome is not None}
+        figure, axes = plt.subplots(
+            1, len(bars), figsize=(0.8 + 4.6 * len(bars), 3.6), squeeze=False, layout="constrained"
+        )
+        for ax, (sweep, each) in zip(axes.flat, bars.items(), strict=True):
+            draw_bars(ax, each, chance.get(sweep))
+            ax.set(title=MODALITIES[sweep])
+        every = sorted((bar for each in bars.values() for bar in each), key=lambda bar: not bar.learned)
+        by_name = {sweep: {bar.name: str(bar) for bar in each} for sweep, each in bars.items()}
+        caption = (
+            "Accuracy on test classes. ± is the 95 % interval over episodes, for one model; of several seeds "
+            "lowest and highest. The last rows were not meta-trained."
+        )
+        body = table(
+            ["learner", *(MODALITIES[sweep] for sweep in bars)],
+            [
+                [name, *(by_name[sweep].get(name, "-") for sweep in bars)]
+                for name in dict.fromkeys(bar.name for bar in every)
+            ],
+        )
+        return Report({"accuracy": figure}, {caption: body})
+
+
+def draw_bars(ax: Axes, bars: Sequence[Bar], chance: float | None) -> Axes:
+    """Draws accuracies from the top, yardsticks hatched, with chance as a line.
+
+    Args:
+        ax: To draw on.
+        bars: To draw.
+        chance: Accuracy of guessing; None for no line.
+    """
+    for row, bar in enumerate(bars):
+        low, high = bar.band
+        ax.barh(
+            row,
+            bar.mean,
+            xerr=[[bar.mean - low], [high - bar.mean]],
+            color="0.6" if bar.learned else "white",
+            hatch=None if bar.learned else "///",
+            edgecolor="black",
+            capsize=3,
+        )
+        ax.text(
+            0.02,
+            row,
+            f"{bar.mean:.3f}",
+            va="center",
+            fontsize=8,
+            bbox={"color": "white", "boxstyle": "round"},
+        )
+    if chance is not None:
+        ax.axvline(chance, color="black", linestyle=":")
+        ax.text(chance, -0.75, " chance", va="center", fontsize=8)  # above the first bar
+    ax.set_yticks(range(len(bars)), [bar.name for bar in bars])
+    ax.set(xlabel="accuracy", xlim=(0, 1.02), ylim=(len(bars) - 0.4, -1.1))
+    return ax
+
+
+def _bars(told: Sequence[Told[Accuracy]], sweep: str) -> list[Bar]:
+    """Of one modality: learners, then yardsticks."""
+    seeds: dict[tuple[str, bool], list[Accuracy]] = {}
+    for one in told:
+        if one.sweep == sweep:
+            seeds.setdefault((one.learner, one.outcome is not None), []).append(one.answer)
+    bars = [Bar(name, tuple(each), learned) for (name, learned), each in seeds.items()]
+    return sorted(bars, key=lambda bar: not bar.learned)
