@@ -122,7 +122,7 @@ class VectorMeasurement(Measurement):
 
     error: list[float]
     task_error: list[float]
-    metric: str = SQUARED_ERROR.name
+    metric: str
 
     @property
     def scores(self) -> Scores:

@@ -12,6 +12,7 @@ from mambacl.studies.forgetting import Forgetting
 from mambacl.studies.length import Shots, Tasks
 from mambacl.studies.noise import Noise
 from mambacl.studies.order import Orders
+from mambacl.studies.regression import Regression
 from mambacl.studies.regulariser import Regulariser
 from mambacl.studies.selectivity import SelectivityMaps
 from mambacl.studies.study import Study
@@ -22,6 +23,7 @@ _STUDIES: tuple[type[Study[Any]], ...] = (
     Shots,
     Noise,
     Forgetting,
+    Regression,
     Efficiency,
     SelectivityMaps,
     Orders,

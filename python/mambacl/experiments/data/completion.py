@@ -12,8 +12,10 @@ from mambacl.episodes import EpisodeSizes
 from mambacl.errors import ConfigError
 from mambacl.experiments.data.episode_data import EpisodeData
 
-_PIXELS = 16 * 32
-"""Of a half."""
+HALF = (16, 32)
+"""Height and width of a half, pixels."""
+
+_PIXELS = HALF[0] * HALF[1]
 
 
 @dataclass(frozen=True)
