@@ -82,6 +82,21 @@ def test_the_file_is_the_benchmark():
         ("sine-mamba", ["data.compound=2"], r"there is no setting `data\.compound`"),
         ("sine-mamba", ["model.kind=prototype"], "target"),
         ("glyphs-mamba", ["data.kind=sine"], r"`model\.target` must be of kind 'vector'"),
+        (
+            "rotation-mamba",
+            ["model.target.dim=3"],
+            r"`model\.target` must be of kind 'angle' with `dim` = 2, as `data` of kind 'rotation' has, got An",
+        ),
+        ("rotation-mamba", ["model.target={kind='vector',dim=2}"], "'angle' with `dim` = 2, .*, got VectorT"),
+        ("rotation-mamba", ["model.encoder.image_size=28"], r"must take inputs of shape \(1, 32, 32\)"),
+        (
+            "completion-mamba",
+            ["model.target.dim=511"],
+            r"'vector' with `dim` = 512, as `data` of kind 'completion' has, got VectorTarget\(dim=511\)",
+        ),
+        ("completion-mamba", ["model.target.kind=angle"], r"`model\.target` must be of kind 'vector'"),
+        ("completion-mamba", ["model.encoder.dim=1024"], r"must take inputs of shape \(512,\)"),
+        ("completion-mamba", ["data.jitter.scale=0.1"], r"there is no setting `data\.jitter`"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(name: str, changes: list[str], message: str):
