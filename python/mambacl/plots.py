@@ -75,9 +75,7 @@ def accuracy_bars(
     return ax
 
 
-def error_bars(
-    scores: Mapping[str, Scores], ax: Axes | None = None, *, label: str = "squared error"
-) -> Axes:
+def error_bars(scores: Mapping[str, Scores], ax: Axes | None = None, *, label: str = "squared error") -> Axes:
     """Mean errors of several predictors on the same episodes, with 95 % intervals over episodes.
 
     Args:

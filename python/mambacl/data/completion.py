@@ -1,4 +1,4 @@
-"""Completion of images, a regression of CL-as-Seq (arXiv:2310.11952): from the top half to the bottom half."""
+"""Completion of images, a regression of CL-as-Seq (arXiv:2310.11952): from top halves to bottom halves."""
 
 from __future__ import annotations
 

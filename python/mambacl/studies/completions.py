@@ -68,9 +68,7 @@ def draw_completions(answers: Mapping[str, Sequence[Completed]]) -> Figure:
         for column, (top, bottom) in enumerate(halves):
             y, x = row * (height + _GAP), column * (width + _GAP)
             canvas[y : y + height, x : x + width] = np.concatenate([_pixels(top), _pixels(bottom)])
-    figure, ax = plt.subplots(
-        figsize=(2.5 + 0.7 * len(first), 0.3 + 0.7 * len(rows)), layout="constrained"
-    )
+    figure, ax = plt.subplots(figsize=(2.5 + 0.7 * len(first), 0.3 + 0.7 * len(rows)), layout="constrained")
     ax.imshow(canvas, cmap="gray_r", interpolation="nearest", vmin=0, vmax=_LEVELS)
     for row in range(len(rows)):
         for column in range(len(first)):
