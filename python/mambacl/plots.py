@@ -75,12 +75,13 @@ def accuracy_bars(
     return ax
 
 
-def error_bars(scores: Mapping[str, Scores], ax: Axes | None = None) -> Axes:
-    """Mean squared errors of several predictors on the same episodes, with 95 % intervals over episodes.
+def error_bars(scores: Mapping[str, Scores], ax: Axes | None = None, *, label: str = "squared error") -> Axes:
+    """Mean errors of several predictors on the same episodes, with 95 % intervals over episodes.
 
     Args:
         scores: By name, in the order drawn.
         ax: To draw on; None for a new figure.
+        label: What the error is.
 
     Returns:
         The axes.
@@ -89,7 +90,7 @@ def error_bars(scores: Mapping[str, Scores], ax: Axes | None = None) -> Axes:
     highest = max(each.mean + each.interval for each in scores.values())
     for row, each in enumerate(scores.values()):  # behind the bar, which may be too short for a number
         ax.text(each.mean + each.interval + 0.02 * highest, row, f"{each.mean:.3f}", va="center")
-    ax.set(xlabel="mean squared error", xlim=(0, 1.2 * highest))
+    ax.set(xlabel=f"mean {label}", xlim=(0, 1.2 * highest))
     return ax
 
 
@@ -107,18 +108,19 @@ def accuracy_matrix(matrix: AccuracyMatrix, ax: Axes | None = None) -> Axes:
     return _matrix(matrix.values, ax, best=1, worst=0, label="accuracy")
 
 
-def error_matrix(matrix: ErrorMatrix, ax: Axes | None = None) -> Axes:
+def error_matrix(matrix: ErrorMatrix, ax: Axes | None = None, *, label: str = "squared error") -> Axes:
     """The error on each task after each task: as `accuracy_matrix`, white for 0 and black for the largest.
 
     Args:
         matrix: Of the errors.
         ax: To draw on; None for a new figure.
+        label: What the error is.
 
     Returns:
         The axes.
     """
     worst = float(matrix.values.nan_to_num().max()) or 1.0
-    return _matrix(matrix.values, ax, best=0, worst=worst, label="squared error")
+    return _matrix(matrix.values, ax, best=0, worst=worst, label=label)
 
 
 def anytime_accuracy(matrices: Mapping[str, AccuracyMatrix], ax: Axes | None = None) -> Axes:

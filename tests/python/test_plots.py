@@ -201,6 +201,10 @@ def test_errors_are_drawn_from_white_and_told_behind_their_bars():
     assert texts(ax) == ["0.100", "2.000"]
     assert [text.get_position()[0] > 0.1 for text in ax.texts] == [True, True]
     assert ax.get_xlim()[1] > 2
+    assert ax.get_xlabel() == "mean squared error"
+    assert plots.error_bars({"a": Scores(torch.ones(2))}, label="1 - cos").get_xlabel() == "mean 1 - cos"
+    angles = plots.error_matrix(ErrorMatrix(R, 1), label="1 - cos")
+    assert "1 - cos" in [axes.get_ylabel() for axes in angles.figure.axes]
 
 
 def test_vectors_have_a_curve_of_their_loss():

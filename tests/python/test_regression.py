@@ -17,12 +17,12 @@ from mambacl import Learner, cli, experiments
 from mambacl.data.sine import SineEpisodes
 from mambacl.errors import ConfigError, InvalidValueError, NonFiniteError, RunError
 from mambacl.evaluation import SQUARED_ERROR, over_seeds
-from mambacl.experiments.trained import Trained, load_run
+from mambacl.experiments.trained import Trained, load_run, run_settings
 from mambacl.experiments.training_run import TrainingRun
 from mambacl.report import ClassMeasurement, VectorMeasurement, compare, measure
 from mambacl.report.comparison_table import as_json, table
 from mambacl.report.measurement import prepare, read_measurement
-from mambacl.report.measuring import VECTOR_YARDSTICKS
+from mambacl.report.measuring import MEAN_TARGET, VECTOR_YARDSTICKS
 from mambacl.runs import RunFolder
 from mambacl.sweeps import Outcome, Results, Sweep, read_sweep
 from mambacl.sweeps import table as tables
@@ -82,6 +82,21 @@ def test_the_file_is_the_benchmark():
         ("sine-mamba", ["data.compound=2"], r"there is no setting `data\.compound`"),
         ("sine-mamba", ["model.kind=prototype"], "target"),
         ("glyphs-mamba", ["data.kind=sine"], r"`model\.target` must be of kind 'vector'"),
+        (
+            "rotation-mamba",
+            ["model.target.dim=3"],
+            r"`model\.target` must be of kind 'angle' with `dim` = 2, as `data` of kind 'rotation' has",
+        ),
+        ("rotation-mamba", ["model.target={kind='vector',dim=2}"], "'angle' with `dim` = 2, .*, got VectorT"),
+        ("rotation-mamba", ["model.encoder.image_size=28"], r"must take inputs of shape \(1, 32, 32\)"),
+        (
+            "completion-mamba",
+            ["model.target.dim=511"],
+            r"'vector' with `dim` = 512, as `data` of kind 'completion' has, got VectorTarget\(dim=511\)",
+        ),
+        ("completion-mamba", ["model.target.kind=angle"], r"`model\.target` must be of kind 'vector'"),
+        ("completion-mamba", ["model.encoder.dim=1024"], r"must take inputs of shape \(512,\)"),
+        ("completion-mamba", ["data.jitter.scale=0.1"], r"there is no setting `data\.jitter`"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(name: str, changes: list[str], message: str):
@@ -182,6 +197,69 @@ def test_train_evaluate_and_compare(
     assert group["runs"][0]["steps_to"] == {}
     command_line(monkeypatch, "compare", *runs.values(), "--plot", tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 5_000
+
+
+def test_errors_written_before_they_had_names_are_squared(trained: Trained):
+    measured = measure(trained, "validation", episodes=2, matrix_episodes=2)
+    prepare(trained.run.path)
+    file = measured.save(trained.run.path)
+    content = json.loads(file.read_text())
+    assert content.pop("metric") == "squared error"
+    file.write_text(json.dumps(content))
+    assert read_measurement(trained.run.path, measured.name) == measured
+
+
+SMALL_OF = {
+    "rotation-mamba": ["model.encoder.channels=[4,4,4]"],
+    "completion-mamba": ["model.encoder.hidden=[]"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"), [("rotation-mamba", "1 - cos"), ("completion-mamba", "squared error")]
+)
+def test_characters_from_training_to_comparison(
+    name: str,
+    metric: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    changes = [change for change in CHANGES if "hidden" not in change] + SMALL_OF[name]
+    run = tmp_path / "run"
+    command_line(monkeypatch, "train", name, *(f"--set={change}" for change in changes), "--run-dir", run)
+    assert f"({metric}) at step" in capsys.readouterr().out
+    command_line(monkeypatch, "evaluate", run, *SIZES)
+    said = capsys.readouterr().out
+    assert f"mean {metric} " in said
+    assert f"Mean {metric} on the tasks read so far" in said
+    figures = run / "evaluations" / "test-2x2"
+    assert {file.name for file in figures.iterdir()} == {
+        *("learning_curve.png", "error.png", "error_matrix.png")
+    }
+    measured = read_measurement(run, "test-2x2")
+    assert isinstance(measured, VectorMeasurement)
+    assert measured.metric == metric
+    source = experiments.load(name, changes).source("test", 0)
+    for index in range(4):
+        y = source.batch(index, 1).test_y.double()
+        mean = source.batch(index, 1).train_y.double().mean(1, keepdim=True)
+        cosine = (y * mean).sum(-1) / (y.norm(dim=-1) * mean.norm(dim=-1))
+        error = (1 - cosine).mean() if metric == "1 - cos" else (y - mean).square().mean()
+        assert measured.yardsticks[MEAN_TARGET][index] == pytest.approx(float(error), abs=1e-5)
+    if metric == "1 - cos":
+        assert measured.yardsticks["zero"] == [1] * 4
+    comparison = compare([run])
+    assert comparison.metric.name == metric
+    assert table(comparison).startswith(f"{metric.capitalize()} in test-2x2;")
+    assert as_json(comparison)["groups"][0][comparison.metric.key]["mean"] == measured.scores.mean
+
+
+def test_angles_and_squares_are_not_compared(tmp_path: Path, trained: Trained):
+    settings = run_settings(experiments.load("rotation-mamba"), 0)
+    other = RunFolder.create(tmp_path / "rotation", settings)
+    with pytest.raises(RunError, match="must be scored by squared error, as the first, got 1 - cos in"):
+        compare([trained.run.path, other.path])
 
 
 def test_errors_and_accuracies_are_not_compared(tmp_path: Path, trained: Trained):

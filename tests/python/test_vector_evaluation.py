@@ -19,6 +19,7 @@ from mambacl.evaluation import (
     COSINE_ERROR,
     SQUARED_ERROR,
     ErrorMatrix,
+    Metric,
     error_matrix,
     evaluate_predictor,
     metric_of,
@@ -143,6 +144,49 @@ def test_yardsticks_agree_with_loops():
         scores = evaluate_predictor(yardstick, SOURCE, 4, batch_size=3).values
         assert scores.tolist() == pytest.approx(((answers - test_y) ** 2).mean((1, 2)).tolist(), rel=1e-5)
     assert evaluate_predictor(ridge_regression, SOURCE, 4).mean < evaluate_predictor(zero, SOURCE, 4).mean
+
+
+def test_directions_are_scored_by_their_angle():
+    """By trigonometry: the length of an answer is no matter, that of no direction has an error of 1."""
+    angle = torch.tensor([[0.3, 2.0, -1.0]] * 2).double()
+    off = torch.tensor([[0.0, math.pi / 2, math.pi], [0.5, -0.5, 1.0]]).double()
+    y = torch.stack([angle.cos(), angle.sin()], -1).float()
+    answers = 3 * torch.stack([(angle + off).cos(), (angle + off).sin()], -1).float()
+    one = small_episode(2, queries=3, target=AngleTarget())
+    episodes = WrittenEpisodes(Episode(one.train_x, one.train_y, one.test_x, y, one.codebook))
+    found = evaluate_predictor(lambda _: answers, episodes, 2, metric=COSINE_ERROR)
+    assert found.values.tolist() == pytest.approx((1 - off.cos()).mean(1).tolist(), abs=1e-6)
+    assert evaluate_predictor(zero, episodes, 2, metric=COSINE_ERROR).values.tolist() == [1, 1]
+    squared = evaluate_predictor(lambda _: answers, episodes, 2).values.tolist()
+    assert squared == pytest.approx((answers - y).square().mean((1, 2)).tolist())
+
+
+def test_a_learner_of_angles_and_a_predictor_are_scored_alike():
+    learner = small_learner(target=AngleTarget())
+    episodes = WrittenEpisodes(small_episode(4, target=AngleTarget()))
+
+    def answers(episode: Episode) -> Tensor:
+        with torch.no_grad():
+            state = learner.observe(learner.init_state(2), episode.train_x, episode.train_y)
+            return learner.predict(state, episode.test_x)
+
+    learner.eval()
+    found = evaluate(learner, episodes, 4, batch_size=2).score.values.tolist()
+    same = evaluate_predictor(answers, episodes, 4, batch_size=2, metric=COSINE_ERROR).values.tolist()
+    assert found == pytest.approx(same, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("target", "metric", "message"),
+    [
+        (ClassTarget(), SQUARED_ERROR, r"one of 'accuracy' for targets of torch\.int64, got 'squared error'"),
+        (VectorTarget(3), ACCURACY, r"one of 'squared error', '1 - cos' for .* got 'accuracy'"),
+    ],
+)
+def test_metrics_of_other_targets_are_refused(target: Target, metric: Metric, message: str):
+    episodes = WrittenEpisodes(small_episode(2, target=target))
+    with pytest.raises(InvalidValueError, match=f"evaluate_predictor: argument `metric` must be {message}"):
+        evaluate_predictor(lambda episode: episode.test_y, episodes, 2, metric=metric)
 
 
 def test_predictions_of_another_shape_are_told():

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mambacl.episodes import Episode, Episodes
-from mambacl.errors import NonFiniteError, ShapeError
+from mambacl.errors import InvalidValueError, NonFiniteError, ShapeError
 from mambacl.evaluation.calibration import Calibration
+from mambacl.evaluation.metric import ACCURACY, COSINE_ERROR, SQUARED_ERROR, Metric
 from mambacl.evaluation.protocol import batches, evaluation_mode, first_state, query_losses
 from mambacl.evaluation.scores import Scores
 from mambacl.evaluation.tasks import query_tasks
@@ -120,7 +121,12 @@ def evaluate(learner: Learner, source: Episodes, episodes: int = 600, *, batch_s
 
 
 def evaluate_predictor(
-    predictor: Callable[[Episode], Tensor], source: Episodes, episodes: int = 600, *, batch_size: int = 20
+    predictor: Callable[[Episode], Tensor],
+    source: Episodes,
+    episodes: int = 600,
+    *,
+    batch_size: int = 20,
+    metric: Metric | None = None,
 ) -> Scores:
     """Scores a function from episodes to answers, such as a yardstick, on the same episodes.
 
@@ -130,16 +136,18 @@ def evaluate_predictor(
         source: Of episodes.
         episodes: How many, at least 2.
         batch_size: Episodes at a time.
+        metric: `COSINE_ERROR` where vectors are directions; None for accuracy, or the squared error of
+            vectors.
 
     Returns:
-        Accuracy of each episode; of vectors the mean squared error.
+        The mean score of each episode.
 
     Raises:
-        InvalidValueError: If `episodes` is below 2 or `batch_size` below 1.
+        InvalidValueError: If `episodes` is below 2, `batch_size` below 1, or the metric is of other targets.
         ShapeError: If the predictions have not the shape of the targets.
     """
     drawn = batches("evaluate_predictor", source, episodes, batch_size, at_least=2)
-    return _scores([_predicted(predictor(episode), episode.test_y) for episode in drawn])
+    return _scores([_predicted(predictor(episode), episode.test_y, metric) for episode in drawn])
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,16 +174,26 @@ def _answers(state: LearnerState, output: Tensor, episode: Episode) -> _Answers:
     )
 
 
-def _predicted(answers: Tensor, y: Tensor) -> Tensor:
+def _predicted(answers: Tensor, y: Tensor, metric: Metric | None) -> Tensor:
     """The score of each episode, (batch)."""
     if answers.shape != y.shape:
         raise ShapeError(
             f"evaluate_predictor: predictions must have shape {tuple(y.shape)}, as the targets, "
             f"got {tuple(answers.shape)}"
         )
-    if y.is_floating_point():
-        return (answers.double() - y.double()).square().mean((1, 2))
-    return _share(answers == y)
+    fitting = (SQUARED_ERROR, COSINE_ERROR) if y.is_floating_point() else (ACCURACY,)
+    metric = metric or fitting[0]
+    if metric not in fitting:
+        raise InvalidValueError(
+            "evaluate_predictor: argument `metric` must be one of "
+            f"{', '.join(repr(one.name) for one in fitting)} for targets of {y.dtype}, got {metric.name!r}"
+        )
+    if metric == ACCURACY:
+        return _share(answers == y)
+    answers, y = answers.double(), y.double()
+    if metric == COSINE_ERROR:
+        return 1 - F.cosine_similarity(answers, y, dim=-1).mean(1)
+    return (answers - y).square().mean((1, 2))
 
 
 def _by_task(parts: list[Tensor]) -> Tensor:

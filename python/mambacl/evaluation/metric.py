@@ -21,6 +21,8 @@ class Metric:
     Example:
         >>> ACCURACY.best([0.5, 0.9]), SQUARED_ERROR.best([0.5, 0.9]), SQUARED_ERROR.best([])
         (0.9, 0.5, inf)
+        >>> SQUARED_ERROR.key, COSINE_ERROR.key
+        ('squared_error', '1_minus_cos')
     """
 
     name: str
@@ -30,7 +32,7 @@ class Metric:
     @property
     def key(self) -> str:
         """The name as a key of JSON."""
-        return self.name.replace(" ", "_")
+        return self.name.replace("-", "minus").replace(" ", "_")
 
     def rank(self, score: float) -> float:
         """A number that is larger for a better score."""

@@ -13,7 +13,7 @@ from mambacl.training.meta_train import read_history
 
 
 def draw(trained: Trained, measured: Measurement) -> Path:
-    """Draws the figures of a measurement: learning curve, scores, R and, of images, an episode.
+    """Draws the figures of a measurement: learning curve, scores, R and, of classes of images, an episode.
 
     Args:
         trained: The learner and its run.
@@ -37,11 +37,12 @@ def draw(trained: Trained, measured: Measurement) -> Path:
             if measured.accuracy_matrix is not None:
                 plots.save(plots.accuracy_matrix(measured.accuracy_matrix), folder / "accuracy_matrix.png")
         case VectorMeasurement():
-            plots.save(plots.error_bars(scores), folder / "error.png")
-            plots.save(plots.error_matrix(measured.error_matrix), folder / "error_matrix.png")
+            label = measured.metric
+            plots.save(plots.error_bars(scores, label=label), folder / "error.png")
+            plots.save(plots.error_matrix(measured.error_matrix, label=label), folder / "error_matrix.png")
         case _:
             raise TypeError(f"figures: there are none of {type(measured).__name__}")
-    if len(trained.experiment.data.input_shape) == 3:
+    if trained.learner.is_classifier and len(trained.experiment.data.input_shape) == 3:
         _episode(trained, measured, folder / "episode.png")
     return folder
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from mambacl import durable
 from mambacl.data import Split
 from mambacl.errors import RunError
-from mambacl.evaluation import AccuracyMatrix, ErrorMatrix, Scores
+from mambacl.evaluation import SQUARED_ERROR, AccuracyMatrix, ErrorMatrix, Scores
 
 
 @dataclass(frozen=True)
@@ -112,15 +112,17 @@ class ClassMeasurement(Measurement):
 
 @dataclass(frozen=True)
 class VectorMeasurement(Measurement):
-    """What a learner of vectors does. Scores are mean squared errors: lower is better.
+    """What a learner of vectors does. Scores are errors: lower is better.
 
     Attributes:
         error: Of each episode.
         task_error: By the order of tasks in the stream.
+        metric: The name of the error.
     """
 
     error: list[float]
     task_error: list[float]
+    metric: str
 
     @property
     def scores(self) -> Scores:
@@ -161,6 +163,7 @@ def read_measurement(run: Path, name: str) -> Measurement | None:
     try:
         content: Mapping[str, Any] = json.loads(file.read_bytes())
         kind = VectorMeasurement if "error" in content else ClassMeasurement
+        content = {"metric": SQUARED_ERROR.name, **content}  # the only error once, and not written then
         return kind(**{field.name: content[field.name] for field in fields(kind)})
     except FileNotFoundError:
         return None

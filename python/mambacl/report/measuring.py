@@ -12,7 +12,14 @@ from torch import Tensor
 from mambacl.data import Split
 from mambacl.episodes import Episode
 from mambacl.errors import InvalidValueError
-from mambacl.evaluation import Evaluation, accuracy_matrix, error_matrix, evaluate, evaluate_predictor
+from mambacl.evaluation import (
+    Evaluation,
+    Metric,
+    accuracy_matrix,
+    error_matrix,
+    evaluate,
+    evaluate_predictor,
+)
 from mambacl.experiments.trained import Trained
 from mambacl.report.measurement import ClassMeasurement, Measurement, VectorMeasurement, measurement_name
 from mambacl.yardsticks import (
@@ -83,6 +90,7 @@ def measure(
             "measure: argument `offline_episodes` must be 0 where targets are vectors: it trains a classifier"
         )
     source = trained.experiment.source(split, trained.seed, tasks=tasks, train_shots=train_shots)
+    metric = trained.experiment.metric
     found = evaluate(learner, source, episodes)
     spec = source.spec
     yardsticks: dict[str, tuple[Yardstick, int]] = {
@@ -112,11 +120,11 @@ def measure(
         matrix=[row[: i + 1] for i, row in enumerate(matrix)],
         matrix_episodes=matrix_episodes if matrix else 0,
         yardsticks={
-            name: evaluate_predictor(predictor, source, count).values.tolist()
+            name: evaluate_predictor(predictor, source, count, metric=metric).values.tolist()
             for name, (predictor, count) in yardsticks.items()
         },
     )
-    return make(**_of_classes(found) if learner.is_classifier else _of_vectors(found))
+    return make(**_of_classes(found) if learner.is_classifier else _of_vectors(found, metric))
 
 
 def _of_classes(found: Evaluation) -> dict[str, Any]:
@@ -135,10 +143,14 @@ def _of_classes(found: Evaluation) -> dict[str, Any]:
     }
 
 
-def _of_vectors(found: Evaluation) -> dict[str, Any]:
+def _of_vectors(found: Evaluation, metric: Metric) -> dict[str, Any]:
     """What only a `VectorMeasurement` has."""
     assert found.task_loss is not None
-    return {"error": found.loss.values.tolist(), "task_error": found.task_loss.tolist()}
+    return {
+        "error": found.loss.values.tolist(),
+        "task_error": found.task_loss.tolist(),
+        "metric": metric.name,
+    }
 
 
 def _digest(episode: Episode) -> str:

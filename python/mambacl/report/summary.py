@@ -29,7 +29,7 @@ def summary(measured: Measurement) -> str:
         case VectorMeasurement():
             rows = _vector_rows(measured)
             asked, note = measured.split, "of errors the lower is the better"
-            score, curve = "squared error", measured.error_matrix.anytime_error
+            score, curve = measured.metric, measured.error_matrix.anytime_error
         case _:
             raise TypeError(f"summary: there is none of {type(measured).__name__}")
     width = max(len(name) for name in rows)
@@ -76,7 +76,7 @@ def _class_rows(measured: ClassMeasurement) -> Rows:
 def _vector_rows(measured: VectorMeasurement) -> Rows:
     matrix = measured.error_matrix
     return {
-        "mean squared error": str(measured.scores),
+        f"mean {measured.metric}": str(measured.scores),
         **_beside_yardsticks(measured),
         "by task, in the order of the stream": _told(measured.task_error),
         "right after each task was read": _told(matrix.values.diagonal()),

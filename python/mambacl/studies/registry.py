@@ -13,6 +13,7 @@ from mambacl.studies.length import Shots, Tasks
 from mambacl.studies.modality import Modality
 from mambacl.studies.noise import Noise
 from mambacl.studies.order import Orders
+from mambacl.studies.regression import Regression
 from mambacl.studies.regulariser import Regulariser
 from mambacl.studies.selectivity import SelectivityMaps
 from mambacl.studies.study import Study
@@ -23,6 +24,7 @@ _STUDIES: tuple[type[Study[Any]], ...] = (
     Shots,
     Noise,
     Forgetting,
+    Regression,
     Efficiency,
     SelectivityMaps,
     Modality,

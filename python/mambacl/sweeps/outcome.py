@@ -68,7 +68,7 @@ class VectorsOnTest(Settings):
         tasks: Of an episode.
         queries: Of an episode.
         episodes_sha256: Of the first episode.
-        errors: Mean squared error of each episode.
+        errors: Mean error of each episode, by the metric of the experiment.
         forgetting: The rise of the error, after arXiv:1801.10112.
         task_error: By the order of tasks in the stream.
         yardsticks: Errors on the same episodes.

@@ -8,13 +8,16 @@ from pydantic import Discriminator
 
 from mambacl.experiments.data.characters import GlyphFeatures, Glyphs
 from mambacl.experiments.data.class_episodes import ClassEpisodes
+from mambacl.experiments.data.completion import Completion
 from mambacl.experiments.data.episode_data import EpisodeData
 from mambacl.experiments.data.features import EncodedFeatures, FeatureFile
 from mambacl.experiments.data.images import Images
+from mambacl.experiments.data.rotation import Rotation
 from mambacl.experiments.data.sine import Sine
 
 __all__ = [
     "ClassEpisodes",
+    "Completion",
     "Data",
     "EncodedFeatures",
     "EpisodeData",
@@ -22,9 +25,11 @@ __all__ = [
     "GlyphFeatures",
     "Glyphs",
     "Images",
+    "Rotation",
     "Sine",
 ]
 
 Data = Annotated[
-    Glyphs | GlyphFeatures | Images | EncodedFeatures | FeatureFile | Sine, Discriminator("kind")
+    Glyphs | GlyphFeatures | Images | EncodedFeatures | FeatureFile | Sine | Rotation | Completion,
+    Discriminator("kind"),
 ]

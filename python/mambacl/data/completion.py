@@ -1,0 +1,82 @@
+"""Completion of images, a regression of CL-as-Seq (arXiv:2310.11952): from top halves to bottom halves."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from mambacl.data.image_classes import ImageClasses
+from mambacl.data.splits import Split
+from mambacl.episodes import Episode, EpisodeSizes, EpisodeSource, EpisodeSpec
+from mambacl.errors import InvalidValueError
+
+
+@dataclass(frozen=True, eq=False)
+class CompletionEpisodes:
+    """Draws episodes of completion; the same everywhere for the same (seed, split, index).
+
+    A task is a class of images, an example of it one of its images: the input is the top half, the target
+    the bottom half, from -1 (background) to 1 (ink). For characters the queries show typefaces that the
+    stream did not. CL-as-Seq takes CASIA's handwriting, and bounds answers by a tanh; that classes are
+    rendered characters (`mambacl.data.hanzi21`), that answers are not bounded, and the sizes of episodes are
+    ours.
+
+    Attributes:
+        images: Classes to draw from, of images with an even height.
+        spec: Sizes of an episode.
+        seed: 0 to 2^64 - 1.
+        split: Separates the episodes of one seed; usually the split of `images`.
+
+    Raises:
+        InvalidValueError: If the images' height is odd.
+
+    Example:
+        >>> from mambacl.data import hanzi21
+        >>> sizes = EpisodeSizes(tasks=3, train_shots=2, test_shots=1)
+        >>> episode = CompletionEpisodes(hanzi21.load("validation"), sizes, 0, "validation").batch(0, 4)
+        >>> episode.train_x.shape, episode.test_y.shape, episode.train_task[0].tolist()
+        (torch.Size([4, 6, 512]), torch.Size([4, 3, 512]), [0, 0, 1, 1, 2, 2])
+    """
+
+    images: ImageClasses
+    spec: EpisodeSizes
+    seed: int
+    split: Split
+
+    def __post_init__(self) -> None:
+        if (height := self.images.images.shape[-2]) % 2:
+            raise InvalidValueError(
+                f"CompletionEpisodes: `images` must have an even height, in pixels, got {height}"
+            )
+
+    def batch(self, first_index: int, batch_size: int) -> Episode:
+        """Episodes `first_index` to `first_index + batch_size - 1`.
+
+        Returns:
+            Inputs and targets are the halves' pixels row by row, (batch, T, n / 2) and (batch, Q, n / 2)
+            float32 for images of n numbers, class after class; the codebook is empty.
+
+        Raises:
+            InvalidValueError: As `EpisodeSource.batch`.
+        """
+        shown = self._source.batch(first_index, batch_size)
+        train_x, train_y = (half.flatten(2) for half in shown.train_x.chunk(2, dim=-2))
+        test_x, test_y = (half.flatten(2) for half in shown.test_x.chunk(2, dim=-2))
+        return Episode(
+            train_x,
+            train_y,
+            test_x,
+            test_y,
+            codebook=torch.zeros(batch_size, 0, dtype=torch.int64),
+            train_task=shown.train_y,
+            test_task=shown.test_y,
+        )
+
+    @cached_property
+    def _source(self) -> EpisodeSource:
+        """Of whole images, whose labels are the tasks."""
+        spec = EpisodeSpec(**dataclasses.asdict(self.spec), vocab=self.spec.tasks)
+        return EpisodeSource(self.images, spec, self.seed, self.split)
