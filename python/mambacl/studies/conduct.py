@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def conduct(study: Study[A], scale: Scale, places: Places) -> Path:
     """
     for name in study.sweeps:
         _train(study, name, scale, places)
-    asks = list(_asks(study, scale, places))
+    asks = list(_asks([_sweep(study, name, scale) for name in study.sweeps], places))
     answers = Answers(places.study(study.name) / "answers", study.answer)
     for ask in tqdm(asks, desc=study.name, disable=None, dynamic_ncols=True):
         ask.answer(study, scale, places, answers)
@@ -91,7 +91,7 @@ def page(study: Study[A], scale: Scale, places: Places) -> Path:
     """
     answers = Answers(places.study(study.name) / "answers", study.answer)
     told: list[Told[A]] = []
-    for ask in _asks(study, scale, places):
+    for ask in _asks([_whole(name, scale) for name in study.sweeps], places):
         answer = answers.read(ask.name)
         if answer is not None:
             told.append(Told(ask.sweep, ask.cell.learner, answer, ask.cell.seed, ask.outcome))
@@ -171,17 +171,16 @@ def _ask_at_once(
             file.unlink()
 
 
-def _asks(study: Study[Any], scale: Scale, places: Places) -> Iterator[_Ask]:
-    """The runs of a study's sweeps that are done, did not diverge, and are to be asked."""
-    for name in study.sweeps:
-        sweep = _sweep(study, name, scale)
-        known = outcomes(sweep, places.outcomes(name))
+def _asks(sweeps: Iterable[Sweep], places: Places) -> Iterator[_Ask]:
+    """The runs of sweeps that are done and did not diverge."""
+    for sweep in sweeps:
+        known = outcomes(sweep, places.outcomes(sweep.name))
         first = True
         for row in sweep.rows:
             for cell in final(row, known):
                 outcome = known.get(cell.name)
                 if outcome is not None and outcome.complete and outcome.diverged is None:
-                    yield _Ask(name, cell, outcome, first)
+                    yield _Ask(sweep.name, cell, outcome, first)
                     first = False
 
 

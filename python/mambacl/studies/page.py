@@ -44,13 +44,24 @@ def write_page(study: Study[Any], scale: Scale, report: Report, folder: Path) ->
     parts = [
         f"# {study.name.replace('-', ' ').capitalize()}",
         study.question,
-        f"```sh\nmambacl study {study.name}{' --fast' if scale.fast else ''}\n```",
+        f"```sh\n{command(study, scale)}\n```",
         *(["Tried with a few steps of training: these numbers say nothing of learners."] * scale.fast),
         *([findings.read_text(encoding="utf-8").strip()] if findings.exists() else []),
         f"**The paper**: {study.reported}",
+        *report.notes,
         *pictures,
         *(f"{caption}\n\n{table}" for caption, table in report.tables.items()),
     ]
     file = folder / "README.md"
     durable.write(file, ("\n\n".join(parts) + "\n").encode())
     return file
+
+
+def command(study: Study[Any], scale: Scale) -> str:
+    """What conducts a study at a scale."""
+    words = ["mambacl study", study.name]
+    if scale.fast:
+        words.append("--fast")
+    elif scale != Scale():
+        words.append(f"--episodes {scale.episodes}")
+    return " ".join(words)
