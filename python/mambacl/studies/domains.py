@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mambacl.episodes import SizedEpisodes
+from mambacl.episodes import Episodes, EpisodeSource
 from mambacl.errors import DataError
 from mambacl.experiments.data import Images
 from mambacl.experiments.experiment import Experiment
@@ -22,13 +22,14 @@ from mambacl.studies.bars import draw_bars
 from mambacl.studies.conditions import ByCondition, Summary, ask_class_yardsticks, ask_learner
 from mambacl.studies.scale import Scale
 from mambacl.studies.study import Report, Study, Told, answers_by_learner
+from mambacl.studies.view_episodes import ViewEpisodes
 
 FACES, PIXELS = "features-faces", "pixels-5x5"
 
 OMNIGLOT = "MAMBACL_OMNIGLOT"
 """The environment variable with the folder that holds Omniglot's `small 1` part."""
 
-Source = Callable[[Experiment], SizedEpisodes]
+Source = Callable[[Experiment], Episodes]
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,18 @@ class Domain:
 
     Attributes:
         name: As drawn.
-        shots: Examples read of each class; domains with as many are drawn beside one another.
+        stream: What is read of each class; domains where it is the same are drawn beside one another.
         source: Of its test episodes, for the experiment of a learner.
     """
 
     name: str
-    shots: int
+    stream: str
     source: Source
 
     @property
     def condition(self) -> str:
         """Its name in answers and tables."""
-        return f"{self.name}, {self.shots} shots"
+        return f"{self.name}, {self.stream}"
 
 
 @dataclass(frozen=True)
@@ -141,21 +142,28 @@ def omniglot_folder() -> Path | None:
     return folder
 
 
-def _faces(shots: int, queries: int, *styles: str) -> Source:
-    """Episodes of some styles of typefaces; each example of a class is in another face."""
-    sizes = {"train_shots": shots, "evaluation_test_shots": queries}
+def _images(*styles: str) -> Source:
+    """Episodes of some styles of typefaces, each example of a class in another face: 5 read, 3 asked."""
+    return lambda experiment: _faces(experiment, styles, 5, 3)
 
-    def source(experiment: Experiment) -> SizedEpisodes:
-        return experiment.changed({"data": {"test_faces": list(styles), **sizes}}).source("test", 0)
 
+def _views(*styles: str) -> Source:
+    """The same of 2 faces and a query in a third, each of the two in several views: 5 examples again."""
+    return lambda experiment: ViewEpisodes(_faces(experiment, styles, 2, 1), 5)
+
+
+def _faces(experiment: Experiment, styles: Sequence[str], images: int, queries: int) -> EpisodeSource:
+    sizes = {"train_shots": images, "evaluation_test_shots": queries}
+    source = experiment.changed({"data": {"test_faces": list(styles), **sizes}}).source("test", 0)
+    assert isinstance(source, EpisodeSource)
     return source
 
 
-def _seen(experiment: Experiment) -> SizedEpisodes:
+def _seen(experiment: Experiment) -> Episodes:
     return experiment.source("test", 0)
 
 
-def _omniglot(experiment: Experiment) -> SizedEpisodes:
+def _omniglot(experiment: Experiment) -> Episodes:
     """Drawings as large as the images of meta-training, their ink as bright."""
     data = experiment.data
     drawings = Images(
@@ -170,30 +178,34 @@ def _omniglot(experiment: Experiment) -> SizedEpisodes:
     return dataclasses.replace(experiment, data=drawings).source("test", 0)
 
 
+_IMAGES, _VIEWS = "5 images", "5 views of 2 images"
+
 PARTS: Mapping[str, Part] = {
     FACES: Part(
         data="hanzi21-features",
         title="features",
-        caption="on frozen features. Learners were trained with 5 shots: what 2 alone cost shows in print.",
+        caption=(
+            "on frozen features. There are 8 print faces, but 3 to 5 of each other style: those are asked of "
+            "together as in meta-training, with 5 images of a class and 3 queries, and one by one with 2 "
+            "images, whose jittered views make 5 examples, and a query of a third."
+        ),
         domains=(
-            Domain("print", 5, _faces(5, 3, "ming", "gothic")),
-            Domain("all others", 5, _faces(5, 3, "brush", "hand", "display")),
-            Domain("print", 2, _faces(2, 1, "ming", "gothic")),
-            Domain("brush", 2, _faces(2, 1, "brush")),
-            Domain("hand", 2, _faces(2, 1, "hand")),
-            Domain("display", 2, _faces(2, 1, "display")),
+            Domain("print", _IMAGES, _images("ming", "gothic")),
+            Domain("all others", _IMAGES, _images("brush", "hand", "display")),
+            Domain("print", _VIEWS, _views("ming", "gothic")),
+            Domain("brush", _VIEWS, _views("brush")),
+            Domain("hand", _VIEWS, _views("hand")),
+            Domain("display", _VIEWS, _views("display")),
         ),
     ),
     PIXELS: Part(
         data="hanzi21",
         title="pixels",
         caption="on pixels: unseen characters of hanzi21, and characters of Omniglot.",
-        domains=(Domain("hanzi21", 5, _seen), Domain("Omniglot", 5, _omniglot)),
+        domains=(Domain("hanzi21", _IMAGES, _seen), Domain("Omniglot", _IMAGES, _omniglot)),
     ),
 }
-"""By sweep. Of domains with as many shots the first is that of meta-training. There are 8 print faces, but 3 to 5
-of each of the other styles, and no image of an episode is shown twice: so styles are asked one by one with 2 shots
-and a query, and together with 5 shots, as in meta-training, and 3 queries."""
+"""By sweep. Of domains with the same kind of stream the first is that of meta-training."""
 
 _INTERVALS = "± is the 95 % interval over episodes, for one model; of several seeds lowest and highest."
 _WITHOUT_OMNIGLOT = (
@@ -202,7 +214,7 @@ _WITHOUT_OMNIGLOT = (
 )
 
 
-def _sources(experiment: Experiment, scale: Scale) -> dict[str, SizedEpisodes]:
+def _sources(experiment: Experiment, scale: Scale) -> dict[str, Episodes]:
     part = next(part for part in PARTS.values() if part.data == experiment.data.kind)
     return {domain.condition: domain.source(experiment) for domain in scale.some(part.domains)}
 
@@ -220,7 +232,7 @@ class _Panel:
 
     @property
     def title(self) -> str:
-        return f"{PARTS[self.sweep].title}, {self.domains[0].shots} shots"
+        return f"{PARTS[self.sweep].title}, {self.domains[0].stream}"
 
 
 def _panels(by_sweep: Mapping[str, Mapping[str, Sequence[ByCondition]]]) -> list[_Panel]:
@@ -229,8 +241,8 @@ def _panels(by_sweep: Mapping[str, Mapping[str, Sequence[ByCondition]]]) -> list
     for sweep, answers in by_sweep.items():
         asked = next(iter(answers.values()))[0].scores
         domains = [domain for domain in PARTS[sweep].domains if domain.condition in asked]
-        for shots in dict.fromkeys(domain.shots for domain in domains):
-            panels.append(_Panel(sweep, tuple(domain for domain in domains if domain.shots == shots)))
+        for stream in dict.fromkeys(domain.stream for domain in domains):
+            panels.append(_Panel(sweep, tuple(domain for domain in domains if domain.stream == stream)))
     return panels
 
 
