@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from mambacl.studies.conditions import Summary
+from mambacl.studies.summary import Summary
 
 _HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "ooo", "|||", "+++", "**")
 _GREYS = ("0.35", "0.95", "0.7")

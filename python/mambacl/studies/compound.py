@@ -14,6 +14,7 @@ from mambacl.experiments.trained import Trained
 from mambacl.studies.curve import Curve, Point, draw_lines, lines, lines_table, yardstick_curves
 from mambacl.studies.scale import Scale
 from mambacl.studies.study import Report, Study, Told
+from mambacl.studies.summary import SPREAD
 
 _MEMBERS = (1, 2, 3, 5)
 _SHOWN_BESIDE = ("oml", "prototype")
@@ -67,10 +68,7 @@ class Compound(Study[Curve]):
             ax.set(title=title, ylim=(0, 1.02))
             ax.set_xticks(each[0].at)
         figure.tight_layout()
-        caption = (
-            f"Accuracy by the characters of a class; trained at {members}. ± is the 95 % interval over "
-            "episodes, for one model; of several seeds lowest and highest."
-        )
+        caption = f"Accuracy by the characters of a class; trained at {members}. {SPREAD}"
         return Report({"curves": figure}, {caption: lines_table(each, "characters of a class")})
 
 

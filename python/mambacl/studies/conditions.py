@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mambacl.episodes import Episodes
 from mambacl.evaluation import Scores, evaluate, evaluate_predictor
 from mambacl.learner import Learner
 from mambacl.report.measuring import CLASS_YARDSTICKS
 from mambacl.settings import Settings
+from mambacl.studies.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -53,33 +52,6 @@ def ask_class_yardsticks(sources: Mapping[str, Episodes], episodes: int) -> dict
     }
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What several models of one learner score under one condition.
-
-    Attributes:
-        mean: Over models.
-        low: The lowest model's; of one model the lower end of the 95 % interval over episodes.
-        high: The same above.
-        models: How many.
-    """
-
-    mean: float
-    low: float
-    high: float
-    models: int
-
-    @classmethod
-    def of(cls, answers: Sequence[ByCondition], condition: str) -> Summary:
-        """From the answers of the models."""
-        scores = [one.scores[condition] for one in answers]
-        if len(scores) == 1:
-            ((mean, interval),) = scores
-            return cls(mean, mean - interval, mean + interval, 1)
-        means = [mean for mean, _ in scores]
-        return cls(float(np.mean(means)), min(means), max(means), len(means))
-
-    def __str__(self) -> str:
-        if self.models == 1:
-            return f"{self.mean:.3f} ± {self.high - self.mean:.3f}"
-        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+def summaries(answers: Sequence[ByCondition], conditions: Sequence[str]) -> list[Summary]:
+    """What the models of one learner score under each condition."""
+    return [Summary.of([one.scores[condition] for one in answers]) for condition in conditions]

@@ -107,7 +107,7 @@ def page(study: Study[A], scale: Scale, places: Places) -> Path:
 
 @dataclass(frozen=True)
 class _Ask:
-    """A run that is to be asked; a yardstick's `first` says that its sweep's yardsticks are asked with it."""
+    """A run that is to be asked; if it is the `first` of its sweep, so are the yardsticks."""
 
     sweep: str
     cell: Cell

@@ -19,9 +19,10 @@ from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.trained import Trained
 from mambacl.report.markdown import table
 from mambacl.studies.bars import draw_bars
-from mambacl.studies.conditions import ByCondition, Summary, ask_class_yardsticks, ask_learner
+from mambacl.studies.conditions import ByCondition, ask_class_yardsticks, ask_learner, summaries
 from mambacl.studies.scale import Scale
 from mambacl.studies.study import Report, Study, Told, answers_by_learner
+from mambacl.studies.summary import SPREAD
 from mambacl.studies.view_episodes import ViewEpisodes
 
 FACES, PIXELS = "features-faces", "pixels-5x5"
@@ -112,9 +113,9 @@ class Domains(Study[ByCondition]):
         tables: dict[str, str] = {}
         for sweep, answers in by_sweep.items():
             conditions = list(next(iter(answers.values()))[0].scores)
-            rows = [[name, *_summaries(each, conditions)] for name, each in answers.items()]
+            rows = [[name, *summaries(each, conditions)] for name, each in answers.items()]
             text = [[str(cell) for cell in row] for row in rows]
-            tables[f"Accuracy by domain, {PARTS[sweep].caption} {_INTERVALS}"] = table(
+            tables[f"Accuracy by domain, {PARTS[sweep].caption} {SPREAD}"] = table(
                 ["learner", *conditions], text
             )
         experiment = next(one.outcome.experiment for one in told if one.outcome is not None)
@@ -207,7 +208,6 @@ PARTS: Mapping[str, Part] = {
 }
 """By sweep. Of domains with the same kind of stream the first is that of meta-training."""
 
-_INTERVALS = "± is the 95 % interval over episodes, for one model; of several seeds lowest and highest."
 _WITHOUT_OMNIGLOT = (
     f"Omniglot was not there, so learners of pixels are left out. With `{OMNIGLOT}` set to the folder of its "
     "`small 1` part (`mambacl data show omniglot-small1`) the same command asks them."
@@ -217,10 +217,6 @@ _WITHOUT_OMNIGLOT = (
 def _sources(experiment: Experiment, scale: Scale) -> dict[str, Episodes]:
     part = next(part for part in PARTS.values() if part.data == experiment.data.kind)
     return {domain.condition: domain.source(experiment) for domain in scale.some(part.domains)}
-
-
-def _summaries(answers: Sequence[ByCondition], conditions: Sequence[str]) -> list[Summary]:
-    return [Summary.of(answers, condition) for condition in conditions]
 
 
 @dataclass(frozen=True)
@@ -254,7 +250,7 @@ def _figure(by_sweep: Mapping[str, Mapping[str, Sequence[ByCondition]]], chance:
     figure, axes = plt.subplots(
         1,
         len(panels),
-        figsize=(2.5 + 1.6 * sum(widths), 4.2),
+        figsize=(3 + 1.9 * sum(widths), 4.2),
         width_ratios=widths,
         sharey=True,
         squeeze=False,
@@ -265,7 +261,9 @@ def _figure(by_sweep: Mapping[str, Mapping[str, Sequence[ByCondition]]], chance:
         _draw(ax, panel, by_sweep[panel.sweep], styles, chance)
         shown |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     axes[0, 0].set(ylabel="accuracy")
-    figure.legend(list(shown.values()), list(shown), loc="outside right upper", fontsize=8)
+    figure.legend(
+        list(shown.values()), list(shown), loc="outside right upper", handlelength=2.5, handleheight=1.4
+    )
     return figure
 
 
@@ -277,7 +275,7 @@ def _draw(
     chance: float,
 ) -> None:
     conditions = [domain.condition for domain in panel.domains]
-    bars = {name: _summaries(each, conditions) for name, each in answers.items()}
+    bars = {name: summaries(each, conditions) for name, each in answers.items()}
     ax.axhline(chance, color="black", linewidth=0.8, linestyle=":", label="chance")
     draw_bars(ax, bars, [domain.name for domain in panel.domains], styles=styles)
     ax.set(title=panel.title, xlabel="domain of the test", ylim=(0, 1.02))

@@ -14,21 +14,9 @@ from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.trained import Trained
 from mambacl.studies.curve import Curve, Line, Point, draw_lines, lines, lines_table, yardstick_curves
 from mambacl.studies.scale import Scale
+from mambacl.studies.sequence_learners import UNGUIDED
 from mambacl.studies.study import Report, Study, Told
-
-UNGUIDED = "-unguided"
-"""Ends the names of learners that were trained without the regulariser."""
-
-SEQUENCE = (
-    "mamba",
-    "transformer",
-    "linear-transformer",
-    "mamba-2",
-    "mamba-3",
-    "gated-delta-net",
-    "performer",
-)
-"""Of `sequence-learners` those that have a regulariser."""
+from mambacl.studies.summary import SPREAD
 
 
 class Length(Study[Curve]):
@@ -90,7 +78,7 @@ class Length(Study[Curve]):
             ax.set_xticks(each[0].at, [f"{at:g}" for at in each[0].at])
             ax.minorticks_off()
         figure.tight_layout()
-        caption = f"Accuracy by {self.varied}; trained at {trained_at}. Of several seeds lowest and highest."
+        caption = f"Accuracy by {self.varied}; trained at {trained_at}. {SPREAD}"
         return Report({"curves": figure}, {caption: lines_table(each, self.varied)})
 
 
