@@ -201,7 +201,9 @@ def test_from_end_to_end_without_omniglot(tmp_path: Path):
     assert page(Domains(), Scale.to_try(), places).read_text() == written
 
 
-def test_answers_of_elsewhere_stay_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, omniglot: Path):
+def test_answers_of_elsewhere_stay_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, omniglot: Path
+):
     """Whoever lacks Omniglot asks nothing about it, and loses nothing that is known of it."""
     del omniglot
     monkeypatch.setattr(Domains, "sweeps", (PIXELS,))

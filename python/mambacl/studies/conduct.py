@@ -42,9 +42,14 @@ class Places:
         """The outcomes of a sweep."""
         return Results(self.results / sweep)
 
+    @property
+    def pages(self) -> Path:
+        """The folder of all studies."""
+        return self.results / "studies"
+
     def study(self, name: str) -> Path:
         """The folder of a study."""
-        return self.results / "studies" / name
+        return self.pages / name
 
 
 def conduct(study: Study[A], scale: Scale, places: Places) -> Path:
@@ -102,7 +107,7 @@ def page(study: Study[A], scale: Scale, places: Places) -> Path:
             told.append(Told(kind, file.stem.partition("--")[2].replace("_", " "), answer))
     if not told:
         raise RunError(f"study: there is no answer to {study.name!r} yet in `{answers.folder}`")
-    return write_page(study, scale, study.report(told), places.study(study.name))
+    return write_page(study, scale, told, study.report(told), places.study(study.name))
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,9 @@ class SelectivityMaps(Study[Maps]):
         caption = (
             "Association of queries with the tokens of their own class, mean over heads, queries and "
             f"episodes; without any preference it is {1 / tasks:.2f}. {SPREAD} Of label tokens: the "
-            "part that is on labels. Strongest head: where there are several, that with the most. Next token: the "
-            "association with the first token after the own class, by which the convolution has seen its "
-            "last label. The regulariser guides the last layer."
+            "part that is on labels. Strongest head: where there are several, that with the most. Next "
+            "token: the association with the first token after the own class, by which the convolution has "
+            "seen its last label. The regulariser guides the last layer."
         )
         headings = ("learner", "layer", "own class", "of label tokens", "strongest head", "next token")
         rows = [row for name, each in seeds.items() for row in _rows(name, each)]
