@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -199,6 +200,12 @@ def test_from_end_to_end_without_omniglot(tmp_path: Path):
     assert "| print, 5 images | display, 5 views of 2 images |" in written
     assert {folder.name for folder in places.runs.iterdir()} == {FACES}
     assert page(Domains(), Scale.to_try(), places).read_text() == written
+    (cell,) = (places.results / FACES / "cells").glob("oml-*.json")
+    outcome = json.loads(cell.read_text())
+    cell.write_text(json.dumps(outcome | {"diverged": "step 3: the loss is NaN"}))
+    text = page(Domains(), Scale.to_try(), places).read_text()
+    assert "\n\nLeft out: oml, seed 0, whose training diverged: step 3: the loss is NaN\n\n" in text
+    assert "| oml |" not in text
 
 
 def test_answers_of_elsewhere_stay_on_the_page(

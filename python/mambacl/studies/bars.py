@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from mambacl.studies.summary import Summary
 
 _HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "ooo", "|||", "+++", "**")
-_GREYS = ("0.35", "0.95", "0.7")
+_GREYS = ("0.5", "0.97", "0.75")
 _WIDTH = 0.85
 """Of a group, where the next begins at 1."""
 

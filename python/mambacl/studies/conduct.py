@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,10 @@ def page(study: Study[A], scale: Scale, places: Places) -> Path:
             told.append(Told(kind, file.stem.partition("--")[2].replace("_", " "), answer))
     if not told:
         raise RunError(f"study: there is no answer to {study.name!r} yet in `{answers.folder}`")
-    return write_page(study, scale, told, study.report(told), places.study(study.name))
+    report = study.report(told)
+    notes = [*report.notes, *_left_out([_sweep(study, name, scale) for name in study.sweeps], places)]
+    report = dataclasses.replace(report, notes=notes)
+    return write_page(study, scale, told, report, places.study(study.name))
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,18 @@ def _ask_at_once(
     for file in known:  # of names that are asked no more
         if file.stem not in found:
             file.unlink()
+
+
+def _left_out(sweeps: Iterable[Sweep], places: Places) -> Iterator[str]:
+    """A sentence for each run that is not asked since its training diverged."""
+    for sweep in sweeps:
+        known = outcomes(sweep, places.outcomes(sweep.name))
+        for cell in (cell for row in sweep.rows for cell in final(row, known)):
+            outcome = known.get(cell.name)
+            if outcome is not None and outcome.diverged is not None:
+                yield (
+                    f"Left out: {cell.learner}, seed {cell.seed}, whose training diverged: {outcome.diverged}"
+                )
 
 
 def _asks(sweeps: Iterable[Sweep], places: Places) -> Iterator[_Ask]:

@@ -202,7 +202,7 @@ PARTS: Mapping[str, Part] = {
     PIXELS: Part(
         data="hanzi21",
         title="pixels",
-        caption="on pixels: unseen characters of hanzi21, and characters of Omniglot.",
+        caption="on pixels: unseen characters of hanzi21, and the 41 of `omniglot-small1`'s meta-test.",
         domains=(Domain("hanzi21", _IMAGES, _seen), Domain("Omniglot", _IMAGES, _omniglot)),
     ),
 }

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from mambacl import settings
 from mambacl.episodes import SizedEpisodes
+from mambacl.experiments.data import ClassEpisodes
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.trained import Trained
 from mambacl.report.markdown import table
@@ -74,8 +74,9 @@ def _row(one: Told[ByCondition]) -> tuple[str, str]:
     """The learner, without what it was trained on; and that."""
     if one.outcome is None:
         return one.learner, "-"
-    order: str = settings.table(one.outcome.experiment.data)["order"]
-    return one.learner.removesuffix(f"-{order}"), order
+    data = one.outcome.experiment.data
+    assert isinstance(data, ClassEpisodes)
+    return one.learner.removesuffix(f"-{data.order}"), data.order
 
 
 def _figure(cells: Mapping[tuple[str, str], Sequence[Summary]], orders: Sequence[str]) -> Figure:

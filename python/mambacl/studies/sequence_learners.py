@@ -15,3 +15,13 @@ SEQUENCE = (
     "performer",
 )
 """Those that have a regulariser."""
+
+
+def is_sequence(learner: str) -> bool:
+    """Whether a learner is one of these, with the regulariser or without.
+
+    Example:
+        >>> is_sequence("mamba-unguided"), is_sequence("oml")
+        (True, False)
+    """
+    return learner.removesuffix(UNGUIDED) in SEQUENCE
