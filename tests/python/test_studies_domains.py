@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from PIL import Image
 
 from mambacl import EpisodeSource, EpisodeSpec
@@ -183,13 +185,13 @@ def test_domains_of_the_same_streams_stand_beside_one_another():
     plt.close("all")
 
 
-def bars(ax: plt.Axes) -> dict[str, SimpleNamespace]:
+def bars(ax: Axes) -> dict[str, SimpleNamespace]:
     return {
         str(one.get_label()): SimpleNamespace(
             heights=[bar.get_height() for bar in one.patches], hatch=one.patches[0].get_hatch()
         )
         for one in ax.containers
-        if hasattr(one, "patches")
+        if isinstance(one, BarContainer)
     }
 
 
@@ -208,13 +210,18 @@ def test_from_end_to_end_without_omniglot(tmp_path: Path):
     assert "| oml |" not in text
 
 
+def one_learner(study: Domains, sweep: str, learner: str) -> bool:
+    del study, sweep
+    return learner == "prototype"
+
+
 def test_answers_of_elsewhere_stay_on_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, omniglot: Path
 ):
     """Whoever lacks Omniglot asks nothing about it, and loses nothing that is known of it."""
     del omniglot
     monkeypatch.setattr(Domains, "sweeps", (PIXELS,))
-    monkeypatch.setattr(Domains, "asks", lambda _, sweep, learner: learner == "prototype")
+    monkeypatch.setattr(Domains, "asks", one_learner)
     places = Places(tmp_path / "runs", tmp_path / "results")
     written = conduct(Domains(), Scale.to_try(), places).read_text()
     assert "| prototype | " in written

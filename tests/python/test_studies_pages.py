@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mambacl import studies
 from mambacl.commands import study as command
-from mambacl.studies import Report, Scale, Told, write_contents
+from mambacl.errors import RunError
+from mambacl.processes import Failure
+from mambacl.studies import Places, Report, Scale, Told, conduct, write_contents
 from mambacl.studies.conditions import ByCondition
 from mambacl.studies.order import Orders
 from mambacl.studies.page import write_page
@@ -66,7 +70,11 @@ def test_the_committed_list_is_of_these_studies(tmp_path: Path):
 
 
 def test_the_command_writes_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(studies, "page", lambda study, scale, places: places.study(study.name))
+    def no_page(study: studies.Study[Any], scale: Scale, places: Places) -> Path:
+        del scale
+        return places.study(study.name)
+
+    monkeypatch.setattr(studies, "page", no_page)
     command.run(command.Study("shots", page=True, results=tmp_path))
     assert (tmp_path / "studies/README.md").read_text().startswith("# Studies\n\n")
 
@@ -85,3 +93,15 @@ def test_of_one_model_episodes_vary_and_of_several_seeds(
     assert (found.mean, found.low, found.high) == pytest.approx((expected.mean, expected.low, expected.high))
     assert found.models == expected.models
     assert str(found) == text
+
+
+def test_runs_that_fail_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def failing(*_: object) -> list[Failure]:
+        return [Failure("mamba-seed0", "killed by SIGKILL", tmp_path / "mamba-seed0.log")]
+
+    monkeypatch.setattr(
+        sys.modules["mambacl.studies.conduct"], "run_cells", failing
+    )  # the function's namesake
+    places = Places(tmp_path / "runs", tmp_path / "results")
+    with pytest.raises(RunError, match=r"1 runs of orders failed.*\n  mamba-seed0: killed by SIGKILL \(see "):
+        conduct(Orders(), Scale(), places)

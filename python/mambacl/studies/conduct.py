@@ -217,7 +217,7 @@ def _train(study: Study[Any], name: str, scale: Scale, places: Places) -> None:
     else:
         failures = run_cells(sweep, sweep_file(name), runs, results, places.jobs)
         if failures:
-            told = "".join(f"\n  {one.cell}: {one.reason} (see {one.log})" for one in failures)
+            told = "".join(f"\n  {one.job}: {one.reason} (see {one.log})" for one in failures)
             raise RunError(
                 f"study: {len(failures)} runs of {name} failed; the same command tries again{told}"
             )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -256,7 +257,7 @@ def _figure(by_sweep: Mapping[str, Mapping[str, Sequence[ByCondition]]], chance:
         squeeze=False,
         layout="constrained",
     )
-    shown: dict[str, object] = {}
+    shown: dict[str, Artist] = {}
     for ax, panel in zip(axes.flat, panels, strict=True):
         _draw(ax, panel, by_sweep[panel.sweep], styles, chance)
         shown |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
