@@ -17,7 +17,8 @@ from mambacl.experiments.files import load
 from mambacl.experiments.trained import Trained
 from mambacl.runs import RunFolder
 from mambacl.studies import Scale, Told
-from mambacl.studies.order import ORDERS, ByOrder, Orders, source
+from mambacl.studies.conditions import ByCondition
+from mambacl.studies.order import ORDERS, Orders, source
 from mambacl.sweeps import read_sweep
 from mambacl.sweeps.files import sweep_file
 from mambacl.yardsticks import nearest_neighbour
@@ -72,17 +73,17 @@ def test_yardsticks_are_asked_in_every_order():
 
 
 def test_rows_are_what_learners_were_trained_on():
-    def told(learner: str, order: str, seed: int, *means: float) -> Told[ByOrder]:
+    def told(learner: str, order: str, seed: int, *means: float) -> Told[ByCondition]:
         outcome = written_outcome("features-mamba", learner, [f"data.order={order}"], seed)
         return Told(
             "orders",
             learner,
-            ByOrder(dict(zip(ORDERS, ((m, 0.01) for m in means), strict=True))),
+            ByCondition(dict(zip(ORDERS, ((m, 0.01) for m in means), strict=True))),
             seed,
             outcome,
         )
 
-    yardstick = ByOrder(dict.fromkeys(ORDERS, (1.0, 0.0)))
+    yardstick = ByCondition(dict.fromkeys(ORDERS, (1.0, 0.0)))
     report = Orders().report(
         [
             told("mamba", "contiguous", 0, 0.9, 0.5, 0.8, 0.7),

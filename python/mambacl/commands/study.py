@@ -63,3 +63,5 @@ def run(command: Study) -> None:
     for study in chosen:
         write = studies.page if command.page else studies.conduct
         print(f"Written to {write(study, scale, places)}")
+    every = [studies.study(name) for name in studies.names()]
+    studies.write_contents(every, scale, places.pages)

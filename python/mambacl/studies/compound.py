@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib import pyplot as plt
 
-from mambacl import settings
 from mambacl.episodes import SizedEpisodes
 from mambacl.evaluation import evaluate
+from mambacl.experiments.data import ClassEpisodes
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.trained import Trained
 from mambacl.studies.curve import Curve, Point, draw_lines, lines, lines_table, yardstick_curves
 from mambacl.studies.scale import Scale
+from mambacl.studies.sequence_learners import is_sequence
 from mambacl.studies.study import Report, Study, Told
+from mambacl.studies.summary import SPREAD
 
 _MEMBERS = (1, 2, 3, 5)
-_SHOWN_BESIDE = ("oml", "prototype")
-"""Learners that are drawn with the yardsticks: they read a stream by no mixer."""
 
 
 class Compound(Study[Curve]):
@@ -52,11 +52,11 @@ class Compound(Study[Curve]):
         """Sequence learners on the left, others and yardsticks on the right."""
         each = lines(told)
         experiment = next(one.outcome.experiment for one in told if one.outcome is not None)
-        members = settings.table(experiment.data)["compound"]
-        beside = {one.learner for one in told if one.outcome is None} | set(_SHOWN_BESIDE)
+        assert isinstance(experiment.data, ClassEpisodes)
+        members = experiment.data.compound
         parts = {
-            "sequence learners": [line for line in each if line.name not in beside],
-            "other learners, yardsticks": [line for line in each if line.name in beside],
+            "sequence learners": [line for line in each if is_sequence(line.name)],
+            "other learners, yardsticks": [line for line in each if not is_sequence(line.name)],
         }
         styles = {line.name: number for number, line in enumerate(each)}
         figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
@@ -67,10 +67,7 @@ class Compound(Study[Curve]):
             ax.set(title=title, ylim=(0, 1.02))
             ax.set_xticks(each[0].at)
         figure.tight_layout()
-        caption = (
-            f"Accuracy by the characters of a class; trained at {members}. ± is the 95 % interval over "
-            "episodes, for one model; of several seeds lowest and highest."
-        )
+        caption = f"Accuracy by the characters of a class; trained at {members}. {SPREAD}"
         return Report({"curves": figure}, {caption: lines_table(each, "characters of a class")})
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,14 @@ class Places:
         """The outcomes of a sweep."""
         return Results(self.results / sweep)
 
+    @property
+    def pages(self) -> Path:
+        """The folder of all studies."""
+        return self.results / "studies"
+
     def study(self, name: str) -> Path:
         """The folder of a study."""
-        return self.results / "studies" / name
+        return self.pages / name
 
 
 def conduct(study: Study[A], scale: Scale, places: Places) -> Path:
@@ -66,7 +72,7 @@ def conduct(study: Study[A], scale: Scale, places: Places) -> Path:
     """
     for name in study.sweeps:
         _train(study, name, scale, places)
-    asks = list(_asks(study, scale, places))
+    asks = list(_asks([_sweep(study, name, scale) for name in study.sweeps], places))
     answers = Answers(places.study(study.name) / "answers", study.answer)
     for ask in tqdm(asks, desc=study.name, disable=None, dynamic_ncols=True):
         ask.answer(study, scale, places, answers)
@@ -91,7 +97,7 @@ def page(study: Study[A], scale: Scale, places: Places) -> Path:
     """
     answers = Answers(places.study(study.name) / "answers", study.answer)
     told: list[Told[A]] = []
-    for ask in _asks(study, scale, places):
+    for ask in _asks([_whole(name, scale) for name in study.sweeps], places):
         answer = answers.read(ask.name)
         if answer is not None:
             told.append(Told(ask.sweep, ask.cell.learner, answer, ask.cell.seed, ask.outcome))
@@ -102,12 +108,15 @@ def page(study: Study[A], scale: Scale, places: Places) -> Path:
             told.append(Told(kind, file.stem.partition("--")[2].replace("_", " "), answer))
     if not told:
         raise RunError(f"study: there is no answer to {study.name!r} yet in `{answers.folder}`")
-    return write_page(study, scale, study.report(told), places.study(study.name))
+    report = study.report(told)
+    notes = [*report.notes, *_left_out([_sweep(study, name, scale) for name in study.sweeps], places)]
+    report = dataclasses.replace(report, notes=notes)
+    return write_page(study, scale, told, report, places.study(study.name))
 
 
 @dataclass(frozen=True)
 class _Ask:
-    """A run that is to be asked; a yardstick's `first` says that its sweep's yardsticks are asked with it."""
+    """A run that is to be asked; if it is the `first` of its sweep, so are the yardsticks."""
 
     sweep: str
     cell: Cell
@@ -171,17 +180,28 @@ def _ask_at_once(
             file.unlink()
 
 
-def _asks(study: Study[Any], scale: Scale, places: Places) -> Iterator[_Ask]:
-    """The runs of a study's sweeps that are done, did not diverge, and are to be asked."""
-    for name in study.sweeps:
-        sweep = _sweep(study, name, scale)
-        known = outcomes(sweep, places.outcomes(name))
+def _left_out(sweeps: Iterable[Sweep], places: Places) -> Iterator[str]:
+    """A sentence for each run that is not asked since its training diverged."""
+    for sweep in sweeps:
+        known = outcomes(sweep, places.outcomes(sweep.name))
+        for cell in (cell for row in sweep.rows for cell in final(row, known)):
+            outcome = known.get(cell.name)
+            if outcome is not None and outcome.diverged is not None:
+                yield (
+                    f"Left out: {cell.learner}, seed {cell.seed}, whose training diverged: {outcome.diverged}"
+                )
+
+
+def _asks(sweeps: Iterable[Sweep], places: Places) -> Iterator[_Ask]:
+    """The runs of sweeps that are done and did not diverge."""
+    for sweep in sweeps:
+        known = outcomes(sweep, places.outcomes(sweep.name))
         first = True
         for row in sweep.rows:
             for cell in final(row, known):
                 outcome = known.get(cell.name)
                 if outcome is not None and outcome.complete and outcome.diverged is None:
-                    yield _Ask(name, cell, outcome, first)
+                    yield _Ask(sweep.name, cell, outcome, first)
                     first = False
 
 
@@ -197,7 +217,7 @@ def _train(study: Study[Any], name: str, scale: Scale, places: Places) -> None:
     else:
         failures = run_cells(sweep, sweep_file(name), runs, results, places.jobs)
         if failures:
-            told = "".join(f"\n  {one.cell}: {one.reason} (see {one.log})" for one in failures)
+            told = "".join(f"\n  {one.job}: {one.reason} (see {one.log})" for one in failures)
             raise RunError(
                 f"study: {len(failures)} runs of {name} failed; the same command tries again{told}"
             )

@@ -13,7 +13,8 @@ from mambacl.evaluation import Scores, evaluate_predictor
 from mambacl.report.markdown import table
 from mambacl.report.measuring import CLASS_YARDSTICKS
 from mambacl.settings import Settings
-from mambacl.studies.study import Told
+from mambacl.studies.study import Told, answers_by_learner
+from mambacl.studies.summary import Summary
 
 STYLES = ("-", "--", ":", "-.")
 MARKERS = "os^vDPX*<>"
@@ -80,43 +81,25 @@ class Line:
         return [point.at for point in self.seeds[0].points]
 
     @property
-    def means(self) -> list[float]:
-        """Over seeds."""
-        return list(np.mean([[point.mean for point in one.points] for one in self.seeds], axis=0))
-
-    @property
-    def band(self) -> tuple[list[float], list[float]]:
-        """From the lowest to the highest seed; of one seed the 95 % interval over episodes."""
-        if len(self.seeds) == 1:
-            points = self.seeds[0].points
-            return [p.mean - p.interval for p in points], [p.mean + p.interval for p in points]
-        each = np.array([[point.mean for point in one.points] for one in self.seeds])
-        return list(each.min(0)), list(each.max(0))
+    def summaries(self) -> list[Summary]:
+        """Of the models, at each value."""
+        by_value = zip(*(one.points for one in self.seeds), strict=True)
+        return [Summary.of([(point.mean, point.interval) for point in points]) for points in by_value]
 
 
 def lines(told: Iterable[Told[Curve]]) -> list[Line]:
     """The curves by learner, in the order told."""
-    found: dict[str, list[Curve]] = {}
-    for one in told:
-        found.setdefault(one.learner, []).append(one.answer)
-    return [Line(name, tuple(curves)) for name, curves in found.items()]
+    return [Line(name, tuple(curves)) for name, curves in answers_by_learner(told).items()]
 
 
 def lines_table(each: Sequence[Line], varied: str) -> str:
-    """A row for each line, a column for each value; with several seeds the lowest and the highest behind.
+    """A row for each line, a column for each value; what its cells say is `SPREAD`.
 
     Args:
         each: To tell.
         varied: What is.
     """
-    rows: list[list[str]] = []
-    for line in each:
-        low, high = line.band
-        cells = [
-            f"{mean:.3f} ({a:.3f} to {b:.3f})" if len(line.seeds) > 1 else f"{mean:.3f} ± {b - mean:.3f}"
-            for mean, a, b in zip(line.means, low, high, strict=True)
-        ]
-        rows.append([line.name, *cells])
+    rows = [[line.name, *map(str, line.summaries)] for line in each]
     return table([varied, *(f"{at:g}" for at in each[0].at)], rows)
 
 
@@ -142,8 +125,11 @@ def draw_lines(
     for number, line in enumerate(each):
         number = number if styles is None else styles[line.name]
         style = f"{MARKERS[number % len(MARKERS)]}{STYLES[number % len(STYLES)]}"
-        (drawn,) = ax.plot(line.at, line.means, style, color=f"C{number % 10}", label=line.name, markersize=4)
-        ax.fill_between(line.at, *line.band, color=drawn.get_color(), alpha=0.15)
+        summaries = line.summaries
+        means = [one.mean for one in summaries]
+        (drawn,) = ax.plot(line.at, means, style, color=f"C{number % 10}", label=line.name, markersize=4)
+        low, high = [one.low for one in summaries], [one.high for one in summaries]
+        ax.fill_between(line.at, low, high, color=drawn.get_color(), alpha=0.15)
     if trained_at is not None:
         ax.axvline(trained_at, color="black", linestyle=":", linewidth=0.8)
         ax.annotate(" trained", (trained_at, 1.0), xycoords=("data", "axes fraction"), va="top", fontsize=7)

@@ -17,8 +17,8 @@ from mambacl.experiments.files import load
 from mambacl.report.markdown import table
 from mambacl.studies.costs import Cost, Mark, Timed, costs
 from mambacl.studies.curve import MARKERS, STYLES
-from mambacl.studies.length import SEQUENCE, UNGUIDED
 from mambacl.studies.scale import Scale
+from mambacl.studies.sequence_learners import SEQUENCE, UNGUIDED
 from mambacl.studies.study import Report, Study, Told
 from mambacl.sweeps import read_sweep
 from mambacl.sweeps.files import sweep_file

@@ -15,9 +15,9 @@ from mambacl.experiments.trained import Trained
 from mambacl.report.markdown import table
 from mambacl.settings import Settings
 from mambacl.studies.curve import draw_seeds
-from mambacl.studies.length import SEQUENCE, UNGUIDED
 from mambacl.studies.scale import Scale
-from mambacl.studies.study import Report, Study, Told
+from mambacl.studies.sequence_learners import SEQUENCE, UNGUIDED
+from mambacl.studies.study import Report, Study, Told, answers_by_learner
 
 _TASKS = 100
 _TASKS_TO_TRY = 20
@@ -104,9 +104,7 @@ class Forgetting(Study[StreamMatrix]):
 
     def report(self, told: Sequence[Told[StreamMatrix]]) -> Report:
         """Accuracy by position at the end, accuracy as the stream goes, R of some; a table of all."""
-        seeds: dict[str, list[StreamMatrix]] = {}
-        for one in told:
-            seeds.setdefault(one.learner, []).append(one.answer)
+        seeds = answers_by_learner(told)
         positions = _two_panels(
             {name: [_blocks(one.last) for one in each] for name, each in seeds.items()},
             xlabel="position of the task in the stream",
@@ -124,11 +122,11 @@ class Forgetting(Study[StreamMatrix]):
         )
 
 
-Curve = tuple[list[float], list[float]]
+_Along = tuple[list[float], list[float]]
 """Places in the stream, and a number at each."""
 
 
-def _blocks(values: Sequence[float]) -> Curve:
+def _blocks(values: Sequence[float]) -> _Along:
     """Means of neighbouring tasks, at the middle of each block; tasks count from 1."""
     firsts = range(0, len(values), _BLOCK)
     blocks = [values[first : first + _BLOCK] for first in firsts]
@@ -136,11 +134,11 @@ def _blocks(values: Sequence[float]) -> Curve:
     return middles, [float(np.mean(block)) for block in blocks]
 
 
-def _whole(values: Sequence[float]) -> Curve:
+def _whole(values: Sequence[float]) -> _Along:
     return [float(number) for number in range(1, len(values) + 1)], list(values)
 
 
-def _two_panels(curves: Mapping[str, Sequence[Curve]], *, xlabel: str, ylabel: str) -> Figure:
+def _two_panels(curves: Mapping[str, Sequence[_Along]], *, xlabel: str, ylabel: str) -> Figure:
     """Sequence learners, and others; seeds as bands from the lowest to the highest."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
     parts = {

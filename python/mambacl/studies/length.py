@@ -14,21 +14,9 @@ from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.trained import Trained
 from mambacl.studies.curve import Curve, Line, Point, draw_lines, lines, lines_table, yardstick_curves
 from mambacl.studies.scale import Scale
+from mambacl.studies.sequence_learners import UNGUIDED, is_sequence
 from mambacl.studies.study import Report, Study, Told
-
-UNGUIDED = "-unguided"
-"""Ends the names of learners that were trained without the regulariser."""
-
-SEQUENCE = (
-    "mamba",
-    "transformer",
-    "linear-transformer",
-    "mamba-2",
-    "mamba-3",
-    "gated-delta-net",
-    "performer",
-)
-"""Of `sequence-learners` those that have a regulariser."""
+from mambacl.studies.summary import SPREAD
 
 
 class Length(Study[Curve]):
@@ -68,14 +56,13 @@ class Length(Study[Curve]):
         each = lines(told)
         trained_at = next(self.trained_at(one.outcome.experiment) for one in told if one.outcome is not None)
         guided = [line for line in each if not line.name.endswith(UNGUIDED)]
-        sequence = {line.name.removesuffix(UNGUIDED) for line in each if line.name.endswith(UNGUIDED)}
-        with_it = [line for line in guided if line.name in sequence]
+        with_it = [line for line in guided if is_sequence(line.name)]
         without = [
             Line(line.name.removesuffix(UNGUIDED), line.seeds)
             for line in each
             if line.name.endswith(UNGUIDED)
         ]
-        others = [line for line in guided if line.name not in sequence]
+        others = [line for line in guided if not is_sequence(line.name)]
         styles = {line.name: number for number, line in enumerate(guided)}
         figure, axes = plt.subplots(1, 3, figsize=(13, 4), sharey=True)
         parts = {
@@ -90,7 +77,7 @@ class Length(Study[Curve]):
             ax.set_xticks(each[0].at, [f"{at:g}" for at in each[0].at])
             ax.minorticks_off()
         figure.tight_layout()
-        caption = f"Accuracy by {self.varied}; trained at {trained_at}. Of several seeds lowest and highest."
+        caption = f"Accuracy by {self.varied}; trained at {trained_at}. {SPREAD}"
         return Report({"curves": figure}, {caption: lines_table(each, self.varied)})
 
 

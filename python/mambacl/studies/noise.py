@@ -15,12 +15,14 @@ from mambacl.settings import Settings
 from mambacl.studies.curve import Curve, Line, Point, draw_lines, lines, lines_table, yardstick_curves
 from mambacl.studies.noisy_episodes import NoisyEpisodes
 from mambacl.studies.scale import Scale
+from mambacl.studies.sequence_learners import UNGUIDED
 from mambacl.studies.study import Report, Study, Told
+from mambacl.studies.summary import SPREAD
 
 FEATURES, IMAGES = "sequence-learners", "pixels-5x5"
 STDS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
-_UNGUIDED = ("mamba-unguided", "transformer-unguided", "linear-transformer-unguided")
+_ASKED_UNGUIDED = tuple(name + UNGUIDED for name in ("mamba", "transformer", "linear-transformer"))
 _UNIT_EPISODES = 20
 
 
@@ -57,7 +59,7 @@ class Noise(Study[NoiseCurve]):
     def asks(self, sweep: str, learner: str) -> bool:
         """All with the regulariser and three without."""
         del sweep
-        return not learner.endswith("-unguided") or learner in _UNGUIDED
+        return not learner.endswith(UNGUIDED) or learner in _ASKED_UNGUIDED
 
     def ask(self, trained: Trained, scale: Scale) -> NoiseCurve:
         """Accuracy by the noise, on the same episodes for all."""
@@ -78,7 +80,7 @@ class Noise(Study[NoiseCurve]):
         """Embedding and image beside one another, of learners that both were asked of; then the others."""
         on_features, on_images = (_lines(told, sweep) for sweep in self.sweeps)
         both = {line.name for line in on_images}
-        unguided = [line for line in on_features if line.name in _UNGUIDED]
+        unguided = [line for line in on_features if line.name in _ASKED_UNGUIDED]
         unit = next((one.answer.unit for one in told if one.sweep == FEATURES), 1.0)
         feature_axis = f"std of the noise, in units of {unit:.3f}, that of the features"
         panels = {
@@ -95,7 +97,7 @@ class Noise(Study[NoiseCurve]):
                 _Panel(
                     "without the regulariser, on the embedding",
                     feature_axis,
-                    [Line(line.name.removesuffix("-unguided"), line.seeds) for line in unguided],
+                    [Line(line.name.removesuffix(UNGUIDED), line.seeds) for line in unguided],
                 ),
             ),
         }
@@ -108,8 +110,7 @@ class Noise(Study[NoiseCurve]):
             if any(panel.lines for panel in each)
         }
         tables = {
-            f"Accuracy by the standard deviation of the noise on {what}. ± is the 95 % interval over "
-            "episodes, for one model; of several seeds lowest and highest.": lines_table(each, "std")
+            f"Accuracy by the standard deviation of the noise on {what}. {SPREAD}": lines_table(each, "std")
             for each, what in (
                 (on_features, f"the embedding, in units of {unit:.3f}, that of the features"),
                 (on_images, "the image, whose pixels are from -1 to 1"),

@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from mambacl import settings
 from mambacl.episodes import SizedEpisodes
-from mambacl.evaluation import Scores, evaluate, evaluate_predictor
+from mambacl.experiments.data import ClassEpisodes
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.trained import Trained
 from mambacl.report.markdown import table
-from mambacl.report.measuring import CLASS_YARDSTICKS
-from mambacl.settings import Settings
 from mambacl.stream_order import PlainOrder
+from mambacl.studies.conditions import ByCondition, ask_class_yardsticks, ask_learner, summaries
 from mambacl.studies.scale import Scale
 from mambacl.studies.study import Report, Study, Told
+from mambacl.studies.summary import SPREAD, Summary
 
 ORDERS: tuple[PlainOrder, ...] = get_args(PlainOrder)
 
 
-@dataclass(frozen=True)
-class ByOrder(Settings):
-    """Accuracies by the order of the stream.
-
-    Attributes:
-        scores: The mean over episodes, and half its 95 % interval, for this one model.
-    """
-
-    scores: dict[str, tuple[float, float]]
-
-    @classmethod
-    def of(cls, scores: Mapping[PlainOrder, Scores]) -> ByOrder:
-        """From scores of episodes."""
-        return cls({order: (round(one.mean, 5), round(one.interval, 5)) for order, one in scores.items()})
-
-
-class Orders(Study[ByOrder]):
+class Orders(Study[ByCondition]):
     """Study 11."""
 
     name = "order"
@@ -55,49 +37,28 @@ class Orders(Study[ByOrder]):
         "Not known to us; the paper's streams go class after class (known, of the protocol it follows)."
     )
     sweeps = ("orders",)
-    answer = ByOrder
+    answer = ByCondition
 
-    def ask(self, trained: Trained, scale: Scale) -> ByOrder:
+    def ask(self, trained: Trained, scale: Scale) -> ByCondition:
         """Accuracy in each order, on the same episodes for all."""
-        orders = scale.some(ORDERS)
-        return ByOrder.of(
-            {
-                order: evaluate(trained.learner, source(trained.experiment, order), scale.episodes).score
-                for order in orders
-            }
-        )
+        return ask_learner(trained.learner, _sources(trained.experiment, scale), scale.episodes)
 
-    def ask_yardsticks(self, experiment: Experiment, scale: Scale) -> Mapping[str, ByOrder]:
+    def ask_yardsticks(self, experiment: Experiment, scale: Scale) -> Mapping[str, ByCondition]:
         """The same of predictors without meta-training."""
-        return {
-            name: ByOrder.of(
-                {
-                    order: evaluate_predictor(yardstick, source(experiment, order), scale.episodes)
-                    for order in scale.some(ORDERS)
-                }
-            )
-            for name, yardstick in CLASS_YARDSTICKS.items()
-        }
+        return ask_class_yardsticks(_sources(experiment, scale), scale.episodes)
 
-    def report(self, told: Sequence[Told[ByOrder]]) -> Report:
+    def report(self, told: Sequence[Told[ByCondition]]) -> Report:
         """Rows are what learners were trained on, columns what they were asked."""
-        rows: dict[tuple[str, str], list[ByOrder]] = {}
+        rows: dict[tuple[str, str], list[ByCondition]] = {}
         for one in told:
             rows.setdefault(_row(one), []).append(one.answer)
         orders = list(next(iter(rows.values()))[0].scores)
-        cells = {row: [_cell(answers, order) for order in orders] for row, answers in rows.items()}
-        means = np.array(
-            [
-                [np.mean([one.scores[order][0] for one in answers]) for order in orders]
-                for answers in rows.values()
-            ]
+        cells = {row: summaries(answers, orders) for row, answers in rows.items()}
+        caption = f"Accuracy by the order in meta-training, a row each, and in the test. {SPREAD}"
+        body = table(
+            ["learner", "trained on", *orders], [[*row, *map(str, each)] for row, each in cells.items()]
         )
-        caption = (
-            "Accuracy by the order in meta-training, a row each, and in the test. ± is the 95 % interval "
-            "over episodes, for one model; of several seeds lowest and highest."
-        )
-        body = table(["learner", "trained on", *orders], [[*row, *told] for row, told in cells.items()])
-        return Report({"orders": _figure(cells, orders, means)}, {caption: body})
+        return Report({"orders": _figure(cells, orders)}, {caption: body})
 
 
 def source(experiment: Experiment, order: PlainOrder) -> SizedEpisodes:
@@ -105,34 +66,33 @@ def source(experiment: Experiment, order: PlainOrder) -> SizedEpisodes:
     return experiment.changed({"data": {"order": order}}).source("test", 0)
 
 
-def _row(one: Told[ByOrder]) -> tuple[str, str]:
+def _sources(experiment: Experiment, scale: Scale) -> dict[str, SizedEpisodes]:
+    return {order: source(experiment, order) for order in scale.some(ORDERS)}
+
+
+def _row(one: Told[ByCondition]) -> tuple[str, str]:
     """The learner, without what it was trained on; and that."""
     if one.outcome is None:
         return one.learner, "-"
-    order: str = settings.table(one.outcome.experiment.data)["order"]
-    return one.learner.removesuffix(f"-{order}"), order
+    data = one.outcome.experiment.data
+    assert isinstance(data, ClassEpisodes)
+    return one.learner.removesuffix(f"-{data.order}"), data.order
 
 
-def _cell(answers: Sequence[ByOrder], order: str) -> str:
-    means = [one.scores[order][0] for one in answers]
-    if len(means) == 1:
-        return f"{means[0]:.3f} ± {answers[0].scores[order][1]:.3f}"
-    return f"{np.mean(means):.3f} ({min(means):.3f} to {max(means):.3f})"
-
-
-def _figure(
-    cells: Mapping[tuple[str, str], Sequence[str]], orders: Sequence[str], means: np.ndarray
-) -> Figure:
+def _figure(cells: Mapping[tuple[str, str], Sequence[Summary]], orders: Sequence[str]) -> Figure:
     """A grey image with the numbers written on it, white for 1 and black for the lowest."""
+    means = np.array([[one.mean for one in each] for each in cells.values()])
     figure, ax = plt.subplots(
         figsize=(2.6 + 1.4 * len(orders), 1.4 + 0.32 * len(cells)), layout="constrained"
     )
     low = min(float(means.min()), 0.9)
     image = ax.imshow(means, cmap="gray", vmin=low, vmax=1, aspect="auto", interpolation="nearest")
-    for row, told in enumerate(cells.values()):
-        for column, text in enumerate(told):
+    for row, each in enumerate(cells.values()):
+        for column, one in enumerate(each):
             ink = "black" if means[row, column] > (1 + low) / 2 else "white"
-            ax.text(column, row, text.replace(" (", "\n("), ha="center", va="center", color=ink, fontsize=8)
+            ax.text(
+                column, row, str(one).replace(" (", "\n("), ha="center", va="center", color=ink, fontsize=8
+            )
     ax.set_xticks(range(len(orders)), orders)
     ax.set_yticks(
         range(len(cells)),

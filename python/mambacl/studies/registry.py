@@ -7,6 +7,7 @@ from typing import Any
 
 from mambacl.errors import ConfigError
 from mambacl.studies.compound import Compound
+from mambacl.studies.domains import Domains
 from mambacl.studies.efficiency import Efficiency
 from mambacl.studies.forgetting import Forgetting
 from mambacl.studies.length import Shots, Tasks
@@ -23,6 +24,7 @@ _STUDIES: tuple[type[Study[Any]], ...] = (
     Tasks,
     Shots,
     Noise,
+    Domains,
     Forgetting,
     Regression,
     Efficiency,

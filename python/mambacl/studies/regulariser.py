@@ -13,8 +13,8 @@ from mambacl.experiments.trained import Trained
 from mambacl.report.markdown import table
 from mambacl.settings import Settings
 from mambacl.studies.curve import draw_seeds
-from mambacl.studies.length import UNGUIDED
 from mambacl.studies.scale import Scale
+from mambacl.studies.sequence_learners import UNGUIDED
 from mambacl.studies.study import Report, Study, Told
 from mambacl.training import History
 from mambacl.training.meta_train import read_history

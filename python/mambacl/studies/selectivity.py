@@ -18,7 +18,8 @@ from mambacl.experiments.trained import Trained
 from mambacl.report.markdown import table
 from mambacl.settings import Settings
 from mambacl.studies.scale import Scale
-from mambacl.studies.study import Report, Study, Told
+from mambacl.studies.study import Report, Study, Told, answers_by_learner
+from mambacl.studies.summary import SPREAD, Summary
 
 _LEARNERS = ("mamba", "mamba-unguided", "transformer", "transformer-unguided")
 
@@ -102,17 +103,14 @@ class SelectivityMaps(Study[Maps]):
 
     def report(self, told: Sequence[Told[Maps]]) -> Report:
         """A row of maps for each learner, of its first seed; a table of what the own class has."""
-        seeds: dict[str, list[Maps]] = {}
-        for one in told:
-            seeds.setdefault(one.learner, []).append(one.answer)
+        seeds = answers_by_learner(told)
         tasks = told[0].answer.tasks
         caption = (
             "Association of queries with the tokens of their own class, mean over heads, queries and "
-            f"episodes; without any preference it is {1 / tasks:.2f}. Of several seeds the mean, from the "
-            "lowest to the highest; of one the 95 % interval over episodes. Of label tokens: the part that "
-            "is on labels. Strongest head: where there are several, that with the most. Next token: the "
-            "association with the first token after the own class, by which the convolution has seen its "
-            "last label. The regulariser guides the last layer."
+            f"episodes; without any preference it is {1 / tasks:.2f}. {SPREAD} Of label tokens: the "
+            "part that is on labels. Strongest head: where there are several, that with the most. Next "
+            "token: the association with the first token after the own class, by which the convolution has "
+            "seen its last label. The regulariser guides the last layer."
         )
         headings = ("learner", "layer", "own class", "of label tokens", "strongest head", "next token")
         rows = [row for name, each in seeds.items() for row in _rows(name, each)]
@@ -152,20 +150,13 @@ def _rows(name: str, seeds: Sequence[Maps]) -> list[list[str]]:
         [
             name,
             f"{number} of {len(seeds[0].layers)}",
-            _own(layers),
+            str(Summary.of([(layer.own, layer.interval) for layer in layers])),
             f"{np.mean([layer.own_labels for layer in layers]):.3f}",
             f"{np.mean([layer.strongest for layer in layers]):.3f}",
             f"{np.mean([layer.following for layer in layers]):.3f}",
         ]
         for number, layers in enumerate(zip(*(one.layers for one in seeds), strict=True), start=1)
     ]
-
-
-def _own(layers: Sequence[LayerMap]) -> str:
-    values = [layer.own for layer in layers]
-    if len(values) == 1:
-        return f"{values[0]:.3f} ± {layers[0].interval:.3f}"
-    return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
 def _draw(maps: dict[str, Maps]) -> Figure:

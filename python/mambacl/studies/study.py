@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
@@ -40,6 +40,14 @@ class Told(Generic[A]):
     outcome: Outcome | None = None
 
 
+def answers_by_learner(told: Iterable[Told[A]]) -> dict[str, list[A]]:
+    """The answers of each learner's seeds, in the order told."""
+    found: dict[str, list[A]] = {}
+    for one in told:
+        found.setdefault(one.learner, []).append(one.answer)
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class Report:
     """What a page shows.
@@ -47,10 +55,12 @@ class Report:
     Attributes:
         figures: By the name of the file, without its ending; each is readable in black and white.
         tables: In Markdown, each after the line that says what it holds.
+        notes: What must be known of the answers, such as what is left out.
     """
 
     figures: Mapping[str, Figure]
     tables: Mapping[str, str]
+    notes: Sequence[str] = ()
 
 
 class Study(ABC, Generic[A]):
