@@ -25,8 +25,8 @@ from mambacl import (
     VectorEncoder,
     meta_train,
 )
-from mambacl.errors import CheckpointError, DataError, InvalidValueError, MambaclError, ShapeError
-from mambacl.streams import NotFittedError, save_learner
+from mambacl.errors import DataError, FileError, InvalidValueError, MambaclError, ShapeError
+from mambacl.streams import NotFittedError
 from small_learners import DIM, VOCAB, small_learner
 
 X = np.random.default_rng(0).normal(size=(30, DIM))
@@ -240,7 +240,7 @@ def test_queries_that_are_too_large():
     ("learner", "error", "told"),
     [
         (3, TypeError, "argument `learner` must be"),
-        ("nowhere", CheckpointError, "`nowhere`, where there is neither"),
+        ("nowhere", FileError, "`nowhere`, where there is neither"),
     ],
 )
 def test_a_wrong_learner(learner: Any, error: type[Exception], told: str):
@@ -317,7 +317,7 @@ def test_undo_and_redo():
 
 
 def test_a_learner_by_path(tmp_path: Any):
-    save_learner(small_learner(), tmp_path / "learner.safetensors")
+    save_learner(tmp_path / "learner.safetensors", small_learner())
     by_path = ContinualClassifier(str(tmp_path / "learner.safetensors")).fit(X, Y)
     np.testing.assert_array_equal(by_path.predict_proba(QUERIES), small().fit(X, Y).predict_proba(QUERIES))
 
@@ -338,7 +338,7 @@ def test_a_pretrained_learner_is_loaded_once_and_checked(monkeypatch: pytest.Mon
 
     from mambacl.streams import pretrained
 
-    save_learner(small_learner(), tmp_path / "pretrained.safetensors")
+    save_learner(tmp_path / "pretrained.safetensors", small_learner())
     digest = hashlib.sha256((tmp_path / "pretrained.safetensors").read_bytes()).hexdigest()
     (tmp_path / "pretrained.toml").write_text(f'sha256 = "{digest}"\n')
     monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)

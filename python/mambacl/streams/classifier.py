@@ -35,9 +35,9 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
     asked from many threads; let one at a time change it.
 
     Args:
-        learner: A `Learner` of classes, the folder of a run, a file of `save_learner`, or None for the
-            learner that comes with the package. A learner that is given is used as it is, not copied, and
-            must not change while the stream lasts; many classifiers may share it.
+        learner: A `Learner` of classes, the folder of a run, a file of `mambacl.save_learner`, or None for
+            the learner that comes with the package. A learner that is given is used as it is, not copied,
+            and must not change while the stream lasts; many classifiers may share it.
         random_state: Of the symbols that stand for the classes and of the random projection: a number from 0
             to 2^32 - 1, a `numpy.random.RandomState`, or None for another at each stream.
         adapt: "auto" adapts features if there are more or fewer than the encoder takes; True always; False

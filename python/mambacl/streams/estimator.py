@@ -125,7 +125,7 @@ class StreamEstimator(BaseEstimator):
             path: The file; one that was there is replaced.
 
         Raises:
-            CheckpointError: If the file cannot be written.
+            FileError: If the file cannot be written.
             TypeError: If the learner is of a class derived from `Learner`, which a file cannot bring back.
         """
         container.write(Path(path), self._packed())
@@ -142,7 +142,7 @@ class StreamEstimator(BaseEstimator):
             learner of the file, or None where that was None.
 
         Raises:
-            CheckpointError: If the file cannot be read, is damaged, truncated, changed, of a newer format, or
+            FileError: If the file cannot be read, is damaged, truncated, changed, of a newer format, or
                 of something else.
         """
         where = f"`{path}`"

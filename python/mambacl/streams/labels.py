@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambacl.errors import CheckpointError, InvalidValueError
+from mambacl.errors import FileError, InvalidValueError
 
 Label = str | bool | int | float
 """A label as Python has it."""
@@ -102,7 +102,7 @@ class Labels:
             where: The file's name, for messages.
 
         Raises:
-            CheckpointError: If they do not fit to one another.
+            FileError: If they do not fit to one another.
         """
         if seen is None and not values:
             return Labels()
@@ -113,14 +113,12 @@ class Labels:
             labels = Labels(values, parsed)
             labels.check_exact()
         except (TypeError, ValueError, OverflowError) as error:
-            raise CheckpointError(f"{where} holds labels that cannot be: {error}") from error
+            raise FileError(f"{where} holds labels that cannot be: {error}") from error
         shown = [] if seen is None else seen[0].nonzero().flatten().tolist()
         if seen is None or not shown or len(values) > seen.shape[1] or shown[-1] >= len(values):
-            raise CheckpointError(
-                f"{where} must have a label for each class that it has seen, got {len(values)}"
-            )
+            raise FileError(f"{where} must have a label for each class that it has seen, got {len(values)}")
         if len(set(values)) != len(values):
-            raise CheckpointError(f"{where} must name each class once")
+            raise FileError(f"{where} must name each class once")
         return labels
 
     def check_exact(self) -> None:
