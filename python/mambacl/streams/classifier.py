@@ -15,6 +15,7 @@ from torch import Tensor
 from mambacl.errors import InvalidValueError
 from mambacl.streams.estimator import StreamEstimator, as_numpy
 from mambacl.streams.labels import check_kind
+from mambacl.streams.one_row import is_clean_label
 from mambacl.streams.stream import target_numbers
 
 
@@ -187,7 +188,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         x, targets = self._examples(X, y)
         declared = None if classes is None else column_or_1d(as_numpy(classes))
         for part in (targets, declared):
-            if part is not None:
+            if part is not None and not is_clean_label(part):
                 check_kind(part)
                 check_classification_targets(part)
         labels, numbers = self._labels.reading(targets, vocab, declared)

@@ -26,6 +26,7 @@ from mambacl.streams.estimator_file import Adapt, Content, Fitted
 from mambacl.streams.labels import Labels
 from mambacl.streams.learner_source import LearnerSource, find_learner
 from mambacl.streams.not_fitted import NotFittedError
+from mambacl.streams.one_row import clean_row, is_clean_label
 from mambacl.streams.stream import Stream, input_numbers, input_shape
 
 # What was learnt: values that are never changed in place, so that to copy the references is to copy it all.
@@ -271,13 +272,23 @@ class StreamEstimator(BaseEstimator):
         """Examples as scikit-learn checks them: (n, features) float64, and targets."""
         first = self._stream is None
         targets: Any = as_numpy(y)
+        if (row := self._clean_row(X)) is not None and is_clean_label(targets):
+            return row, targets
         x, targets = validate_data(self, self._rows(X), targets, reset=first, dtype=np.float64, **checks)
         return torch.tensor(x), targets
 
     def _queries(self, X: ArrayLike | Tensor) -> Tensor:
         """Queries as scikit-learn checks them, (n, features) float64."""
         self._fitted_stream()
+        if (row := self._clean_row(X)) is not None:
+            return row
         return torch.tensor(validate_data(self, self._rows(X), reset=False, dtype=np.float64))
+
+    def _clean_row(self, X: Any) -> Tensor | None:
+        """One row that scikit-learn would find nothing to say of: it warns where others had names."""
+        if self._stream is None or hasattr(self, "feature_names_in_"):
+            return None
+        return clean_row(as_numpy(X), self.n_features_in_)
 
     def _rows(self, X: Any) -> Any:
         """Inputs with a row for each; images, (n, channels, height, width), are laid out in one."""

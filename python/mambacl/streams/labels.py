@@ -69,6 +69,8 @@ class Labels:
             InvalidValueError: If a label is neither text nor number, of another sort than those before, or
                 one too many.
         """
+        if declared is None and len(y) == 1 and (number := self._known(y)) is not None:
+            return self, np.array([number])
         parts = [y] if declared is None else [declared, y]
         dtype = self.dtype
         for part in parts:
@@ -90,6 +92,13 @@ class Labels:
         unique, inverse = np.unique(y, return_inverse=True)
         numbers = np.array([labels._numbers[label] for label in unique.tolist()], dtype=np.int64)
         return labels, numbers[inverse]
+
+    def _known(self, y: NDArray[Any]) -> int | None:
+        """The number of one label that came before, in an array that makes the dtype no wider."""
+        dtype = self.dtype
+        if dtype is None or y.dtype.kind != dtype.kind or y.dtype.itemsize > dtype.itemsize:
+            return None
+        return self._numbers.get(y.item())
 
     @staticmethod
     def stored(values: tuple[Label, ...], dtype: str, seen: Tensor | None, where: str) -> Labels:
