@@ -275,14 +275,15 @@ class StreamEstimator(BaseEstimator):
         if (row := self._clean_row(X)) is not None and is_clean_label(targets):
             return row, targets
         x, targets = validate_data(self, self._rows(X), targets, reset=first, dtype=np.float64, **checks)
-        return torch.tensor(x), targets
+        return torch.from_numpy(np.array(x, order="C")), targets
 
     def _queries(self, X: ArrayLike | Tensor) -> Tensor:
         """Queries as scikit-learn checks them, (n, features) float64."""
         self._fitted_stream()
         if (row := self._clean_row(X)) is not None:
             return row
-        return torch.tensor(validate_data(self, self._rows(X), reset=False, dtype=np.float64))
+        checked = validate_data(self, self._rows(X), reset=False, dtype=np.float64)
+        return torch.from_numpy(np.array(checked, order="C"))  # torch takes no negative strides
 
     def _clean_row(self, X: Any) -> Tensor | None:
         """One row that scikit-learn would find nothing to say of: it warns where others had names."""

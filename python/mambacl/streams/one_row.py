@@ -24,7 +24,7 @@ def clean_row(x: Any, features: int) -> Tensor | None:
     """
     if type(x) is not np.ndarray or x.shape != (1, features) or x.dtype not in (np.float32, np.float64):
         return None
-    return torch.from_numpy(x.astype(np.float64)) if np.isfinite(x).all() else None
+    return torch.from_numpy(x.astype(np.float64, order="C")) if np.isfinite(x).all() else None
 
 
 def is_clean_label(y: Any) -> bool:
