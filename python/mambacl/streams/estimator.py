@@ -254,7 +254,9 @@ class StreamEstimator(BaseEstimator):
             )
         if self.adapt is True and image:
             raise InvalidValueError(f"{type(self).__name__}: images cannot be adapted, got adapt=True")
-        return Stream.begin(learner, self._seed(), features, adapt=self.adapt is True or features != takes)
+        # The package's own was meta-trained on what the adapter gives, whatever the number of features.
+        adapt = self.adapt is True or features != takes or (self.adapt == "auto" and self.learner is None)
+        return Stream.begin(learner, self._seed(), features, adapt=adapt)
 
     def _seed(self) -> int:
         if not isinstance(self.random_state, Integral):

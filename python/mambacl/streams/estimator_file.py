@@ -18,7 +18,8 @@ from mambacl.streams.stream import Stream
 from mambacl.streams.stream_file import StreamFacts, stream_content, stream_of
 
 Adapt = bool | Literal["auto"]
-"""Whether features are adapted; "auto": where the learner's encoder takes another number of them."""
+"""Whether features are adapted; "auto": where the learner's encoder takes another number of them, or the
+learner is the package's own."""
 
 
 _LEARNER = "learner"
