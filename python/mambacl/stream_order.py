@@ -70,7 +70,7 @@ def stream_labels(
             return classes.repeat_interleave(shots)
         case "shuffled":
             drawn = _core.uniforms(seed, name, index, total).argsort(stable=True) // shots
-            return _by_appearance(drawn)
+            return by_appearance(drawn)
         case "recurring":
             visits = [(shots + VISITS - 1 - visit) // VISITS for visit in range(VISITS)]
             return torch.cat([classes.repeat_interleave(visit) for visit in visits])
@@ -79,7 +79,7 @@ def stream_labels(
             return classes.repeat_interleave(torch.tensor(_shared_out(tasks, most, further.tolist())))
 
 
-def _by_appearance(classes: Tensor) -> Tensor:
+def by_appearance(classes: Tensor) -> Tensor:
     """Numbers 0 to n - 1 by when each first appears among `classes`, (T) int64, which hold all of them."""
     first = classes.new_full((int(classes.max()) + 1,), len(classes))
     first.scatter_reduce_(0, classes, torch.arange(len(classes)), "amin")

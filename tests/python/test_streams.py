@@ -24,9 +24,10 @@ from mambacl import (
     TrainConfig,
     VectorEncoder,
     meta_train,
+    save_learner,
 )
-from mambacl.errors import CheckpointError, DataError, InvalidValueError, MambaclError, ShapeError
-from mambacl.streams import NotFittedError, save_learner
+from mambacl.errors import DataError, FileError, InvalidValueError, MambaclError, ShapeError
+from mambacl.streams import NotFittedError
 from small_learners import DIM, VOCAB, small_learner
 
 X = np.random.default_rng(0).normal(size=(30, DIM))
@@ -240,7 +241,7 @@ def test_queries_that_are_too_large():
     ("learner", "error", "told"),
     [
         (3, TypeError, "argument `learner` must be"),
-        ("nowhere", CheckpointError, "`nowhere`, where there is neither"),
+        ("nowhere", FileError, "`nowhere`, where there is neither"),
     ],
 )
 def test_a_wrong_learner(learner: Any, error: type[Exception], told: str):
@@ -317,7 +318,7 @@ def test_undo_and_redo():
 
 
 def test_a_learner_by_path(tmp_path: Any):
-    save_learner(small_learner(), tmp_path / "learner.safetensors")
+    save_learner(tmp_path / "learner.safetensors", small_learner())
     by_path = ContinualClassifier(str(tmp_path / "learner.safetensors")).fit(X, Y)
     np.testing.assert_array_equal(by_path.predict_proba(QUERIES), small().fit(X, Y).predict_proba(QUERIES))
 
@@ -338,13 +339,13 @@ def test_a_pretrained_learner_is_loaded_once_and_checked(monkeypatch: pytest.Mon
 
     from mambacl.streams import pretrained
 
-    save_learner(small_learner(), tmp_path / "pretrained.safetensors")
+    save_learner(tmp_path / "pretrained.safetensors", small_learner())
     digest = hashlib.sha256((tmp_path / "pretrained.safetensors").read_bytes()).hexdigest()
     (tmp_path / "pretrained.toml").write_text(f'sha256 = "{digest}"\n')
     monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)
     pretrained.load.cache_clear()
     try:
-        expected = small().fit(X, Y).predict_proba(QUERIES)
+        expected = small(adapt=True).fit(X, Y).predict_proba(QUERIES)
         np.testing.assert_array_equal(ContinualClassifier().fit(X, Y).predict_proba(QUERIES), expected)
         assert pretrained.load() is pretrained.load()
         pretrained.load.cache_clear()
@@ -353,3 +354,59 @@ def test_a_pretrained_learner_is_loaded_once_and_checked(monkeypatch: pytest.Mon
             pretrained.load()
     finally:
         pretrained.load.cache_clear()
+
+
+def odd_rows() -> list[Any]:
+    row = X[:1]
+    return [
+        row[0],
+        row[:, :-1],
+        X[:0],
+        row.tolist(),
+        row.astype(np.float16),
+        row.astype(">f8"),
+        np.where(row > 0, np.nan, row),
+        np.full_like(row, np.inf),
+        row.astype(complex),
+        row.astype(object),
+        np.ma.masked_array(row),
+        np.asfortranarray(row)[:, ::-1],
+        torch.tensor(row).requires_grad_(),
+        torch.tensor(row, dtype=torch.bfloat16),
+        None,
+    ]
+
+
+@pytest.mark.parametrize("number", range(15))
+@pytest.mark.parametrize("label", [np.array([1]), np.array(["a"]), np.array([0.5]), np.array([[1]]), [1], 1])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
+def test_single_rows_skip_checks_and_lose_none(monkeypatch: pytest.MonkeyPatch, number: int, label: Any):
+    """What the quick way makes of one row, or the error, is what scikit-learn's checks would make of it."""
+
+    def told(quick: bool) -> Any:
+        with monkeypatch.context() as patched:
+            if not quick:
+                patched.setattr(ContinualClassifier, "_clean_row", lambda *_: None)
+            classifier = small().fit(X, Y)
+            row = odd_rows()[number]
+            try:
+                classifier.partial_fit(row, label)
+                answers = classifier.predict_proba(row).tolist()
+            except (ValueError, TypeError) as error:
+                return type(error), str(error)
+            return answers, classifier.classes_.tolist(), classifier.classes_.dtype
+
+    assert told(quick=True) == told(quick=False)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, torch.float32])
+def test_single_clean_rows_are_not_checked_twice(monkeypatch: pytest.MonkeyPatch, kind: Any):
+    from mambacl.streams import estimator
+
+    classifier = small().fit(X, Y)
+    expected = small().fit(X, Y).partial_fit(X[:2], [3, 900]).predict_proba(X[:1])
+    monkeypatch.setattr(estimator, "validate_data", None)
+    rows = torch.tensor(X, dtype=kind) if kind is torch.float32 else X.astype(kind)
+    classifier.partial_fit(rows[:1], np.array([3])).partial_fit(rows[1:2], np.array([900]))
+    np.testing.assert_allclose(classifier.predict_proba(rows[:1]), expected, atol=1e-5)
+    assert 900 in classifier.classes_

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mambacl import ContinualClassifier, Learner, PrototypeConfig, VectorEncoder
-from mambacl.streams.adapter import LIMIT, Adapter
+from mambacl.streams.adapter import LIMIT, SETTLED, Adapter
 from mambacl.streams.stream import OPENING
 
 X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 20 + 1000
@@ -24,13 +24,15 @@ def by_hand(x: Tensor, moments_of: Tensor, projection: Tensor) -> Tensor:
     return torch.from_numpy(scaled.clip(-LIMIT, LIMIT)) @ projection.double()
 
 
-def test_each_example_is_read_by_the_moments_up_to_it():
+def test_each_example_is_read_by_the_moments_up_to_it_until_they_settle():
+    assert len(X) > SETTLED
     adapter = Adapter.drawn(3, 5, seed=1)
     outputs, after = adapter.reading(X)
     for i in range(len(X)):
-        expected = by_hand(X[i : i + 1], X[: i + 1], adapter.projection)
+        expected = by_hand(X[i : i + 1], X[: min(i + 1, SETTLED)], adapter.projection)
         torch.testing.assert_close(outputs[i : i + 1], expected)
-    torch.testing.assert_close(after.apply(X * 2), by_hand(X * 2, X, adapter.projection))
+    assert after.count == len(X)
+    torch.testing.assert_close(after.apply(X * 2), by_hand(X * 2, X[:SETTLED], adapter.projection))
 
 
 @given(

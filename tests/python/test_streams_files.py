@@ -25,9 +25,11 @@ from mambacl import (
     Learner,
     PerformerMixer,
     VectorTarget,
+    load_learner,
+    save_learner,
 )
-from mambacl.errors import CheckpointError
-from mambacl.streams import container, load_learner, save_learner
+from mambacl.errors import FileError
+from mambacl.streams import container
 from small_learners import DIM, assert_same, small_learner
 
 X = np.random.default_rng(0).normal(size=(30, DIM))
@@ -120,7 +122,7 @@ def test_joblib_and_spawned_processes(tmp_path: Path):
 
 
 def test_a_learner_in_a_pickle_by_path(tmp_path: Path):
-    save_learner(small_learner(), tmp_path / "learner")
+    save_learner(tmp_path / "learner", small_learner())
     classifier = ContinualClassifier(tmp_path / "learner").fit(X, Y)
     (tmp_path / "learner").unlink()
     again = pickle.loads(pickle.dumps(classifier))
@@ -139,27 +141,27 @@ def test_a_derived_learner_is_refused(tmp_path: Path):
 
 
 def test_nothing_is_written_by_halves(tmp_path: Path):
-    with pytest.raises(CheckpointError, match="could not be written"):
+    with pytest.raises(FileError, match="could not be written"):
         fitted().save(tmp_path / "no folder" / "stream")
     (tmp_path / "taken").mkdir()
-    with pytest.raises(CheckpointError, match="could not be written"):
+    with pytest.raises(FileError, match="could not be written"):
         fitted().save(tmp_path / "taken")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_files_of_something_else(tmp_path: Path):
     fitted().save(tmp_path / "stream")
-    save_learner(small_learner(), tmp_path / "learner")
+    save_learner(tmp_path / "learner", small_learner())
     safetensors.torch.save_file({"x": torch.zeros(2)}, tmp_path / "tensors")
-    with pytest.raises(CheckpointError, match="must be of a ContinualRegressor, got 'ContinualClassifier'"):
+    with pytest.raises(FileError, match="must hold a ContinualRegressor, got 'ContinualClassifier'"):
         ContinualRegressor.load(tmp_path / "stream")
-    with pytest.raises(CheckpointError, match="must be of a ContinualClassifier, got 'learner'"):
+    with pytest.raises(FileError, match="must hold a ContinualClassifier, got 'learner'"):
         ContinualClassifier.load(tmp_path / "learner")
-    with pytest.raises(CheckpointError, match="must be of a learner, got 'ContinualClassifier'"):
+    with pytest.raises(FileError, match='must hold a learner, got "ContinualClassifier"'):
         load_learner(tmp_path / "stream")
-    with pytest.raises(CheckpointError, match="is no file of mambacl"):
+    with pytest.raises(FileError, match="is no file of mambacl"):
         ContinualClassifier.load(tmp_path / "tensors")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(FileError, match="cannot be read"):
         ContinualClassifier.load(tmp_path / "nothing")
 
 
@@ -171,7 +173,7 @@ WHOLE = fitted(3)._packed()
 def test_a_truncated_file_is_refused(tmp_path_factory: pytest.TempPathFactory, cut: int):
     path = tmp_path_factory.getbasetemp() / "truncated"
     path.write_bytes(WHOLE[:cut])
-    with pytest.raises(CheckpointError):
+    with pytest.raises(FileError):
         ContinualClassifier.load(path)
 
 
@@ -182,13 +184,18 @@ def test_a_changed_bit_is_found(tmp_path_factory: pytest.TempPathFactory, place:
     changed[place] ^= 1 << bit
     path = tmp_path_factory.getbasetemp() / "changed"
     path.write_bytes(changed)
-    try:
+    with pytest.raises(FileError):
         ContinualClassifier.load(path)
-    except CheckpointError:
-        return
-    # White space of the header is all that may change.
-    facts = container.unpack(bytes(changed), "ContinualClassifier", "it")[0]
-    assert facts == container.unpack(WHOLE, "ContinualClassifier", "it")[0]
+
+
+def state_of(streams: int) -> bytes:
+    """A state of this learner: of so many streams; of none an empty one of one stream."""
+    learner = small_learner()
+    state = learner.init_state(max(streams, 1))
+    if streams:
+        y = torch.arange(3).repeat(streams, 1)
+        state = learner.observe(state, torch.zeros(streams, 3, DIM), y)
+    return learner.state_to_bytes(state)
 
 
 def forged(change: Any) -> bytes:
@@ -224,10 +231,6 @@ def _tensor(name: str, value: torch.Tensor | None) -> Any:
     [
         _set("adapt", "maybe"),
         _set("surprise", 1),
-        _set("model", {}),
-        _set("model/d_model", 16),
-        _set("model/n_layer", 3),
-        _set("model/d_model", "many"),
         _set("fitted/features", 0),
         _set("fitted/features", 4),
         _set("fitted/features", 10**15),
@@ -239,24 +242,27 @@ def _tensor(name: str, value: torch.Tensor | None) -> Any:
         _set("fitted/labels_dtype", "<i8"),
         _set("fitted/labels_dtype", "<U1000000000"),
         _set("fitted/labels_dtype", "nonsense"),
-        _set("fitted/stream/examples", 0),
-        _set("fitted/stream/examples", 2**70),
         _set("fitted/stream/seed", -1),
         _set("fitted/stream/adapted", False),
-        _tensor("stream.seen", None),
-        _tensor("stream.codebook", torch.zeros(1, 8, dtype=torch.int64)),
-        _tensor("stream.adapter.mean", torch.full((3,), torch.nan, dtype=torch.float64)),
-        _tensor("stream.adapter.squares", -torch.ones(3, dtype=torch.float64)),
-        _tensor("stream.opening.x", torch.zeros(3, dtype=torch.float64)),
-        _tensor("stream.state.0.ssm_state", torch.zeros(1)),
-        _tensor("stream.more", torch.zeros(1)),
+        _set("fitted", None),
+        _tensor("adapter.mean", torch.full((3,), torch.nan, dtype=torch.float64)),
+        _tensor("adapter.squares", -torch.ones(3, dtype=torch.float64)),
+        _tensor("opening.x", torch.zeros(3, dtype=torch.float64)),
         _tensor("other", torch.zeros(1)),
-        _tensor("learner.more", torch.zeros(1)),
+        _tensor("learner", None),
+        _tensor("learner", torch.zeros(3)),
+        _tensor("learner", torch.zeros(0, dtype=torch.uint8)),
+        _tensor("learner", container.as_tensor(small_learner(seed=1).to_bytes())),
+        _tensor("state", None),
+        _tensor("state", torch.zeros(3, 3, dtype=torch.uint8)),
+        _tensor("state", container.as_tensor(small_learner().to_bytes())),
+        _tensor("state", container.as_tensor(state_of(0))),
+        _tensor("state", container.as_tensor(state_of(2))),
     ],
 )
 def test_a_forged_file_is_refused(tmp_path: Path, change: Any):
     (tmp_path / "forged").write_bytes(forged(change))
-    with pytest.raises(CheckpointError):
+    with pytest.raises(FileError):
         ContinualClassifier.load(tmp_path / "forged")
 
 
@@ -264,7 +270,7 @@ def test_a_newer_format_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(container, "FORMAT", 2)
     fitted().save(tmp_path / "newer")
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="a format of at most 1, got 2: a newer mambacl wrote it"):
+    with pytest.raises(FileError, match="a format of at most 1, got 2: a newer mambacl wrote it"):
         ContinualClassifier.load(tmp_path / "newer")
 
 

@@ -25,8 +25,8 @@ from mambacl import (
     SequenceConfig,
     VectorEncoder,
     VectorTarget,
+    save_learner,
 )
-from mambacl.streams import save_learner
 
 PROTOTYPES = Learner(PrototypeConfig(VectorEncoder(8), d_model=32))
 # In float64: answers to queries in batches differ by rounding, and scikit-learn compares to 1e-7.
@@ -45,7 +45,7 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 
 def saved() -> str:
     path = Path(tempfile.mkdtemp()) / "prototypes.safetensors"
-    save_learner(PROTOTYPES, path)
+    save_learner(path, PROTOTYPES)
     return str(path)
 
 

@@ -2,7 +2,6 @@
 
 from mambacl.streams.classifier import ContinualClassifier
 from mambacl.streams.estimator import Snapshot
-from mambacl.streams.learner_file import load_learner, save_learner
 from mambacl.streams.not_fitted import NotFittedError
 from mambacl.streams.regressor import ContinualRegressor
 
@@ -11,6 +10,4 @@ __all__ = [
     "ContinualRegressor",
     "NotFittedError",
     "Snapshot",
-    "load_learner",
-    "save_learner",
 ]

@@ -11,18 +11,22 @@ from torch import Tensor
 LIMIT = 10.0
 """Standardised features are cut off here, so that an outlier among queries stays a number learners know."""
 
+SETTLED = 30
+"""Examples whose moments count; those of later ones do not (docs/streams.md has how it was chosen)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
     """Running standardisation, then a random projection, for one stream; fixed in size.
 
-    Mean and variance are those of the stream's examples alone (Welford's recurrence, float64); queries never
-    change them. The projection P has orthonormal rows or columns, times a number by which features that are
+    Mean and variance are those of the stream's first `SETTLED` examples (Welford's recurrence, float64): were
+    they to move for ever, a class would be read by other moments than the one after it. Queries never change
+    them. The projection P has orthonormal rows or columns, times a number by which features that are
     white give outputs of variance 1 in the mean; with as many outputs as features or more it keeps all
     distances. It is drawn once.
 
     Attributes:
-        count: Examples so far.
+        count: Examples so far, of which the first `SETTLED` have made the moments.
         mean: Of each feature, (features,) float64.
         squares: Summed squares about the mean, (features,) float64.
         projection: P, (features, outputs) float32.
@@ -77,7 +81,7 @@ class Adapter:
         Returns:
             (n, outputs) float64.
         """
-        return self._projected(x, self.mean, self.squares / max(self.count, 1))
+        return self._projected(x, self.mean, self.squares / max(min(self.count, SETTLED), 1))
 
     def reading(self, x: Tensor) -> tuple[Tensor, Adapter]:
         """Examples in order, each by the moments that include it and none after it: the same at once, in
@@ -89,6 +93,17 @@ class Adapter:
         Returns:
             (n, outputs) float64, and the adapter after them.
         """
+        moving = max(SETTLED - self.count, 0)
+        if moving == 0:
+            return self.apply(x), dataclasses.replace(self, count=self.count + len(x))
+        outputs, after = self._moved(x[:moving])
+        if moving < len(x):
+            settled, after = after.reading(x[moving:])
+            outputs = torch.cat([outputs, settled])
+        return outputs, after
+
+    def _moved(self, x: Tensor) -> tuple[Tensor, Adapter]:
+        """As `reading`, of examples that all move the moments."""
         counts = self.count + torch.arange(1, len(x) + 1, dtype=torch.float64).unsqueeze(1)  # (n, 1)
         origin = self.mean if self.count else x[0]  # near the data: sums of differences lose no digits
         means = origin + (x - origin).cumsum(0) / counts

@@ -15,6 +15,7 @@ from torch import Tensor
 from mambacl.errors import InvalidValueError
 from mambacl.streams.estimator import StreamEstimator, as_numpy
 from mambacl.streams.labels import check_kind
+from mambacl.streams.one_row import is_clean_label
 from mambacl.streams.stream import target_numbers
 
 
@@ -25,23 +26,23 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
     Classes may be new at any time, up to the learner's vocabulary. All of a call is learnt, or nothing: after
     an error the classifier is as it was.
 
-    **Features.** Where the learner's encoder takes another number of features than X has, or with
-    `adapt=True`, they are standardised by the running mean and variance of the stream and projected at
-    random; see `mambacl.streams.adapter.Adapter`. Examples are read as they look at that time, except that
-    the first ten are read again while there are no more. Images, for a learner with a `CnnEncoder`, may come
-    as (n, channels, height, width) or laid out in rows.
+    **Features.** Where the learner's encoder takes another number of features than X has, with the package's
+    own learner, or with `adapt=True`, they are standardised by the mean and variance of the stream's first
+    examples and projected at random; see `mambacl.streams.adapter.Adapter`. Examples are read as they look
+    at that time, except that the first ten are read again while there are no more. Images, for a learner
+    with a `CnnEncoder`, may come as (n, channels, height, width) or laid out in rows.
 
     **Copies.** `pickle`, `copy.deepcopy` and `joblib` carry the bytes of a safetensors file. An object may be
     asked from many threads; let one at a time change it.
 
     Args:
-        learner: A `Learner` of classes, the folder of a run, a file of `save_learner`, or None for the
-            learner that comes with the package. A learner that is given is used as it is, not copied, and
-            must not change while the stream lasts; many classifiers may share it.
+        learner: A `Learner` of classes, the folder of a run, a file of `mambacl.save_learner`, or None for
+            the learner that comes with the package. A learner that is given is used as it is, not copied,
+            and must not change while the stream lasts; many classifiers may share it.
         random_state: Of the symbols that stand for the classes and of the random projection: a number from 0
             to 2^32 - 1, a `numpy.random.RandomState`, or None for another at each stream.
-        adapt: "auto" adapts features if there are more or fewer than the encoder takes; True always; False
-            makes it an error.
+        adapt: "auto" adapts features if there are more or fewer than the encoder takes, or the learner is the
+            package's own; True always; False never, and another number is an error.
 
     Attributes:
         classes_: The classes so far, sorted, (n_classes,).
@@ -187,7 +188,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         x, targets = self._examples(X, y)
         declared = None if classes is None else column_or_1d(as_numpy(classes))
         for part in (targets, declared):
-            if part is not None:
+            if part is not None and not is_clean_label(part):
                 check_kind(part)
                 check_classification_targets(part)
         labels, numbers = self._labels.reading(targets, vocab, declared)

@@ -1,4 +1,8 @@
-"""One safetensors file of named tensors and facts, with a digest of both; nothing is pickled."""
+"""One safetensors file of named tensors and facts, sealed by a digest; nothing is pickled.
+
+It is sealed as the engine's files of learners and of states are (`src/files/container.rs`), and holds such
+files as tensors of bytes.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mambacl import durable
-from mambacl.errors import CheckpointError
+from mambacl.errors import FileError
 
 FORMAT = 1
 """The version of the format; a newer one is refused."""
 
+_BLANK = "0" * 64  # where the digest stands while it is computed
 _KEY = "mambacl"  # the one key of the metadata: of several, the order in the file would be by chance
 
 
@@ -26,7 +31,7 @@ def pack(kind: str, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
     """The bytes of a file.
 
     Args:
-        kind: What it is a file of.
+        kind: What it holds.
         facts: Values that JSON has.
         tensors: Of any device.
 
@@ -34,9 +39,11 @@ def pack(kind: str, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
         The same bytes for the same content.
     """
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {"format": FORMAT, "kind": kind, "facts": facts}
-    header["sha256"] = _digest(header, whole)
-    return safetensors.torch.save(whole, metadata={_KEY: json.dumps(header, sort_keys=True)})
+    header = {"format": FORMAT, "holds": kind, "facts": facts, "sha256": _BLANK}
+    data = safetensors.torch.save(whole, metadata={_KEY: json.dumps(header)})
+    place = data.index(_BLANK.encode())
+    digest = hashlib.sha256(data).hexdigest().encode()
+    return data[:place] + digest + data[place + len(digest) :]
 
 
 def unpack(data: bytes, kind: str, where: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -44,70 +51,73 @@ def unpack(data: bytes, kind: str, where: str) -> tuple[dict[str, Any], dict[str
 
     Args:
         data: Its bytes.
-        kind: What it must be a file of.
+        kind: What it must hold.
         where: Its name, for messages.
 
     Returns:
         The facts, and the tensors on the CPU.
 
     Raises:
-        CheckpointError: If the file is truncated or changed, of another kind, or its format newer than this
+        FileError: If the file is truncated or changed, of something else, or its format newer than this
             version of mambacl.
     """
     try:
         tensors = safetensors.torch.load(data)
-        header = _header(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{where} is no file of mambacl, or damaged: {error!r}") from error
-    written, got, facts = header.get("format"), header.get("kind"), header.get("facts")
+        length = int.from_bytes(data[:8], "little")  # safetensors has checked it
+        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
+        written, held, said = header["format"], header["holds"], header["sha256"]
+        place = data[: 8 + length].index(said.encode())
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FileError(f"{where} is no file of mambacl, or damaged: {error!r}") from error
     if isinstance(written, int) and written > FORMAT:
-        raise CheckpointError(
+        raise FileError(
             f"{where} must have a format of at most {FORMAT}, got {written}: a newer mambacl wrote it"
         )
-    if got != kind:
-        raise CheckpointError(f"{where} must be of a {kind}, got {got!r}")
-    expected = header.pop("sha256", None)
-    if written != FORMAT or not isinstance(facts, dict) or _digest(header, tensors) != expected:
-        raise CheckpointError(f"{where} is damaged: its content does not have the sha256 that it names")
+    blank = data[:place] + _BLANK.encode() + data[place + len(said) :]
+    if (got := hashlib.sha256(blank).hexdigest()) != said:
+        raise FileError(f"{where} is damaged: its sha256 must be {said}, got {got}")
+    if held != kind:
+        raise FileError(f"{where} must hold a {kind}, got {held!r}")
+    if not isinstance(facts := header.get("facts"), dict):
+        raise FileError(f"{where} must hold a table of facts, got {type(facts).__name__}")
     return facts, tensors
+
+
+def as_tensor(data: bytes) -> Tensor:
+    """A file inside this one, (n,) uint8."""
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+
+
+def as_bytes(tensor: Tensor, where: str) -> bytes:
+    """A file inside this one.
+
+    Raises:
+        FileError: If the tensor is none of `as_tensor`.
+    """
+    if tensor.ndim != 1 or tensor.dtype != torch.uint8:
+        raise FileError(f"{where} must hold bytes, got {tensor.dtype} of shape {list(tensor.shape)}")
+    return tensor.numpy().tobytes()
 
 
 def write(path: Path, data: bytes) -> None:
     """Writes a file, whole or not at all.
 
     Raises:
-        CheckpointError: If it cannot be written; what was there is still there.
+        FileError: If it cannot be written; what was there is still there.
     """
     try:
         durable.write(path, data)
     except OSError as error:
-        raise CheckpointError(f"`{path}` could not be written: {error}") from error
+        raise FileError(f"`{path}` could not be written: {error}") from error
 
 
 def read(path: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-        CheckpointError: If it cannot be read.
+        FileError: If it cannot be read.
     """
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"`{path}` cannot be read: {error}") from error
-
-
-def _header(data: bytes) -> dict[str, Any]:
-    length = int.from_bytes(data[:8], "little")  # safetensors has checked it
-    header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
-    if not isinstance(header, dict):
-        raise TypeError("its metadata are no table")
-    return header
-
-
-def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        raise FileError(f"`{path}` cannot be read: {error}") from error

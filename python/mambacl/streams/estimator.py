@@ -26,6 +26,7 @@ from mambacl.streams.estimator_file import Adapt, Content, Fitted
 from mambacl.streams.labels import Labels
 from mambacl.streams.learner_source import LearnerSource, find_learner
 from mambacl.streams.not_fitted import NotFittedError
+from mambacl.streams.one_row import clean_row, is_clean_label
 from mambacl.streams.stream import Stream, input_numbers, input_shape
 
 # What was learnt: values that are never changed in place, so that to copy the references is to copy it all.
@@ -125,7 +126,7 @@ class StreamEstimator(BaseEstimator):
             path: The file; one that was there is replaced.
 
         Raises:
-            CheckpointError: If the file cannot be written.
+            FileError: If the file cannot be written.
             TypeError: If the learner is of a class derived from `Learner`, which a file cannot bring back.
         """
         container.write(Path(path), self._packed())
@@ -142,7 +143,7 @@ class StreamEstimator(BaseEstimator):
             learner of the file, or None where that was None.
 
         Raises:
-            CheckpointError: If the file cannot be read, is damaged, truncated, changed, of a newer format, or
+            FileError: If the file cannot be read, is damaged, truncated, changed, of a newer format, or
                 of something else.
         """
         where = f"`{path}`"
@@ -253,7 +254,9 @@ class StreamEstimator(BaseEstimator):
             )
         if self.adapt is True and image:
             raise InvalidValueError(f"{type(self).__name__}: images cannot be adapted, got adapt=True")
-        return Stream.begin(learner, self._seed(), features, adapt=self.adapt is True or features != takes)
+        # The package's own was meta-trained on what the adapter gives, whatever the number of features.
+        adapt = self.adapt is True or features != takes or (self.adapt == "auto" and self.learner is None)
+        return Stream.begin(learner, self._seed(), features, adapt=adapt)
 
     def _seed(self) -> int:
         if not isinstance(self.random_state, Integral):
@@ -271,13 +274,24 @@ class StreamEstimator(BaseEstimator):
         """Examples as scikit-learn checks them: (n, features) float64, and targets."""
         first = self._stream is None
         targets: Any = as_numpy(y)
+        if (row := self._clean_row(X)) is not None and is_clean_label(targets):
+            return row, targets
         x, targets = validate_data(self, self._rows(X), targets, reset=first, dtype=np.float64, **checks)
-        return torch.tensor(x), targets
+        return torch.from_numpy(np.array(x, order="C")), targets
 
     def _queries(self, X: ArrayLike | Tensor) -> Tensor:
         """Queries as scikit-learn checks them, (n, features) float64."""
         self._fitted_stream()
-        return torch.tensor(validate_data(self, self._rows(X), reset=False, dtype=np.float64))
+        if (row := self._clean_row(X)) is not None:
+            return row
+        checked = validate_data(self, self._rows(X), reset=False, dtype=np.float64)
+        return torch.from_numpy(np.array(checked, order="C"))  # torch takes no negative strides
+
+    def _clean_row(self, X: Any) -> Tensor | None:
+        """One row that scikit-learn would find nothing to say of: it warns where others had names."""
+        if self._stream is None or hasattr(self, "feature_names_in_"):
+            return None
+        return clean_row(as_numpy(X), self.n_features_in_)
 
     def _rows(self, X: Any) -> Any:
         """Inputs with a row for each; images, (n, channels, height, width), are laid out in one."""

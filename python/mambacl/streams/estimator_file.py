@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
 from mambacl import settings
-from mambacl.errors import CheckpointError, ConfigError
+from mambacl.errors import ConfigError, FileError
 from mambacl.learner import Learner
 from mambacl.settings import Settings
 from mambacl.streams import container
 from mambacl.streams.labels import Labels
-from mambacl.streams.learner_file import learner_content, learner_of
 from mambacl.streams.stream import Stream
 from mambacl.streams.stream_file import StreamFacts, stream_content, stream_of
 
 Adapt = bool | Literal["auto"]
-"""Whether features are adapted; "auto": where the learner's encoder takes another number of them."""
+"""Whether features are adapted; "auto": where the learner's encoder takes another number of them, or the
+learner is the package's own."""
+
+
+_LEARNER = "learner"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +74,8 @@ class _FittedFacts(Settings):
 
 @dataclass(frozen=True)
 class _Facts(Settings):
-    """`Content` as JSON has it; `model` are the learner's settings."""
+    """`Content` as JSON has it; the learner is a tensor of bytes."""
 
-    model: dict[str, Any]
     packaged: bool
     random_state: int | None
     adapt: bool | Literal["auto"]
@@ -88,16 +91,21 @@ def pack(kind: str, content: Content) -> bytes:
 
     Raises:
         TypeError: If the learner is of a class derived from `Learner`, which a file cannot bring back.
+        DtypeError: If its parameters and buffers are not all of one floating dtype.
     """
-    model, weights = learner_content(content.learner)
-    tensors = {f"learner.{name}": tensor for name, tensor in weights.items()}
+    if type(content.learner) is not Learner:
+        raise TypeError(
+            f"a file must be of a mambacl.Learner itself, got {type(content.learner).__name__}, which it "
+            "could not bring back"
+        )
+    tensors = {_LEARNER: container.as_tensor(content.learner.to_bytes())}
     facts: _FittedFacts | None = None
     if (fitted := content.fitted) is not None:
         of_stream, memory = stream_content(fitted.stream)
-        tensors |= {f"stream.{name}": tensor for name, tensor in memory.items()}
+        tensors |= memory
         dtype = "" if fitted.labels.dtype is None else fitted.labels.dtype.str
         facts = _FittedFacts(of_stream, fitted.features, fitted.names, fitted.labels.values, dtype)
-    whole = _Facts(model, content.packaged, content.random_state, content.adapt, facts)
+    whole = _Facts(content.packaged, content.random_state, content.adapt, facts)
     return container.pack(kind, settings.table(whole), tensors)
 
 
@@ -113,27 +121,25 @@ def unpack(data: bytes, kind: str, where: str) -> Content:
         The content, on the CPU.
 
     Raises:
-        CheckpointError: If the file is damaged, truncated, changed, of a newer format, or of something else.
+        FileError: If the file is damaged, truncated, changed, of a newer format, or of something else.
     """
     table, tensors = container.unpack(data, kind, where)
     try:
         facts = settings.read(_Facts, table, "facts")
     except ConfigError as error:
-        raise CheckpointError(f"{where} is of another version of mambacl: {error}") from error
-    parts: dict[str, dict[str, Tensor]] = {"learner": {}, "stream": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        if part not in parts:
-            raise CheckpointError(f"{where} must hold a learner and a stream, got a tensor `{name}`")
-        parts[part][rest] = tensor
-    learner = learner_of(facts.model, parts["learner"], where)
-    fitted = None if facts.fitted is None else _fitted(learner, facts.fitted, parts["stream"], where)
+        raise FileError(f"{where} is of another version of mambacl: {error}") from error
+    if _LEARNER not in tensors:
+        raise FileError(f"{where} must hold a learner, got {sorted(tensors)}")
+    learner = Learner.from_bytes(container.as_bytes(tensors.pop(_LEARNER), where), f"the learner in {where}")
+    if facts.fitted is None and tensors:
+        raise FileError(f"{where} must hold a learner alone, got {sorted(tensors)} as well")
+    fitted = None if facts.fitted is None else _fitted(learner, facts.fitted, tensors, where)
     return Content(learner, facts.packaged, facts.random_state, facts.adapt, fitted)
 
 
-def _fitted(learner: Learner, facts: _FittedFacts, tensors: dict[str, Tensor], where: str) -> Fitted:
+def _fitted(learner: Learner, facts: _FittedFacts, tensors: Mapping[str, Tensor], where: str) -> Fitted:
     stream = stream_of(learner, facts.stream, facts.features, tensors, where)
     labels = Labels.stored(facts.labels, facts.labels_dtype, stream.state.seen, where)
     if facts.names is not None and len(facts.names) != facts.features:
-        raise CheckpointError(f"{where} must have {facts.features} names of features, got {len(facts.names)}")
+        raise FileError(f"{where} must have {facts.features} names of features, got {len(facts.names)}")
     return Fitted(stream, labels, facts.features, facts.names)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambacl.errors import CheckpointError, InvalidValueError
+from mambacl.errors import FileError, InvalidValueError
 
 Label = str | bool | int | float
 """A label as Python has it."""
@@ -69,6 +69,8 @@ class Labels:
             InvalidValueError: If a label is neither text nor number, of another sort than those before, or
                 one too many.
         """
+        if declared is None and len(y) == 1 and (number := self._known(y)) is not None:
+            return self, np.array([number])
         parts = [y] if declared is None else [declared, y]
         dtype = self.dtype
         for part in parts:
@@ -91,6 +93,13 @@ class Labels:
         numbers = np.array([labels._numbers[label] for label in unique.tolist()], dtype=np.int64)
         return labels, numbers[inverse]
 
+    def _known(self, y: NDArray[Any]) -> int | None:
+        """The number of one label that came before, in an array that makes the dtype no wider."""
+        dtype = self.dtype
+        if dtype is None or y.dtype.kind != dtype.kind or y.dtype.itemsize > dtype.itemsize:
+            return None
+        return self._numbers.get(y.item())
+
     @staticmethod
     def stored(values: tuple[Label, ...], dtype: str, seen: Tensor | None, where: str) -> Labels:
         """The labels of a file.
@@ -102,7 +111,7 @@ class Labels:
             where: The file's name, for messages.
 
         Raises:
-            CheckpointError: If they do not fit to one another.
+            FileError: If they do not fit to one another.
         """
         if seen is None and not values:
             return Labels()
@@ -113,14 +122,12 @@ class Labels:
             labels = Labels(values, parsed)
             labels.check_exact()
         except (TypeError, ValueError, OverflowError) as error:
-            raise CheckpointError(f"{where} holds labels that cannot be: {error}") from error
+            raise FileError(f"{where} holds labels that cannot be: {error}") from error
         shown = [] if seen is None else seen[0].nonzero().flatten().tolist()
         if seen is None or not shown or len(values) > seen.shape[1] or shown[-1] >= len(values):
-            raise CheckpointError(
-                f"{where} must have a label for each class that it has seen, got {len(values)}"
-            )
+            raise FileError(f"{where} must have a label for each class that it has seen, got {len(values)}")
         if len(set(values)) != len(values):
-            raise CheckpointError(f"{where} must name each class once")
+            raise FileError(f"{where} must name each class once")
         return labels
 
     def check_exact(self) -> None:

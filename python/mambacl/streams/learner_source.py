@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mambacl.errors import CheckpointError
+from mambacl.errors import FileError
 from mambacl.experiments.trained import load_run
+from mambacl.files import load_learner
 from mambacl.learner import Learner
 from mambacl.streams import pretrained
-from mambacl.streams.learner_file import load_learner
 
 LearnerSource = Learner | Path | str | None
-"""A learner, the folder of a run, a file of `save_learner`, or None for the pretrained one."""
+"""A learner, the folder of a run, a file of `mambacl.save_learner`, or None for the pretrained one."""
 
 
 def find_learner(source: object) -> Learner:
@@ -22,7 +22,7 @@ def find_learner(source: object) -> Learner:
 
     Raises:
         TypeError: If the source is none.
-        CheckpointError: If there is no such file or folder, or the file is damaged.
+        FileError: If there is no such file or folder, or the file is damaged.
         RunError, ConfigError: If a folder holds no run, or one of another version.
         DataError: If the package comes without a pretrained learner.
     """
@@ -39,7 +39,7 @@ def find_learner(source: object) -> Learner:
     if path.is_dir():
         return load_run(path).learner
     if not path.is_file():
-        raise CheckpointError(
+        raise FileError(
             f"argument `learner` must be the path of a run's folder or of a learner's file, got `{path}`, "
             "where there is neither"
         )

@@ -9,7 +9,6 @@ from importlib.resources import files
 
 from mambacl.errors import DataError
 from mambacl.learner import Learner
-from mambacl.streams.learner_file import unpack_learner
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,7 +24,8 @@ _DESCRIPTION = "pretrained.toml"
 def load() -> Learner:
     """The pretrained learner of classes, over feature vectors of any dimension.
 
-    `files/pretrained.safetensors` is as `save_learner` writes it; `files/pretrained.toml` has its `sha256`.
+    `files/pretrained.safetensors` is as `mambacl.save_learner` writes it; `files/pretrained.toml` has its
+    `sha256`.
 
     Returns:
         The learner, in evaluation mode and without gradients: one for the whole process, which thousands of
@@ -33,7 +33,7 @@ def load() -> Learner:
 
     Raises:
         DataError: If this package comes without it, or a file is damaged.
-        CheckpointError: If the file is whole and no learner.
+        FileError: If the file is whole and no learner.
     """
     contents, description = _packaged(_WEIGHTS), _packaged(_DESCRIPTION)
     try:
@@ -45,7 +45,7 @@ def load() -> Learner:
             f"pretrained learner: the packaged {_WEIGHTS} is damaged: "
             f"its sha256 must be {expected}, got {got}"
         )
-    return unpack_learner(contents, f"the packaged {_WEIGHTS}")
+    return Learner.from_bytes(contents, f"the packaged {_WEIGHTS}").requires_grad_(False)
 
 
 def _packaged(file: str) -> bytes:
@@ -55,5 +55,5 @@ def _packaged(file: str) -> bytes:
         raise DataError(
             f"pretrained learner: this package comes without {file}: pass a learner, as in "
             "ContinualClassifier(learner), where `learner` is a mambacl.Learner, the folder of a run, or a "
-            "file of mambacl.streams.save_learner"
+            "file of mambacl.save_learner"
         ) from error

@@ -23,7 +23,7 @@ class ContinualRegressor(RegressorMixin, StreamEstimator):
 
     Args:
         learner: A `Learner` with a `VectorTarget` or `AngleTarget`, the folder of a run, or a file of
-            `save_learner`. There is none in the package.
+            `mambacl.save_learner`. There is none in the package.
         random_state: Of the random projection and of what the learner draws, as for `ContinualClassifier`.
         adapt: Whether features are adapted, as for `ContinualClassifier`.
 

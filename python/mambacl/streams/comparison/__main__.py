@@ -1,0 +1,80 @@
+"""Compares learners of one stream: `python -m mambacl.streams.comparison --out FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, get_args
+
+import torch
+import tyro
+
+from mambacl import durable
+from mambacl.errors import MambaclError
+from mambacl.files import load_learner
+from mambacl.streams.comparison.contestants import contestants
+from mambacl.streams.comparison.lives import DATA, Life, StreamOrder, Task
+from mambacl.streams.comparison.telling import Lives, figure_bytes, tables
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Compare the pretrained learner with class means, logistic regression and a Hoeffding tree.
+
+    Attributes:
+        out: Folder for README.md and the figure.
+        learner: A file of `mambacl.save_learner`, in place of the packaged learner.
+        seeds: Of splits, orders, symbols and projections.
+    """
+
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    learner: Path | None = None
+    seeds: int = 5
+
+
+def run(settings: Comparison) -> str:
+    """Measures, and writes the page.
+
+    Args:
+        settings: What to compare.
+
+    Returns:
+        The tables.
+
+    Raises:
+        MambaclError: If the learner or River is missing.
+        OSError: If a file cannot be written.
+    """
+    settings.out.mkdir(parents=True, exist_ok=True)
+    pretrained = None if settings.learner is None else load_learner(settings.learner)
+    lives: Lives = {}
+    for data in DATA:
+        for order in get_args(StreamOrder):
+            for seed in range(settings.seeds):
+                task = Task.of(data, order, seed)
+                classes = int(task.y.max()) + 1
+                for name, begin in contestants(pretrained).items():
+                    life = Life.lived(begin(classes, seed), task)
+                    lives.setdefault((data, order, name), []).append(life)
+    text = tables(lives)
+    durable.write(settings.out / "curves.png", figure_bytes(lives))
+    page = f"# Learners of one stream\n\n![accuracy by examples read](curves.png)\n\n{text}\n"
+    durable.write(settings.out / "README.md", page.encode())
+    return text
+
+
+def main() -> None:
+    """Runs the command line; an error of mambacl is one line, and a status of 1."""
+    settings = tyro.cli(Comparison, prog="python -m mambacl.streams.comparison")
+    torch.set_num_threads(1)
+    try:
+        print(run(settings))
+    except (MambaclError, OSError) as error:
+        sys.exit(f"mambacl: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

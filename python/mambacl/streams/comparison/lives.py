@@ -1,0 +1,95 @@
+"""One stream of a data set, read by one learner."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.model_selection import train_test_split
+
+from mambacl.settings import Settings
+from mambacl.streams.comparison.contestants import Contestant
+
+DATA: dict[str, Callable[..., tuple[NDArray[np.float64], NDArray[np.int64]]]] = {
+    "digits": load_digits,
+    "wine": load_wine,
+    "breast cancer": load_breast_cancer,
+}
+
+StreamOrder = Literal["shuffled", "sorted"]
+"""Of examples: by chance, or class after class (which is first is by chance)."""
+
+_POINTS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a stream has, and what is asked.
+
+    Attributes:
+        x: Of the stream, (n, features).
+        y: Labels, (n,).
+        queries: (q, features); of all classes, however few the stream has shown.
+        answers: Their labels, (q,).
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.int64]
+    queries: NDArray[np.float64]
+    answers: NDArray[np.int64]
+
+    @staticmethod
+    def of(data: str, order: StreamOrder, seed: int) -> Task:
+        """A stream of 70 % of a data set, queries of the rest; both orders have the same examples."""
+        x, y = DATA[data](return_X_y=True)
+        x, queries, y, answers = train_test_split(x, y, test_size=0.3, random_state=seed, stratify=y)
+        if order == "sorted":
+            places = np.random.default_rng(seed).permutation(int(y.max()) + 1)
+            by_class = np.argsort(places[y], kind="stable")
+            x, y = x[by_class], y[by_class]
+        return Task(x, y, queries, answers)
+
+    @property
+    def points(self) -> list[int]:
+        """Examples after which queries are asked: evenly spaced by their logarithms, from 10 to all."""
+        return sorted({round(point) for point in np.geomspace(10, len(self.x), _POINTS)})
+
+
+@dataclass(frozen=True)
+class Life(Settings):
+    """What a learner made of a stream.
+
+    Attributes:
+        accuracy: By the number of examples read.
+        learn_us: Median time of reading one example, in microseconds.
+        nbytes: Kept at the end.
+    """
+
+    accuracy: tuple[tuple[int, float], ...]
+    learn_us: float
+    nbytes: int
+
+    @property
+    def final(self) -> float:
+        """Accuracy after all examples."""
+        return self.accuracy[-1][1]
+
+    @staticmethod
+    def lived(contestant: Contestant, task: Task) -> Life:
+        """Reads a stream, one example at a time, and asks at its points."""
+        accuracy: list[tuple[int, float]] = []
+        times: list[float] = []
+        points = task.points
+        for read, (x, y) in enumerate(zip(task.x, task.y.tolist(), strict=True), start=1):
+            began = time.perf_counter()
+            contestant.learn(x, y)
+            times.append(time.perf_counter() - began)
+            if read in points:
+                right = contestant.answer(task.queries) == task.answers
+                accuracy.append((read, round(float(right.mean()), 4)))
+        return Life(tuple(accuracy), round(1e6 * float(np.median(times)), 1), contestant.nbytes)

@@ -1,0 +1,32 @@
+"""Single examples and queries that need none of scikit-learn's checks, which take longer than a learner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def clean_row(x: Any, features: int) -> Tensor | None:
+    """One row of finite numbers, as (1, features) float64; None for anything else, odd or not.
+
+    Args:
+        x: Of any type.
+        features: Numbers that there must be.
+
+    Example:
+        >>> clean_row(np.array([[1.0, 2.0]], dtype=np.float32), 2)
+        tensor([[1., 2.]], dtype=torch.float64)
+        >>> clean_row(np.array([[1.0, np.nan]]), 2) is None, clean_row([[1.0, 2.0]], 2) is None
+        (True, True)
+    """
+    if type(x) is not np.ndarray or x.shape != (1, features) or x.dtype not in (np.float32, np.float64):
+        return None
+    return torch.from_numpy(x.astype(np.float64, order="C")) if np.isfinite(x).all() else None
+
+
+def is_clean_label(y: Any) -> bool:
+    """Whether y is an array of one label, a text or an integer."""
+    return type(y) is np.ndarray and y.shape == (1,) and y.dtype.kind in "iuU"

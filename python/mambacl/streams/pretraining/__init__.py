@@ -1,0 +1,1 @@
+"""What the pretrained learner is meta-trained on: a mixture of episodes over feature vectors."""

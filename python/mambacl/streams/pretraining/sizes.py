@@ -1,0 +1,67 @@
+"""The sizes of a batch of episodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+TASKS = (2, 20)
+"""Least and most classes of an episode."""
+
+SHOTS = (1, 10)
+"""Least and most examples of a class on average, but for long streams."""
+
+LONG = (100, 300)
+"""Least and most examples of a long stream, which are of up to `LONG_TASKS` classes."""
+
+LONG_TASKS = 10
+LONG_SHARE = 0.08
+"""Share of batches with long streams: what is learnt on short ones alone fails on those that users have."""
+
+SMALL = 5
+"""Most classes, and most examples of each, of episodes to begin with."""
+
+QUERIES = 40
+"""Of an episode, about."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of the episodes of a batch, which are those of one tensor.
+
+    Attributes:
+        tasks: Classes.
+        shots: Examples of a class on average.
+        queries: Of a class.
+    """
+
+    tasks: int
+    shots: int
+    queries: int
+
+    @staticmethod
+    def drawn(generator: np.random.Generator, *, small: bool = False) -> Sizes:
+        """Sizes by chance: of classes few are as likely as many, by their logarithm.
+
+        Args:
+            generator: Of the sizes.
+            small: Whether episodes are to be small: what is quickly learnt at first.
+
+        Example:
+            >>> Sizes.drawn(np.random.default_rng(0))
+            Sizes(tasks=8, shots=1, queries=5)
+        """
+        if small:
+            tasks = int(generator.integers(TASKS[0], SMALL + 1))
+            return Sizes(tasks, int(generator.integers(2, SMALL + 1)), max(1, QUERIES // 2 // tasks))
+        if generator.random() < LONG_SHARE:
+            tasks = _log_uniform(generator, TASKS[0], LONG_TASKS)
+            shots = max(1, _log_uniform(generator, *LONG) // tasks)
+        else:
+            tasks, shots = _log_uniform(generator, *TASKS), int(generator.integers(SHOTS[0], SHOTS[1] + 1))
+        return Sizes(tasks, shots, max(1, QUERIES // tasks))
+
+
+def _log_uniform(generator: np.random.Generator, least: int, most: int) -> int:
+    return min(most, int(np.exp(generator.uniform(np.log(least), np.log(most + 1)))))
