@@ -112,7 +112,7 @@ class Episode:
             DataError: If an input or vector target is NaN or infinite, a label lies outside the
                 vocabulary, or a row of the codebook is no permutation.
 
-        Example:
+        Examples:
             >>> x, y = torch.randn(1, 4, 8), torch.tensor([[0, 0, 1, 1]])
             >>> Episode(x, y, x, y, codebook=torch.arange(16)[None]).validate().batch_size
             1
@@ -252,7 +252,7 @@ class EpisodeSource:
         seed: 0 to 2^64 - 1.
         split: Separates the episodes of one seed; usually the split of `classes`.
 
-    Example:
+    Examples:
         >>> from mambacl.data import AffineJitter, hanzi21
         >>> classes = hanzi21.load("validation", jitter=AffineJitter())
         >>> source = EpisodeSource(classes, EpisodeSpec(tasks=5), 0, "validation")
@@ -398,7 +398,7 @@ class EpisodeDataset(Dataset[Episode]):
         batches: Number of items.
         first_batch: Where to begin; a run that resumes after `n` steps begins at `n`.
 
-    Example:
+    Examples:
         >>> from mambacl.data import hanzi21
         >>> from torch.utils.data import DataLoader
         >>> source = EpisodeSource(hanzi21.load("train"), EpisodeSpec(), seed=0, split="train")

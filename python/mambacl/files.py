@@ -27,7 +27,7 @@ def save_learner(path: FilePath, learner: Learner) -> None:
         FileError: If the file cannot be written.
         DtypeError: If parameters and buffers are not all of one floating dtype.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile, mambacl
         >>> learner = mambacl.Learner(mambacl.PrototypeConfig(mambacl.VectorEncoder(dim=8))).eval()
         >>> with tempfile.TemporaryDirectory() as folder:

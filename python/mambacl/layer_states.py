@@ -188,7 +188,7 @@ _OF_LEARNERS: dict[str, type[LayerState]] = {
 def layer_state(config: LearnerConfig) -> type[LayerState]:
     """What a layer of a learner remembers.
 
-    Example:
+    Examples:
         >>> layer_state(SequenceConfig()).__name__
         'MambaState'
     """

@@ -65,7 +65,7 @@ class Learner(nn.Module):
         ConfigError: If a setting is out of its range.
         InvalidValueError: If the seed is out of its range.
 
-    Example:
+    Examples:
         >>> import torch, mambacl
         >>> config = mambacl.SequenceConfig(mambacl.VectorEncoder(dim=8), d_model=32)
         >>> learner = mambacl.Learner(config).eval()
@@ -303,7 +303,7 @@ class Learner(nn.Module):
         Raises:
             DtypeError: If parameters and buffers are not all of one floating dtype.
 
-        Example:
+        Examples:
             >>> learner = Learner(SequenceConfig(d_model=32))
             >>> Learner.from_bytes(learner.to_bytes()).fingerprint() == learner.fingerprint()
             True
@@ -342,7 +342,7 @@ class Learner(nn.Module):
         Raises:
             ShapeError, DtypeError, DeviceError, InvalidValueError, ConfigError: If it is of another learner.
 
-        Example:
+        Examples:
             >>> learner = Learner(SequenceConfig(d_model=32))
             >>> data = learner.state_to_bytes(learner.init_state(3))
             >>> learner.state_from_bytes(data).batch_size

@@ -41,7 +41,7 @@ def read(kind: type[S], table: Mapping[str, Any], where: str) -> S:
         ConfigError: For the first key that is unknown or missing, or whose value is of another type or out
             of its range; with its place and, if it was misspelt, the nearest name.
 
-    Example:
+    Examples:
         >>> @dataclasses.dataclass(frozen=True)
         ... class Stream(Settings):
         ...     tasks: int = 5

@@ -36,7 +36,7 @@ class LearnerState:
             negative, or not the least of `counts`; if the state is `paced` and there are counts.
         ShapeError: If the counts are not of as many streams.
 
-    Example:
+    Examples:
         >>> from mambacl import Learner, SequenceConfig, VectorEncoder
         >>> learner = Learner(SequenceConfig(VectorEncoder(dim=8), d_model=32))
         >>> learner.init_state().nbytes == learner.init_state(batch_size=3).nbytes / 3
@@ -84,7 +84,7 @@ class LearnerState:
     def grows(self) -> bool:
         """Whether the state grows with what is read, as attention's does.
 
-        Example:
+        Examples:
             >>> from mambacl import AttentionMixer, Learner, SequenceConfig, VectorEncoder
             >>> encoder = VectorEncoder(dim=8)
             >>> Learner(SequenceConfig(encoder, mixer=AttentionMixer())).init_state().grows
@@ -117,7 +117,7 @@ class LearnerState:
         Raises:
             ShapeError, DtypeError, InvalidValueError: If the indices do not fit.
 
-        Example:
+        Examples:
             >>> from mambacl import Learner, SequenceConfig, VectorEncoder
             >>> learner = Learner(SequenceConfig(VectorEncoder(dim=8), d_model=32)).eval()
             >>> users = learner.init_state(batch_size=1000)
@@ -150,7 +150,7 @@ class LearnerState:
             InvalidValueError: If an index is out of range or there twice; or if streams have observed
                 different numbers of examples, and the state is `paced`.
 
-        Example:
+        Examples:
             See `select`.
         """
         op = "scatter"
@@ -189,7 +189,7 @@ class LearnerState:
             InvalidValueError: If there is none; or if they have observed different numbers of examples, and
                 are `paced`.
 
-        Example:
+        Examples:
             >>> from mambacl import Learner, LearnerState, SequenceConfig, VectorEncoder
             >>> learner = Learner(SequenceConfig(VectorEncoder(dim=8), d_model=32))
             >>> LearnerState.cat([learner.init_state(2), learner.init_state(3)]).batch_size
@@ -222,7 +222,7 @@ class LearnerState:
             ShapeError, DeviceError: If the logits do not fit the state.
             InvalidValueError: If the state is of vector targets, or no example has been observed.
 
-        Example:
+        Examples:
             >>> from mambacl import Learner, SequenceConfig, VectorEncoder
             >>> learner = Learner(SequenceConfig(VectorEncoder(dim=8), d_model=32)).eval()
             >>> x, y = torch.randn(1, 2, 8), torch.tensor([[3, 3]])

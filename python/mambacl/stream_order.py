@@ -25,7 +25,7 @@ def order_of(order: Order, index: int) -> PlainOrder:
     """The order of one stream: of a mixture the streams take turns, so that every batch of them has as many
     of each as can be.
 
-    Example:
+    Examples:
         >>> [order_of("mixture", index) for index in range(5)]
         ['contiguous', 'shuffled', 'recurring', 'imbalanced', 'contiguous']
     """
@@ -57,7 +57,7 @@ def stream_labels(
     Returns:
         (tasks * shots) int64.
 
-    Example:
+    Examples:
         >>> stream_labels("recurring", 2, 3, 9, 0, "train", 0).tolist()
         [0, 0, 1, 1, 0, 1]
         >>> stream_labels("imbalanced", 3, 3, 9, 0, "train", 5).bincount().tolist()

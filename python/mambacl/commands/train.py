@@ -89,7 +89,7 @@ def parse_seeds(text: str) -> list[int]:
     Raises:
         ConfigError: If it names none, one twice, or something else.
 
-    Example:
+    Examples:
         >>> parse_seeds("0..2,7")
         [0, 1, 2, 7]
     """

@@ -50,7 +50,7 @@ class LearnerConfig(Settings):
             ConfigError: If a key is unknown (with the nearest that is known), or a value is of another type
                 or out of its range.
 
-        Example:
+        Examples:
             >>> LearnerConfig.from_table({"n_layer": 4, "encoder": {"kind": "vector", "dim": 8}}).encoder
             VectorEncoder(dim=8, hidden=())
             >>> type(LearnerConfig.from_table({"kind": "prototype"})).__name__
@@ -84,7 +84,7 @@ class SequenceConfig(LearnerConfig):
         norm: The norm before both: "rms", or "none" as in the Transformers of CL-as-Seq.
         selectivity: The regulariser of meta-training; None, or a weight of 0, for none.
 
-    Example:
+    Examples:
         >>> from mambacl import VectorEncoder
         >>> config = SequenceConfig(VectorEncoder(dim=64), d_model=128)
         >>> config.mixer.d_state, config.selectivity.target
@@ -195,7 +195,7 @@ LEARNERS: dict[str, type[LearnerConfig]] = {
 def kinds(part: Literal["encoder", "target", "mixer", "feed_forward"]) -> list[str]:
     """The kinds there are of a part of a sequence learner.
 
-    Example:
+    Examples:
         >>> kinds("encoder")
         ['cnn', 'vector']
     """

@@ -54,7 +54,7 @@ def rows(examples_per_class: Tensor, classes: Tensor, examples: Tensor) -> Tenso
     Returns:
         (k,) int64.
 
-    Example:
+    Examples:
         >>> import torch
         >>> rows(torch.tensor([3, 2]), torch.tensor([0, 1, 1]), torch.tensor([2, 0, 1]))
         tensor([2, 3, 4])

@@ -33,7 +33,7 @@ class CompletionEpisodes:
     Raises:
         InvalidValueError: If the images' height is odd.
 
-    Example:
+    Examples:
         >>> from mambacl.data import hanzi21
         >>> sizes = EpisodeSizes(tasks=3, train_shots=2, test_shots=1)
         >>> episode = CompletionEpisodes(hanzi21.load("validation"), sizes, 0, "validation").batch(0, 4)

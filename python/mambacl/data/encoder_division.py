@@ -37,7 +37,7 @@ def encoder_characters(
         InvalidValueError: If a face is unknown, or no face is named.
         DataError: If the packaged file is missing or damaged.
 
-    Example:
+    Examples:
         >>> len(encoder_characters()), len(episode_characters("train"))
         (1200, 1300)
     """

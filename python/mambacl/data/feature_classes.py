@@ -32,7 +32,7 @@ class FeatureClasses:
         ShapeError: If `features` is not three-dimensional, or the other attributes do not fit to it.
         DtypeError: If `features` is neither float16 nor float32.
 
-    Example:
+    Examples:
         >>> classes = FeatureClasses(
         ...     features=torch.arange(12.0).view(3, 2, 2),  # three images in two views
         ...     examples_per_class=torch.tensor([2, 1]),
@@ -118,7 +118,7 @@ class FeatureClasses:
         Raises:
             InvalidValueError: If a name is unknown, or there is none.
 
-        Example:
+        Examples:
             >>> classes = FeatureClasses(
             ...     features=torch.arange(6.0).view(3, 1, 2),
             ...     examples_per_class=torch.tensor([2, 1]),

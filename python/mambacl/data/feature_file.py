@@ -53,7 +53,7 @@ def feature_file(
             or holds values that make no sense. Files of pickled objects are not read.
         InvalidValueError: If the shares make no sense.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "animals.npz"
         >>> labels = np.array(["ox", "ox", "ant", "bee", "cat", "doe"])

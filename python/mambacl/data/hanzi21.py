@@ -85,7 +85,7 @@ def load(
         InvalidValueError: If the split or a face is unknown, or no face is named.
         DataError: If the packaged file is missing or damaged.
 
-    Example:
+    Examples:
         >>> print_faces = load("test", faces=("ming", "gothic"))
         >>> len(print_faces), int(print_faces.examples_per_class.max())
         (700, 8)
@@ -120,7 +120,7 @@ def sha256() -> str:
 def typefaces() -> tuple[Face, ...]:
     """The 21 typefaces, in the order of the faces' numbers.
 
-    Example:
+    Examples:
         >>> [face.name for face in typefaces() if face.style == "hand"]
         ['kiloji', 'seto', 'yoz']
     """

@@ -28,7 +28,7 @@ class ImageClasses:
         max_level: The largest value an image can hold.
         jitter: Applied to each image that becomes an input, with its own amounts; None for none.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from mambacl.data import hanzi21
         >>> classes = hanzi21.load("validation")
@@ -104,7 +104,7 @@ class ImageClasses:
         Returns:
             Classes whose images are copies.
 
-        Example:
+        Examples:
             >>> from mambacl.data import hanzi21
             >>> hanzi21.load("validation").select([2, 0]).names
             ('下', '丁')

@@ -28,7 +28,7 @@ class AffineJitter:
     Raises:
         ConfigError: If a field is negative or not finite, or `scale` is not below 1.
 
-    Example:
+    Examples:
         >>> images, uniforms = torch.rand(5, 1, 32, 32), torch.rand(5, AffineJitter.UNIFORMS)
         >>> AffineJitter()(images, uniforms).shape
         torch.Size([5, 1, 32, 32])

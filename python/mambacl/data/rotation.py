@@ -35,7 +35,7 @@ class RotationEpisodes:
         seed: 0 to 2^64 - 1.
         split: Separates the episodes of one seed; usually the split of `images`.
 
-    Example:
+    Examples:
         >>> from mambacl.data import hanzi21
         >>> sizes = EpisodeSizes(tasks=3, train_shots=2, test_shots=1)
         >>> episode = RotationEpisodes(hanzi21.load("validation"), sizes, 0, "validation").batch(0, 4)

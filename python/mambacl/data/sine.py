@@ -41,7 +41,7 @@ class SineEpisodes:
         seed: 0 to 2^64 - 1.
         split: Separates the episodes of one seed.
 
-    Example:
+    Examples:
         >>> source = SineEpisodes(EpisodeSizes(tasks=3, train_shots=2, test_shots=1), 0, "train")
         >>> episode = source.batch(0, 4)
         >>> episode.train_x.shape, episode.test_y.shape, episode.train_task[0].tolist()

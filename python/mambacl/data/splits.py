@@ -33,7 +33,7 @@ def split_by_hash(
     Raises:
         InvalidValueError: If the sizes do not sum to the number of classes, or a name stands twice.
 
-    Example:
+    Examples:
         >>> splits = split_by_hash([0x4E00, 0x4E01, 0x4E03], {"train": 2, "test": 1}, salt="demo")
         >>> {split: len(classes) for split, classes in splits.items()}
         {'train': 2, 'test': 1}
@@ -64,7 +64,7 @@ class HeldOut:
         validation: Classes, or their share of all (below 1), rounded.
         test: The same.
 
-    Example:
+    Examples:
         >>> HeldOut(validation=0.2, test=0.4).split(["ant", "bee", "cow", "dog", "elk"], salt="demo")["test"]
         [1, 3]
     """

@@ -18,7 +18,7 @@ def require(encoder: str, extra: str, *modules: str) -> None:
     Raises:
         ConfigError: If one is missing, with the command that installs it.
 
-    Example:
+    Examples:
         >>> require("demo", "encoders", "torch")
         >>> require("demo", "encoders", "torch", "no_such_package")
         Traceback (most recent call last):

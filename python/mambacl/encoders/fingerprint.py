@@ -20,7 +20,7 @@ def of_module(module: nn.Module) -> str:
     Returns:
         64 hexadecimal digits.
 
-    Example:
+    Examples:
         >>> layer = nn.Linear(2, 3)
         >>> before = of_module(layer)
         >>> _ = nn.init.zeros_(layer.bias)

@@ -30,7 +30,7 @@ class GlyphEncoder(nn.Module):
 
     A vector is normalised to length sqrt(DIM), so that its numbers are about 1 in size, whatever the image.
 
-    Example:
+    Examples:
         >>> encoder = load_glyph_encoder()
         >>> features = encoder(torch.rand(2, 1, 32, 32) * 2 - 1)
         >>> features.shape, [round(length, 2) for length in features.norm(dim=1).tolist()]

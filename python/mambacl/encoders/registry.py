@@ -109,7 +109,7 @@ def known_encoder(name: str) -> KnownEncoder:
     Raises:
         ConfigError: If there is none, with the nearest name; or if a family's model is missing.
 
-    Example:
+    Examples:
         >>> known_encoder("clip:openai/clip-vit-base-patch32").kind
         'images'
     """
@@ -139,7 +139,7 @@ def frozen_encoder(name: str) -> FrozenEncoder[Any]:
         ConfigError: If there is none, or a package it needs is not installed.
         DataError: If its weights are damaged, or cannot be had.
 
-    Example:
+    Examples:
         >>> frozen_encoder("glyphs").dim
         128
     """

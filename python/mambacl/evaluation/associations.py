@@ -39,7 +39,7 @@ def associations(
         ConfigError: If its mixer does not tell of this association.
         ShapeError, DtypeError, DeviceError: If the episodes do not fit.
 
-    Example:
+    Examples:
         >>> from mambacl import SequenceConfig, VectorEncoder
         >>> x, y = torch.randn(1, 6, 8), torch.tensor([[0, 0, 1, 1, 2, 2]])
         >>> episode = Episode(x, y, x, y, codebook=torch.arange(64)[None])
@@ -70,7 +70,7 @@ def own_class(episode: Episode) -> Tensor:
     Returns:
         (batch, Q, 2 T) bool.
 
-    Example:
+    Examples:
         >>> x, y = torch.zeros(1, 2, 8), torch.tensor([[0, 1]])
         >>> own_class(Episode(x, y, x, y, codebook=torch.arange(4)[None]))
         tensor([[[ True,  True, False, False],

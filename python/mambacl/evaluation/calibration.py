@@ -25,7 +25,7 @@ class Calibration:
     Raises:
         ShapeError: If the three are not vectors of one length.
 
-    Example:
+    Examples:
         >>> sure = Calibration.of(torch.tensor([0.9, 0.9]), torch.tensor([True, False]))
         >>> unsure = Calibration.of(torch.tensor([0.5, 0.5]), torch.tensor([True, False]))
         >>> (sure + unsure).total, round((sure + unsure).expected_calibration_error, 6)

@@ -29,7 +29,7 @@ class ErrorMatrix:
         ShapeError: If `values` is not square.
         InvalidValueError: If a number on or below the diagonal is NaN.
 
-    Example:
+    Examples:
         >>> import torch
         >>> R = torch.tensor([[0.1, torch.nan], [0.4, 0.2]], dtype=torch.float64)
         >>> matrix = ErrorMatrix(R, episodes=1)

@@ -78,7 +78,7 @@ def evaluate(learner: Learner, source: Episodes, episodes: int = 600, *, batch_s
         NonFiniteError: If an answer of the learner holds NaN.
         ShapeError, DtypeError: If the episodes do not fit the learner.
 
-    Example:
+    Examples:
         >>> from mambacl import EpisodeSource, EpisodeSpec, SequenceConfig
         >>> from mambacl.data import hanzi21
         >>> spec = EpisodeSpec(tasks=3, train_shots=1, test_shots=2)

@@ -37,7 +37,7 @@ class AccuracyMatrix:
         ShapeError: If `values` is not square.
         InvalidValueError: If a number on or below the diagonal is NaN.
 
-    Example:
+    Examples:
         >>> nan = torch.nan
         >>> R = torch.tensor([[0.9, nan, nan], [1.0, 0.8, nan], [0.6, 0.7, 0.8]], dtype=torch.float64)
         >>> matrix = AccuracyMatrix(R, episodes=1)
@@ -143,7 +143,7 @@ def accuracy_matrix(
             places, numbers of tasks differ, or no episode asks of some task.
         DtypeError: If the targets are vectors and tasks are not given.
 
-    Example:
+    Examples:
         >>> from mambacl import EpisodeSource, EpisodeSpec, SequenceConfig
         >>> from mambacl.data import hanzi21
         >>> spec = EpisodeSpec(tasks=3, train_shots=1, test_shots=2)

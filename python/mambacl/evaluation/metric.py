@@ -18,7 +18,7 @@ class Metric:
         higher_is_better: Whether a larger score is a better one.
         worst: What stands for a learner that has no score.
 
-    Example:
+    Examples:
         >>> ACCURACY.best([0.5, 0.9]), SQUARED_ERROR.best([0.5, 0.9]), SQUARED_ERROR.best([])
         (0.9, 0.5, inf)
         >>> SQUARED_ERROR.key, COSINE_ERROR.key

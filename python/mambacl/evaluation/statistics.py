@@ -51,7 +51,7 @@ def over_seeds(values: Sequence[float]) -> Interval:
     Raises:
         InvalidValueError: If there is no value.
 
-    Example:
+    Examples:
         >>> print(over_seeds([0.943, 0.918, 0.914]))
         0.925 ± 0.039 (over 3 seeds)
     """
@@ -75,7 +75,7 @@ def paired_difference(a: Scores, b: Scores) -> Interval:
         ShapeError: If the numbers of episodes differ.
         InvalidValueError: If there is no episode.
 
-    Example:
+    Examples:
         >>> import torch
         >>> a = Scores(torch.tensor([0.9, 0.7, 0.8], dtype=torch.float64))
         >>> b = Scores(torch.tensor([0.8, 0.6, 0.7], dtype=torch.float64))

@@ -53,7 +53,7 @@ def query_tasks(episode: Episode) -> QueryTasks:
     Raises:
         DtypeError: If the targets are vectors and tasks are not given.
 
-    Example:
+    Examples:
         >>> x, task = torch.zeros(1, 4, 8), torch.tensor([[7, 7, 2, 2]])
         >>> y = torch.tensor([[0, 1, 2, 3]])
         >>> codebook = torch.arange(4)[None]

@@ -99,7 +99,7 @@ class Experiment(Settings):
         Raises:
             ConfigError: As `from_table`.
 
-        Example:
+        Examples:
             >>> Experiment("glyphs").changed({"data": {"compound": 3}}).data.compound
             3
         """

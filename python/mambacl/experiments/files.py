@@ -41,7 +41,7 @@ def load(experiment: str, changes: Sequence[str] = ()) -> Experiment:
     Raises:
         ConfigError: If there is no such experiment, or a setting is unknown or of a wrong type.
 
-    Example:
+    Examples:
         >>> load("glyphs-mamba", ["train.lr=1e-4", "model.n_layer=4"]).model.n_layer
         4
     """

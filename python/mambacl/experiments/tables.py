@@ -29,7 +29,7 @@ def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     Returns:
         A new table; the parts of the old are as they were.
 
-    Example:
+    Examples:
         >>> table = {"model": {"d_model": 64, "mixer": {"kind": "mamba", "d_state": 8}}}
         >>> merge(table, {"model": {"mixer": {"kind": "attention"}}})
         {'model': {'d_model': 64, 'mixer': {'kind': 'attention'}}}
@@ -55,7 +55,7 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> dict[s
 def nested(place: str, value: Any) -> dict[str, Any]:
     """A table of one setting by its full name.
 
-    Example:
+    Examples:
         >>> nested("train.lr", 1e-3)
         {'train': {'lr': 0.001}}
     """

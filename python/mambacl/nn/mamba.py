@@ -48,7 +48,7 @@ class Mamba(nn.Module):
     Raises:
         ConfigError: If a setting is out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from mambacl.nn import Mamba
         >>> layer, tokens = Mamba(d_model=8), torch.randn(2, 5, 8)
@@ -220,7 +220,7 @@ class Mamba(nn.Module):
         Raises:
             ShapeError: If there is not one token, or a shape does not fit.
 
-        Example:
+        Examples:
             >>> import torch
             >>> from mambacl.nn import Mamba
             >>> layer = Mamba(d_model=8)

@@ -90,7 +90,7 @@ def causal_conv1d(
         DeviceError: If tensors lie on different devices, or on one without a kernel.
         InvalidValueError: If a length is out of range, or the activation unknown.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from mambacl.ops import causal_conv1d
         >>> x, weight = torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[10.0, 1.0]])

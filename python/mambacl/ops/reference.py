@@ -54,7 +54,7 @@ def selective_scan(
         DeviceError: If tensors lie on different devices, or on "meta".
         InvalidValueError: If a length is out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from mambacl.ops import reference
         >>> one, A = torch.ones(1, 3, 1), torch.zeros(1, 1)
@@ -102,7 +102,7 @@ def causal_conv1d(
         DeviceError: If tensors lie on different devices, or on "meta".
         InvalidValueError: If a length is out of range, or the activation unknown.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from mambacl.ops import reference
         >>> x, weight = torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[10.0, 1.0]])

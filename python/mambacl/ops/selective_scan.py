@@ -121,7 +121,7 @@ def selective_scan(
         DeviceError: If tensors lie on different devices, or on one without a kernel.
         InvalidValueError: If a length is out of range.
 
-    Example:
+    Examples:
         A state that forgets nothing sums its inputs:
 
         >>> import torch

@@ -15,7 +15,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     Returns:
         Lines, without the last line's end.
 
-    Example:
+    Examples:
         >>> print(table(("learner", "accuracy"), [("mamba", "0.975")]))
         | learner | accuracy |
         | --- | --- |

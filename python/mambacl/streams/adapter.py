@@ -31,7 +31,7 @@ class Adapter:
         squares: Summed squares about the mean, (features,) float64.
         projection: P, (features, outputs) float32.
 
-    Example:
+    Examples:
         >>> adapter = Adapter.drawn(features=3, outputs=8, seed=0)
         >>> outputs, adapter = adapter.reading(torch.randn(20, 3, dtype=torch.float64) * 100 + 7)
         >>> outputs.shape, adapter.count

@@ -52,7 +52,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         state_: The learner's state.
         state_nbytes_: Bytes kept of the stream.
 
-    Example:
+    Examples:
         >>> from mambacl import ContinualClassifier, Learner, PrototypeConfig, VectorEncoder
         >>> learner = Learner(PrototypeConfig(VectorEncoder(dim=16)))  # class means need no meta-training
         >>> classifier = ContinualClassifier(learner)

@@ -27,7 +27,7 @@ class Labels:
         values: The labels; that of number i is `values[i]`.
         dtype: Of arrays of them: wide enough for all.
 
-    Example:
+    Examples:
         >>> labels, numbers = Labels().reading(np.array(["b", "a", "b"]), vocab=4)
         >>> labels.values, numbers.tolist(), labels.classes.tolist(), labels.order.tolist()
         (('b', 'a'), [0, 1, 0], ['a', 'b'], [1, 0])

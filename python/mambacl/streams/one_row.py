@@ -16,7 +16,7 @@ def clean_row(x: Any, features: int) -> Tensor | None:
         x: Of any type.
         features: Numbers that there must be.
 
-    Example:
+    Examples:
         >>> clean_row(np.array([[1.0, 2.0]], dtype=np.float32), 2)
         tensor([[1., 2.]], dtype=torch.float64)
         >>> clean_row(np.array([[1.0, np.nan]]), 2) is None, clean_row([[1.0, 2.0]], 2) is None

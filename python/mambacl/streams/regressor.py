@@ -33,7 +33,7 @@ class ContinualRegressor(RegressorMixin, StreamEstimator):
         state_: The learner's state.
         state_nbytes_: Bytes kept of the stream.
 
-    Example:
+    Examples:
         >>> from mambacl import ContinualRegressor, Learner, SequenceConfig, VectorEncoder, VectorTarget
         >>> learner = Learner(SequenceConfig(VectorEncoder(dim=2), VectorTarget(dim=1), d_model=16))
         >>> regressor = ContinualRegressor(learner).partial_fit([[0.0, 1.0], [1.0, 2.0]], [0.5, 1.5])

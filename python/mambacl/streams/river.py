@@ -40,7 +40,7 @@ class RiverClassifier(_Base):
     Attributes:
         classifier: The classifier that learns and answers.
 
-    Example:
+    Examples:
         >>> from mambacl import Learner, PrototypeConfig, VectorEncoder
         >>> model = RiverClassifier(Learner(PrototypeConfig(VectorEncoder(dim=16))))
         >>> model.predict_one({"length": 1.0, "width": 0.2}) is None

@@ -160,7 +160,7 @@ class Stream:
 def input_shape(learner: Learner) -> tuple[int, ...]:
     """The shape of one input of a learner.
 
-    Example:
+    Examples:
         >>> from mambacl import SequenceConfig
         >>> input_shape(Learner(SequenceConfig(VectorEncoder(dim=8))))
         (8,)

@@ -46,7 +46,7 @@ def study(name: str) -> Study[Any]:
     Raises:
         ConfigError: If there is none; with the nearest name.
 
-    Example:
+    Examples:
         >>> study("tasks").sweeps
         ('sequence-learners',)
     """

@@ -20,7 +20,7 @@ SEQUENCE = (
 def is_sequence(learner: str) -> bool:
     """Whether a learner is one of these, with the regulariser or without.
 
-    Example:
+    Examples:
         >>> is_sequence("mamba-unguided"), is_sequence("oml")
         (True, False)
     """

@@ -26,7 +26,7 @@ def sweep_file(sweep: str) -> Path:
     Raises:
         ConfigError: If the package has none of this name; with the nearest.
 
-    Example:
+    Examples:
         >>> sweep_file("features-5x5").name
         'features-5x5.toml'
     """

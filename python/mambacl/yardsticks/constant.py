@@ -21,7 +21,7 @@ def mean_target(episode: Episode) -> Tensor:
     Raises:
         DtypeError: If the targets are labels.
 
-    Example:
+    Examples:
         >>> x, y = torch.zeros(1, 2, 1), torch.tensor([[[1.0], [2.0]]])
         >>> mean_target(Episode(x, y, x, y, codebook=torch.zeros(1, 0, dtype=torch.int64))).flatten()
         tensor([1.5000, 1.5000])

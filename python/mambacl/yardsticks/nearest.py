@@ -21,7 +21,7 @@ def nearest_neighbour(episode: Episode) -> Tensor:
     Returns:
         Predicted labels, (batch, Q) int64; or vectors, (batch, Q, dim).
 
-    Example:
+    Examples:
         >>> x, y = torch.tensor([[[0.0], [10.0]]]), torch.tensor([[0, 1]])
         >>> nearest_neighbour(Episode(x, y, x + 1, y, codebook=torch.arange(2)[None]))
         tensor([[0, 1]])
@@ -43,7 +43,7 @@ def class_mean(episode: Episode) -> Tensor:
     Raises:
         DtypeError: If the targets are vectors.
 
-    Example:
+    Examples:
         >>> x, y = torch.tensor([[[0.0], [4.0], [5.0]]]), torch.tensor([[0, 0, 1]])
         >>> class_mean(Episode(x, y, x, y, codebook=torch.arange(2)[None]))
         tensor([[0, 1, 1]])

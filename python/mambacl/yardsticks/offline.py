@@ -34,7 +34,7 @@ class Offline:
         max_steps: Steps to stop after at the latest.
         seed: Of the encoder's first values; the classifier's are 0.
 
-    Example:
+    Examples:
         >>> from mambacl import VectorEncoder
         >>> x, y = torch.tensor([[[0.0], [1.0], [8.0], [9.0]]]), torch.tensor([[0, 0, 1, 1]])
         >>> Offline(VectorEncoder(1), d_model=8)(Episode(x, y, x, y, codebook=torch.arange(2)[None]))

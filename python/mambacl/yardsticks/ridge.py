@@ -38,7 +38,7 @@ def ridge_regression(episode: Episode, strength: float = STRENGTH) -> Tensor:
     Raises:
         InvalidValueError: If `strength` is not a positive number.
 
-    Example:
+    Examples:
         >>> x, y = torch.tensor([[[0.0], [1.0], [9.0]]]), torch.tensor([[0, 0, 1]])
         >>> ridge_regression(Episode(x, y, x + 0.5, y, codebook=torch.arange(2)[None]))
         tensor([[0, 0, 1]])

@@ -130,7 +130,7 @@ def base(codepoints: str) -> int:
     Returns:
         A code point.
 
-    Example:
+    Examples:
         >>> hex(base("1f935-2642")), hex(base("0039-20e3")), hex(base("1f469-1f3fb"))
         ('0x1f935', '0x20e3', '0x1f468')
     """
@@ -152,7 +152,7 @@ def sha256() -> str:
 def designs() -> tuple[Design, ...]:
     """The 8 designs, in the order of the domains' numbers.
 
-    Example:
+    Examples:
         >>> [design.name for design in designs() if not design.colour]
         ['fluent-emoji-high-contrast', 'emojione-monotone']
     """

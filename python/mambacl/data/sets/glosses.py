@@ -88,7 +88,7 @@ def split_groups(groups: Sequence[str]) -> list[Split]:
     Returns:
         The split of each class.
 
-    Example:
+    Examples:
         >>> split_groups(["bird", "bird", "tool", "fish", "bird", "wine"])
         ['validation', 'validation', 'train', 'test', 'validation', 'test']
     """

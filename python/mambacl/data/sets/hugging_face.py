@@ -121,7 +121,7 @@ def hugging_face(name: str) -> HuggingFaceSet:
     Raises:
         ConfigError: If the name is of another form.
 
-    Example:
+    Examples:
         >>> hugging_face("hf:uoft-cs/cifar100?label=fine_label").label
         'fine_label'
     """

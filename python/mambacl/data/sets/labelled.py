@@ -30,7 +30,7 @@ class Labelled(Generic[Raw]):
     Raises:
         ShapeError: If the attributes do not fit to one another.
 
-    Example:
+    Examples:
         >>> texts = ["a small dog", "a large dog", "an old oak"]
         >>> labelled = Labelled("demo-1", ("dog", "oak"), torch.tensor([2, 1]), texts.__getitem__)
         >>> len(labelled), labelled.read(2)

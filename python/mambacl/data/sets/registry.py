@@ -53,7 +53,7 @@ def data_set(name: str) -> DataSet:
     Raises:
         ConfigError: If there is none; with the nearest name.
 
-    Example:
+    Examples:
         >>> data_set("hanzi21").kind
         'images'
     """

@@ -42,7 +42,7 @@ class MixtureSource:
         split: Separates the episodes of one seed.
         small: Episodes to begin with, which are small.
 
-    Example:
+    Examples:
         >>> source = MixtureSource((), dim=64, vocab=64, seed=0, split="train")
         >>> episode = source.batch(0, 3)
         >>> episode.train_x.shape[::2], torch.equal(source.batch(0, 2).train_x, episode.train_x[:2])

@@ -48,7 +48,7 @@ class Sizes:
             generator: Of the sizes.
             small: Whether episodes are to be small: what is quickly learnt at first.
 
-        Example:
+        Examples:
             >>> Sizes.drawn(np.random.default_rng(0))
             Sizes(tasks=8, shots=1, queries=5)
         """
