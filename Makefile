@@ -56,7 +56,7 @@ sanitize: $(TOOLS) ## Run the Rust tests under AddressSanitizer, every SIMD leve
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_leaks=0 \
 	CARGO_TARGET_DIR=target/sanitize cargo test --release --target x86_64-unknown-linux-gnu --lib --test engine
 
-check: lint types test ## All that CI runs.
+check: lint types docs test ## All that CI runs.
 
 docs: $(TOOLS) ## Build the documentation as a site, into target/site.
 	$(BIN)/mkdocs build --strict --quiet
