@@ -18,6 +18,7 @@ from mambacl.experiments.trained import Trained
 from mambacl.runs import RunFolder
 from mambacl.studies import Places, Scale, Told, conduct, study
 from mambacl.studies.completions import Completed, completed, draw_completions
+from mambacl.studies.foreign_streams import ForeignStreams
 from mambacl.studies.regression import Regression, RegressionError
 from mambacl.sweeps import Results, read_sweep
 from mambacl.sweeps.files import sweep_file
@@ -56,6 +57,18 @@ def test_a_learner_is_asked_as_a_yardstick_is(name: str, dim: int, tmp_path: Pat
     assert (found.metric, found.completions) == ("squared error", same.completions)
     assert (found.mean, found.interval) == pytest.approx((same.mean, same.interval), abs=1.1e-5)
     assert len(found.completions) == (5 if dim == 512 else 0)
+    assert found.foreign is not None
+    assert found.foreign > 1.5 * found.mean  # its answers are all remembered
+    assert same.foreign is None
+
+
+def test_queries_follow_another_stream():
+    source = load("sine-mamba").source("test", 0)
+    plain, made = source.batch(2, 4), ForeignStreams(source).batch(3, 2)
+    assert torch.equal(made.test_x, plain.test_x[1:3])
+    assert torch.equal(made.test_y, plain.test_y[1:3])
+    assert torch.equal(made.train_x, plain.train_x[2:4])
+    assert torch.equal(made.train_y, plain.train_y[2:4])
 
 
 def test_angles_are_asked_as_angles():
@@ -106,7 +119,8 @@ def told(sweep: str, learner: str, mean: float, seed: int | None = 0) -> Told[Re
     row = ("f" * 32,) * 16
     pictures = (Completed(row, row, row),) if sweep == "completion" else ()
     outcome = None if seed is None else written_outcome(f"{sweep}-mamba", learner)
-    return Told(sweep, learner, RegressionError(metric, mean, 0.01, pictures), seed, outcome)
+    foreign = None if seed is None else 2 * mean
+    return Told(sweep, learner, RegressionError(metric, mean, 0.01, foreign, pictures), seed, outcome)
 
 
 def test_benchmarks_stand_beside_one_another():
@@ -131,9 +145,9 @@ def test_benchmarks_stand_beside_one_another():
         "| learner | sine waves: squared error | rotation: 1 - cos | completion: squared error |"
     )
     assert body.splitlines()[2:] == [
-        "| mamba-unguided | 0.100 ± 0.010 | 0.300 (0.200 to 0.400) | 0.300 ± 0.010 |",
-        "| mamba-2 | 0.050 ± 0.010 | - | - |",
-        "| oml | 0.080 ± 0.010 | 0.500 ± 0.010 | - |",
+        "| mamba-unguided | 0.100 ± 0.010 / 0.200 | 0.300 (0.200 to 0.400) / 0.600 | 0.300 ± 0.010 / 0.600 |",
+        "| mamba-2 | 0.050 ± 0.010 / 0.100 | - | - |",
+        "| oml | 0.080 ± 0.010 / 0.160 | 0.500 ± 0.010 / 1.000 | - |",
         f"| {mean} | 0.500 ± 0.010 | 1.000 ± 0.010 | 0.450 ± 0.010 |",
     ]
     panels = report.figures["errors"].get_axes()

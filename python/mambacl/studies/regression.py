@@ -22,6 +22,7 @@ from mambacl.report.markdown import table
 from mambacl.report.measuring import MEAN_TARGET, VECTOR_YARDSTICKS
 from mambacl.settings import Settings
 from mambacl.studies.completions import Completed, completed, draw_completions
+from mambacl.studies.foreign_streams import ForeignStreams
 from mambacl.studies.scale import Scale
 from mambacl.studies.study import Report, Study, Told
 
@@ -49,18 +50,27 @@ class RegressionError(Settings):
         metric: What it is.
         mean: Over episodes.
         interval: Half its 95 % interval over episodes, for this one model.
+        foreign: The mean where each learner has read another episode's stream; None of yardsticks.
         completions: Answers to a few queries, where these are halves of characters.
     """
 
     metric: str
     mean: float
     interval: float
+    foreign: float | None = None
     completions: tuple[Completed, ...] = ()
 
     @classmethod
-    def of(cls, metric: Metric, scores: Scores, completions: tuple[Completed, ...]) -> RegressionError:
+    def of(
+        cls,
+        metric: Metric,
+        scores: Scores,
+        completions: tuple[Completed, ...],
+        foreign: Scores | None = None,
+    ) -> RegressionError:
         """From errors of episodes."""
-        return cls(metric.name, round(scores.mean, 5), round(scores.interval, 5), completions)
+        unread = None if foreign is None else round(foreign.mean, 5)
+        return cls(metric.name, round(scores.mean, 5), round(scores.interval, 5), unread, completions)
 
 
 class Regression(Study[RegressionError]):
@@ -87,7 +97,8 @@ class Regression(Study[RegressionError]):
         score = evaluate(learner, source, scale.episodes).score
         drawn = isinstance(experiment.data, Completion)
         pictures = completed(lambda episode: _answers(learner, episode), source) if drawn else ()
-        return RegressionError.of(experiment.metric, score, pictures)
+        foreign = evaluate(learner, ForeignStreams(source), scale.episodes).score
+        return RegressionError.of(experiment.metric, score, pictures, foreign)
 
     def ask_yardsticks(self, experiment: Experiment, scale: Scale) -> Mapping[str, RegressionError]:
         """The same of predictors without meta-training."""
@@ -125,7 +136,8 @@ class Regression(Study[RegressionError]):
         caption = (
             "Errors on test episodes: lower is better. ± is the 95 % interval over episodes, for one model; "
             "of several seeds lowest and highest. Who is not better than the mean of the stream's targets "
-            "has learned nothing."
+            "has learned nothing. Behind the stroke: the error where the learner has read another episode's "
+            "stream; if it is the same, the answers come from the queries alone, and nothing is remembered."
         )
         headings = ["learner", *(_heading(sweep, each) for sweep, each in by_benchmark.items())]
         rows = [[name, *(_cell(each.get(name, ())) for each in by_benchmark.values())] for name in names]
@@ -147,12 +159,15 @@ def _heading(sweep: str, each: Mapping[str, Sequence[RegressionError]]) -> str:
 
 
 def _cell(seeds: Sequence[RegressionError]) -> str:
+    """The error; behind a stroke that with another episode's stream."""
     if not seeds:
         return "-"
     means = [one.mean for one in seeds]
-    if len(means) == 1:
-        return f"{means[0]:.3f} ± {seeds[0].interval:.3f}"
-    return f"{np.mean(means):.3f} ({min(means):.3f} to {max(means):.3f})"
+    foreign = [one.foreign for one in seeds if one.foreign is not None]
+    told = f"{means[0]:.3f} ± {seeds[0].interval:.3f}"
+    if len(means) > 1:
+        told = f"{np.mean(means):.3f} ({min(means):.3f} to {max(means):.3f})"
+    return f"{told} / {np.mean(foreign):.3f}" if foreign else told
 
 
 def _bars(
