@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
 _NATIVE = {np.dtype(kind).str for kind in (np.float32, np.float64)}
 
 
