@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_NATIVE = {np.dtype(kind).str for kind in (np.float32, np.float64)}
+
 
 def clean_row(x: Any, features: int) -> Tensor | None:
     """One row of finite numbers, as (1, features) float64; None for anything else, odd or not.
@@ -22,7 +24,7 @@ def clean_row(x: Any, features: int) -> Tensor | None:
         >>> clean_row(np.array([[1.0, np.nan]]), 2) is None, clean_row([[1.0, 2.0]], 2) is None
         (True, True)
     """
-    if type(x) is not np.ndarray or x.shape != (1, features) or x.dtype not in (np.float32, np.float64):
+    if type(x) is not np.ndarray or x.shape != (1, features) or x.dtype.str not in _NATIVE:
         return None
     return torch.from_numpy(x.astype(np.float64, order="C")) if np.isfinite(x).all() else None
 

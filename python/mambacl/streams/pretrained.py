@@ -55,5 +55,5 @@ def _packaged(file: str) -> bytes:
         raise DataError(
             f"pretrained learner: this package comes without {file}: pass a learner, as in "
             "ContinualClassifier(learner), where `learner` is a mambacl.Learner, the folder of a run, or a "
-            "file of mambacl.save_learner"
+            "file of mambacl.save_learner, which `python -m mambacl.streams.pretrain --out FILE` makes"
         ) from error

@@ -67,7 +67,7 @@ def stream_of(
     if not 0 <= facts.seed < 2**64:
         raise FileError(f"{refused}: its seed must be from 0 to 2^64 - 1, got {facts.seed}")
     expected = _adapted_like(learner, features) if facts.adapted else {}
-    if tensors.keys() != {_STATE, *expected}:
+    if set(tensors) != {_STATE, *expected}:
         raise FileError(f"{refused}: its tensors must be {[_STATE, *expected]}, got {sorted(tensors)}")
     state = learner.state_from_bytes(as_bytes(tensors[_STATE], where), f"the state in {where}")
     if state.batch_size != 1 or state.examples < 1:

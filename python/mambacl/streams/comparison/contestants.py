@@ -79,7 +79,7 @@ class Sgd:
 
     def answer(self, x: Array) -> Labels:
         """Labels of queries, (n, features)."""
-        return self._model.predict(self._scaler.transform(x))
+        return np.asarray(self._model.predict(self._scaler.transform(x)))
 
     @property
     def nbytes(self) -> int:
@@ -109,7 +109,7 @@ class HoeffdingTree:
     @property
     def nbytes(self) -> int:
         """Bytes kept of the stream, as River counts them."""
-        return self._model._raw_memory_usage
+        return self._model._raw_memory_usage  # pyright: ignore[reportPrivateUsage]
 
 
 def nearest_class_mean() -> Learner:

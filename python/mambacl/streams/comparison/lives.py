@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from mambacl.settings import Settings
 from mambacl.streams.comparison.contestants import Contestant
 
-DATA: dict[str, Callable[..., tuple[NDArray[np.float64], NDArray[np.int64]]]] = {
+DATA: dict[str, Callable[..., Any]] = {
     "digits": load_digits,
     "wine": load_wine,
     "breast cancer": load_breast_cancer,
@@ -47,7 +47,8 @@ class Task:
     def of(data: str, order: StreamOrder, seed: int) -> Task:
         """A stream of 70 % of a data set, queries of the rest; both orders have the same examples."""
         x, y = DATA[data](return_X_y=True)
-        x, queries, y, answers = train_test_split(x, y, test_size=0.3, random_state=seed, stratify=y)
+        parts: list[Any] = train_test_split(x, y, test_size=0.3, random_state=seed, stratify=y)
+        x, queries, y, answers = parts
         if order == "sorted":
             places = np.random.default_rng(seed).permutation(int(y.max()) + 1)
             by_class = np.argsort(places[y], kind="stable")

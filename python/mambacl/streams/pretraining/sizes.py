@@ -50,7 +50,7 @@ class Sizes:
 
         Examples:
             >>> Sizes.drawn(np.random.default_rng(0))
-            Sizes(tasks=8, shots=1, queries=5)
+            Sizes(tasks=3, shots=4, queries=13)
         """
         if small:
             tasks = int(generator.integers(TASKS[0], SMALL + 1))

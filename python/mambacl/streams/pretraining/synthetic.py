@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,11 +89,23 @@ class SyntheticClasses:
         return _SHAPES[self.shape](x) * self.scale + self.offset
 
 
-_SHAPES = {
-    "plain": lambda x: x,
-    "cut": lambda x: np.maximum(x, 0.0),
-    "skewed": lambda x: np.exp(0.7 * np.clip(x, -8, 8)),
-    "coarse": lambda x: np.round(x),
+def _plain(x: Array) -> Array:
+    return x
+
+
+def _cut(x: Array) -> Array:
+    return np.maximum(x, 0.0)
+
+
+def _skewed(x: Array) -> Array:
+    return np.exp(0.7 * np.clip(x, -8, 8))
+
+
+_SHAPES: dict[str, Callable[[Array], Array]] = {
+    "plain": _plain,
+    "cut": _cut,
+    "skewed": _skewed,
+    "coarse": np.round,
 }
 
 
