@@ -21,7 +21,6 @@ from mambacl import (
     LearnerConfig,
     LearnerState,
     VectorTarget,
-    durable,
     load_learner,
     load_state,
     save_learner,
@@ -122,7 +121,7 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path, monkeypatch:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "write_through", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(FileError, match=r"could not be written: .*No space left"):
             save_learner(tmp_path / "model", small_learner(seed=1))
     assert (tmp_path / "model").read_bytes() == before
