@@ -15,8 +15,8 @@ from mambacl.experiments.data import GlyphFeatures
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.files import load
 from mambacl.report.markdown import table
+from mambacl.report.seed_curves import MARKERS, STYLES
 from mambacl.studies.costs import Cost, Mark, Timed, costs
-from mambacl.studies.curve import MARKERS, STYLES
 from mambacl.studies.scale import Scale
 from mambacl.studies.sequence_learners import SEQUENCE, UNGUIDED
 from mambacl.studies.study import Report, Study, Told

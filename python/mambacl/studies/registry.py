@@ -36,7 +36,7 @@ _STUDIES: tuple[type[Study[Any]], ...] = (
 
 
 def names() -> list[str]:
-    """The studies, in the order of the mission."""
+    """The studies, in the order of a list to read."""
     return [study.name for study in _STUDIES]
 
 
