@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-STYLES = ("-", "--", ":", "-.")
+from mambacl.plots import LINES
+
 MARKERS = "os^vDPX*<>"
 
 
@@ -33,7 +34,7 @@ def draw_seeds(
     """
     values = np.array(seeds)  # (seeds, places)
     every = max(1, len(at) // markers)
-    form = f"{MARKERS[style % len(MARKERS)]}{STYLES[style % len(STYLES)]}"
+    form = f"{MARKERS[style % len(MARKERS)]}{LINES[style % len(LINES)]}"
     places = (every * style // len(MARKERS) % every, every)
     (drawn,) = ax.plot(
         at, values.mean(0), form, color=f"C{style % 10}", label=label, markersize=4, markevery=places

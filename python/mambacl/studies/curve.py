@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 
 from mambacl.episodes import Episodes
 from mambacl.evaluation import Scores, evaluate_predictor
+from mambacl.plots import LINES
 from mambacl.report.markdown import table
 from mambacl.report.measuring import CLASS_YARDSTICKS
-from mambacl.report.seed_curves import MARKERS, STYLES
+from mambacl.report.seed_curves import MARKERS
 from mambacl.settings import Settings
 from mambacl.studies.study import Told, answers_by_learner
 from mambacl.studies.summary import Summary
@@ -121,7 +122,7 @@ def draw_lines(
     """
     for number, line in enumerate(each):
         number = number if styles is None else styles[line.name]
-        style = f"{MARKERS[number % len(MARKERS)]}{STYLES[number % len(STYLES)]}"
+        style = f"{MARKERS[number % len(MARKERS)]}{LINES[number % len(LINES)]}"
         summaries = line.summaries
         means = [one.mean for one in summaries]
         (drawn,) = ax.plot(line.at, means, style, color=f"C{number % 10}", label=line.name, markersize=4)
