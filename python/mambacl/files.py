@@ -38,7 +38,7 @@ def save_learner(path: FilePath, learner: Learner) -> None:
         ...     load_state(folder / "state.safetensors", again).batch_size
         5
     """
-    _write(path, learner.to_bytes())
+    write(path, learner.to_bytes())
 
 
 def load_learner(path: FilePath) -> Learner:
@@ -53,7 +53,7 @@ def load_learner(path: FilePath) -> Learner:
     Raises:
         FileError: If the file cannot be read, is damaged, of a newer format, or of no learner.
     """
-    return Learner.from_bytes(_read(path), str(path))
+    return Learner.from_bytes(read(path), str(path))
 
 
 def save_state(path: FilePath, state: LearnerState, learner: Learner) -> None:
@@ -69,7 +69,7 @@ def save_state(path: FilePath, state: LearnerState, learner: Learner) -> None:
         ShapeError, DtypeError, DeviceError, InvalidValueError, ConfigError: If the state is of another
             learner.
     """
-    _write(path, learner.state_to_bytes(state))
+    write(path, learner.state_to_bytes(state))
 
 
 def load_state(path: FilePath, learner: Learner) -> LearnerState:
@@ -85,10 +85,15 @@ def load_state(path: FilePath, learner: Learner) -> LearnerState:
     Raises:
         FileError: If the file cannot be read, is damaged, of a newer format or another model, or no state's.
     """
-    return learner.state_from_bytes(_read(path), str(path))
+    return learner.state_from_bytes(read(path), str(path))
 
 
-def _read(path: FilePath) -> bytes:
+def read(path: FilePath) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        FileError: If it cannot be read, or is no regular file.
+    """
     try:
         if not Path(path).is_file() and Path(path).exists():
             raise OSError("it is no regular file")  # a pipe or a device might have no end
@@ -97,7 +102,12 @@ def _read(path: FilePath) -> bytes:
         raise FileError(f"file: `{path}` cannot be read: {error}") from error
 
 
-def _write(path: FilePath, data: bytes) -> None:
+def write(path: FilePath, data: bytes) -> None:
+    """Writes a file, whole or not at all.
+
+    Raises:
+        FileError: If it cannot be written; what was there is still there.
+    """
     try:
         durable.write(Path(path), data)
     except OSError as error:

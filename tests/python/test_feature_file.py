@@ -337,3 +337,9 @@ def test_settings_of_a_file_are_checked(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"did you mean `data\.validation`"):
         experiment(file="x.npz", validaton=0.1)
     assert experiment(file="no/such/file.npz").learner(0)  # a learner can be made without its data
+
+
+def test_a_file_may_be_below_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.savez(tmp_path / "x.npz", features=FEATURES, labels=NAMES)
+    assert experiment(file="~/x.npz").source("train", 0).batch(0, 1).train_x.shape[-1] == FEATURES.shape[1]

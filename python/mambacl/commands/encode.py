@@ -64,10 +64,11 @@ def run(command: Encode) -> None:
         return
     _check(command)
     encoder = frozen_encoder(command.encoder)
+    root = None if command.root is None else command.root.expanduser()
     splits: dict[Split, FeatureClasses] = {}
     for split in get_args(Split):
         started = time.perf_counter()
-        labelled = data_set(command.set).load(split, command.root)
+        labelled = data_set(command.set).load(split, root)
         splits[split] = features(labelled, encoder, progress=not command.quiet)
         seconds = time.perf_counter() - started
         print(
@@ -110,7 +111,7 @@ def _settings(command: Encode, dim: int) -> str:
     else:
         source = {"kind": "features", "set": command.set, "encoder": command.encoder}
         if command.root is not None:
-            source["root"] = str(command.root)
+            source["root"] = str(command.root.expanduser().resolve())
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in source.items()]
     return "\n".join(
         ["[data]", *lines, f"dim = {dim}", "", "[model.encoder]", 'kind = "vector"', f"dim = {dim}"]

@@ -30,6 +30,11 @@ class CnnEncoder(Settings):
     strides: tuple[int, ...] = ()
     kind: Literal["cnn"] = field(default="cnn", kw_only=True, repr=False)
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input, (channels, height, width)."""
+        return (self.in_channels, self.image_size, self.image_size)
+
 
 @dataclass(frozen=True)
 class VectorEncoder(Settings):
@@ -43,6 +48,11 @@ class VectorEncoder(Settings):
     dim: int
     hidden: tuple[int, ...] = ()
     kind: Literal["vector"] = field(default="vector", kw_only=True, repr=False)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input, (dim,)."""
+        return (self.dim,)
 
 
 Encoder = Annotated[CnnEncoder | VectorEncoder, Discriminator("kind")]

@@ -15,7 +15,7 @@ import torch
 from mambacl import durable
 from mambacl.data.feature_classes import FeatureClasses
 from mambacl.data.feature_formats import Array, FeatureTable, read_table
-from mambacl.data.splits import Split, split_by_hash
+from mambacl.data.splits import HeldOut, Split
 from mambacl.errors import DataError, InvalidValueError
 
 _SALT = "mambacl/feature-file/1"
@@ -150,15 +150,12 @@ def _by_hash(file: Path, names: list[str], validation: float, test: float) -> Ar
         raise DataError(
             f"feature file {file}: `names` must be distinct, or it must hold `split`; got one twice"
         )
-    held_out = round(test * len(names)), round(validation * len(names))
-    sizes: dict[Split, int] = {
-        "test": held_out[0],
-        "validation": held_out[1],
-        "train": len(names) - sum(held_out),
-    }
-    if sizes["train"] < 1:
-        raise DataError(f"feature file {file}: no class is left for meta-training, of {len(names)} in all")
-    dealt = split_by_hash(names, sizes, _SALT)
+    try:
+        dealt = HeldOut(validation, test).split(names, _SALT)
+    except InvalidValueError:
+        raise DataError(
+            f"feature file {file}: no class is left for meta-training, of {len(names)} in all"
+        ) from None
     numbers = np.zeros(len(names), dtype=np.int64)
     for number, split in enumerate(_SPLITS):
         numbers[dealt[split]] = number

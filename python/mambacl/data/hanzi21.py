@@ -14,6 +14,7 @@ import functools
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.resources import files
@@ -150,7 +151,7 @@ def _archive() -> _Archive:
     try:
         with _FILE.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             packed, present, codepoints = arrays["packed"], arrays["present"], arrays["codepoints"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"hanzi21: the packaged file {_FILE.name} cannot be read: {error}") from error
     expected = sha256()
     got = hashlib.sha256(packed.tobytes()).hexdigest()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mambacl import nearest
 from mambacl.encoders import clip, efficientnet_lite0, glyphs, torchvision, wordllama
 from mambacl.encoders.frozen_encoder import FrozenEncoder, Kind
 from mambacl.errors import ConfigError
@@ -121,9 +121,7 @@ def known_encoder(name: str) -> KnownEncoder:
             raise ConfigError(f"encoder: {name!r} must name a model, as {known.example!r} does")
         return known
     names = [known.name for known in _ENCODERS]
-    near = difflib.get_close_matches(family + colon, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-    raise ConfigError(f"encoder: there is none named {name!r}; {hint}")
+    raise ConfigError(f"encoder: there is none named {name!r}; {nearest.hint(family + colon, names)}")
 
 
 def frozen_encoder(name: str) -> FrozenEncoder[Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mambacl import settings
-from mambacl.config import CnnEncoder, LearnerConfig, SequenceConfig
+from mambacl.config import LearnerConfig, SequenceConfig
 from mambacl.data import Split
 from mambacl.episodes import SizedEpisodes
 from mambacl.errors import ConfigError
@@ -78,12 +78,7 @@ class Experiment(Settings):
             ConfigError: If it cannot.
         """
         self.data.check_target(self.model.target, self.data.tasks, "data.tasks")
-        encoder = self.model.encoder
-        shape = (
-            (encoder.in_channels, encoder.image_size, encoder.image_size)
-            if isinstance(encoder, CnnEncoder)
-            else (encoder.dim,)
-        )
+        shape = self.model.encoder.input_shape
         if shape != self.data.input_shape:
             raise ConfigError(
                 f"experiment: `model.encoder` must take inputs of shape {self.data.input_shape}, "

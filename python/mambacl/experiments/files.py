@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from mambacl import nearest
 from mambacl.errors import ConfigError
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.tables import merge, nested
@@ -64,8 +64,7 @@ def read_table(experiment: str) -> dict[str, Any]:
         return read_toml(Path(experiment), "experiment")
     if experiment in names():
         return read_toml(_FOLDER / f"{experiment}.toml", "experiment")
-    near = difflib.get_close_matches(experiment, names(), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
+    hint = nearest.hint(experiment, names())
     raise ConfigError(f"experiment: there is none named {experiment!r}; {hint}")
 
 

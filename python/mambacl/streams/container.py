@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -17,7 +16,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from mambacl import durable
 from mambacl.errors import FileError
 
 FORMAT = 1
@@ -97,27 +95,3 @@ def as_bytes(tensor: Tensor, where: str) -> bytes:
     if tensor.ndim != 1 or tensor.dtype != torch.uint8:
         raise FileError(f"{where} must hold bytes, got {tensor.dtype} of shape {list(tensor.shape)}")
     return tensor.numpy().tobytes()
-
-
-def write(path: Path, data: bytes) -> None:
-    """Writes a file, whole or not at all.
-
-    Raises:
-        FileError: If it cannot be written; what was there is still there.
-    """
-    try:
-        durable.write(path, data)
-    except OSError as error:
-        raise FileError(f"`{path}` could not be written: {error}") from error
-
-
-def read(path: Path) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        FileError: If it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FileError(f"`{path}` cannot be read: {error}") from error

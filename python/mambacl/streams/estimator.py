@@ -17,17 +17,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from mambacl import files
 from mambacl.config import CnnEncoder
 from mambacl.errors import InvalidValueError, ShapeError
 from mambacl.learner import Learner
 from mambacl.state import LearnerState
-from mambacl.streams import container, estimator_file
+from mambacl.streams import estimator_file
 from mambacl.streams.estimator_file import Adapt, Content, Fitted
 from mambacl.streams.labels import Labels
 from mambacl.streams.learner_source import LearnerSource, find_learner
 from mambacl.streams.not_fitted import NotFittedError
 from mambacl.streams.one_row import clean_row, is_clean_label
-from mambacl.streams.stream import Stream, input_numbers, input_shape
+from mambacl.streams.stream import Stream, input_numbers
 
 # What was learnt: values that are never changed in place, so that to copy the references is to copy it all.
 _FITTED = ("_stream", "_labels", "n_features_in_", "feature_names_in_")
@@ -129,7 +130,7 @@ class StreamEstimator(BaseEstimator):
             FileError: If the file cannot be written.
             TypeError: If the learner is of a class derived from `Learner`, which a file cannot bring back.
         """
-        container.write(Path(path), self._packed())
+        files.write(path, self._packed())
 
     @classmethod
     def load(cls: type[Self], path: Path | str) -> Self:
@@ -148,7 +149,7 @@ class StreamEstimator(BaseEstimator):
         """
         where = f"`{path}`"
         estimator = cls()
-        content = estimator._unpack(container.read(Path(path)), where)
+        content = estimator._unpack(files.read(path), where)
         estimator.random_state, estimator.adapt = content.random_state, content.adapt
         estimator.learner = None if content.packaged else content.learner
         estimator._resolved = (estimator.learner, content.learner)
@@ -298,7 +299,7 @@ class StreamEstimator(BaseEstimator):
         array = as_numpy(X)
         if not isinstance(array, np.ndarray) or array.ndim != 4:
             return array
-        shape = input_shape(self._find_learner())
+        shape = self._find_learner().config.encoder.input_shape
         if array.shape[1:] != shape or 0 in array.shape:
             raise ShapeError(
                 f"{type(self).__name__}: X must have shape (n, features), or that of the learner's images, "

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mambacl.config import CnnEncoder, VectorEncoder
 from mambacl.errors import InvalidValueError
 from mambacl.learner import Learner
 from mambacl.state import LearnerState
@@ -154,26 +153,12 @@ class Stream:
         inputs = x.to(_dtype(self.learner))
         if not inputs.isfinite().all():
             raise InvalidValueError(f"X holds infinity or a value too large for {_dtype(self.learner)}")
-        return inputs.to(self.learner.device).reshape(1, len(x), *input_shape(self.learner))
-
-
-def input_shape(learner: Learner) -> tuple[int, ...]:
-    """The shape of one input of a learner.
-
-    Examples:
-        >>> from mambacl import SequenceConfig
-        >>> input_shape(Learner(SequenceConfig(VectorEncoder(dim=8))))
-        (8,)
-    """
-    encoder: CnnEncoder | VectorEncoder = learner.config.encoder
-    if isinstance(encoder, VectorEncoder):
-        return (encoder.dim,)
-    return (encoder.in_channels, encoder.image_size, encoder.image_size)
+        return inputs.to(self.learner.device).reshape(1, len(x), *self.learner.config.encoder.input_shape)
 
 
 def input_numbers(learner: Learner) -> int:
     """The numbers in one input of a learner."""
-    return torch.Size(input_shape(learner)).numel()
+    return torch.Size(learner.config.encoder.input_shape).numel()
 
 
 def target_numbers(learner: Learner) -> int:

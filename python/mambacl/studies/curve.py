@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from mambacl.episodes import Episodes
 from mambacl.evaluation import Scores, evaluate_predictor
+from mambacl.plots import LINES
 from mambacl.report.markdown import table
 from mambacl.report.measuring import CLASS_YARDSTICKS
+from mambacl.report.seed_curves import MARKERS
 from mambacl.settings import Settings
 from mambacl.studies.study import Told, answers_by_learner
 from mambacl.studies.summary import Summary
-
-STYLES = ("-", "--", ":", "-.")
-MARKERS = "os^vDPX*<>"
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def draw_lines(
     """
     for number, line in enumerate(each):
         number = number if styles is None else styles[line.name]
-        style = f"{MARKERS[number % len(MARKERS)]}{STYLES[number % len(STYLES)]}"
+        style = f"{MARKERS[number % len(MARKERS)]}{LINES[number % len(LINES)]}"
         summaries = line.summaries
         means = [one.mean for one in summaries]
         (drawn,) = ax.plot(line.at, means, style, color=f"C{number % 10}", label=line.name, markersize=4)
@@ -136,36 +134,4 @@ def draw_lines(
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.grid(alpha=0.3)
     ax.legend(fontsize=7)
-    return ax
-
-
-def draw_seeds(
-    ax: Axes,
-    at: Sequence[float],
-    seeds: Sequence[Sequence[float]],
-    *,
-    label: str,
-    style: int,
-    markers: int = 8,
-) -> Axes:
-    """Draws a long curve: the mean over seeds, and a band from the lowest to the highest.
-
-    Args:
-        ax: To draw on.
-        at: Places of the numbers.
-        seeds: The numbers of each seed.
-        label: For the legend.
-        style: Number of the style, which the places of markers depend on as well: where lines lie on one
-            another, each shows.
-        markers: How many there are, about.
-    """
-    values = np.array(seeds)  # (seeds, places)
-    every = max(1, len(at) // markers)
-    form = f"{MARKERS[style % len(MARKERS)]}{STYLES[style % len(STYLES)]}"
-    places = (every * style // len(MARKERS) % every, every)
-    (drawn,) = ax.plot(
-        at, values.mean(0), form, color=f"C{style % 10}", label=label, markersize=4, markevery=places
-    )
-    if len(values) > 1:
-        ax.fill_between(at, values.min(0), values.max(0), color=drawn.get_color(), alpha=0.2)
     return ax

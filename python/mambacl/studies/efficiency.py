@@ -14,9 +14,10 @@ from mambacl.config import VectorEncoder
 from mambacl.experiments.data import GlyphFeatures
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.files import load
+from mambacl.plots import LINES
 from mambacl.report.markdown import table
+from mambacl.report.seed_curves import MARKERS
 from mambacl.studies.costs import Cost, Mark, Timed, costs
-from mambacl.studies.curve import MARKERS, STYLES
 from mambacl.studies.scale import Scale
 from mambacl.studies.sequence_learners import SEQUENCE, UNGUIDED
 from mambacl.studies.study import Report, Study, Told
@@ -171,7 +172,7 @@ def _draw(ax: Axes, costs: Mapping[str, Cost], value: Callable[[Mark], float | N
     ticks: list[int] = []
     for number, (name, cost) in enumerate(costs.items()):
         points = [(mark.tasks, value(mark)) for mark in cost.marks if value(mark) is not None]
-        style = f"{MARKERS[number % len(MARKERS)]}{STYLES[number % len(STYLES)]}"
+        style = f"{MARKERS[number % len(MARKERS)]}{LINES[number % len(LINES)]}"
         size = 9 - number  # of lines on one another each shows
         (line,) = ax.plot(*zip(*points, strict=True), style, color=f"C{number}", label=name)
         line.set(markersize=size, fillstyle="none")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
@@ -17,6 +16,7 @@ from mambacl.report.measuring import CLASS_YARDSTICKS
 from mambacl.settings import Settings
 from mambacl.studies.scale import Scale
 from mambacl.studies.study import Report, Study, Told
+from mambacl.studies.summary import SPREAD, Summary
 
 MODALITIES = {"glosses": "definitions, WordLlama", "emoji": "emoji, EfficientNet-Lite0"}
 """What a sweep's learners read, and by which encoder."""
@@ -55,23 +55,9 @@ class Bar:
     learned: bool
 
     @property
-    def mean(self) -> float:
-        """Over seeds."""
-        return float(np.mean([one.mean for one in self.seeds]))
-
-    @property
-    def band(self) -> tuple[float, float]:
-        """From the lowest to the highest seed; of one seed the 95 % interval over episodes."""
-        if len(self.seeds) == 1:
-            return self.mean - self.seeds[0].interval, self.mean + self.seeds[0].interval
-        means = [one.mean for one in self.seeds]
-        return min(means), max(means)
-
-    def __str__(self) -> str:
-        low, high = self.band
-        if len(self.seeds) == 1:
-            return f"{self.mean:.3f} ± {self.seeds[0].interval:.3f}"
-        return f"{self.mean:.3f} ({low:.3f} to {high:.3f})"
+    def summary(self) -> Summary:
+        """Of the models."""
+        return Summary.of([(one.mean, one.interval) for one in self.seeds])
 
 
 class Modality(Study[Accuracy]):
@@ -113,11 +99,8 @@ class Modality(Study[Accuracy]):
             draw_bars(ax, each, chance.get(sweep))
             ax.set(title=MODALITIES[sweep])
         every = sorted((bar for each in bars.values() for bar in each), key=lambda bar: not bar.learned)
-        by_name = {sweep: {bar.name: str(bar) for bar in each} for sweep, each in bars.items()}
-        caption = (
-            "Accuracy on test classes. ± is the 95 % interval over episodes, for one model; of several seeds "
-            "lowest and highest. The last rows were not meta-trained."
-        )
+        by_name = {sweep: {bar.name: str(bar.summary) for bar in each} for sweep, each in bars.items()}
+        caption = f"Accuracy on test classes. {SPREAD} The last rows were not meta-trained."
         body = table(
             ["learner", *(MODALITIES[sweep] for sweep in bars)],
             [
@@ -137,11 +120,11 @@ def draw_bars(ax: Axes, bars: Sequence[Bar], chance: float | None) -> Axes:
         chance: Accuracy of guessing; None for no line.
     """
     for row, bar in enumerate(bars):
-        low, high = bar.band
+        summary = bar.summary
         ax.barh(
             row,
-            bar.mean,
-            xerr=[[bar.mean - low], [high - bar.mean]],
+            summary.mean,
+            xerr=[[summary.mean - summary.low], [summary.high - summary.mean]],
             color="0.6" if bar.learned else "white",
             hatch=None if bar.learned else "///",
             edgecolor="black",
@@ -150,7 +133,7 @@ def draw_bars(ax: Axes, bars: Sequence[Bar], chance: float | None) -> Axes:
         ax.text(
             0.02,
             row,
-            f"{bar.mean:.3f}",
+            f"{summary.mean:.3f}",
             va="center",
             fontsize=8,
             bbox={"color": "white", "boxstyle": "round"},

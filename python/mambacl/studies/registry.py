@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
+from mambacl import nearest
 from mambacl.errors import ConfigError
 from mambacl.studies.compound import Compound
 from mambacl.studies.domains import Domains
@@ -36,7 +36,7 @@ _STUDIES: tuple[type[Study[Any]], ...] = (
 
 
 def names() -> list[str]:
-    """The studies, in the order of the mission."""
+    """The studies, in the order of a list to read."""
     return [study.name for study in _STUDIES]
 
 
@@ -53,6 +53,4 @@ def study(name: str) -> Study[Any]:
     for known in _STUDIES:
         if known.name == name:
             return known()
-    near = difflib.get_close_matches(name, names(), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
-    raise ConfigError(f"study: there is none named {name!r}; {hint}")
+    raise ConfigError(f"study: there is none named {name!r}; {nearest.hint(name, names())}")

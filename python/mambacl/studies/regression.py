@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -25,6 +24,7 @@ from mambacl.studies.completions import Completed, completed, draw_completions
 from mambacl.studies.foreign_streams import ForeignStreams
 from mambacl.studies.scale import Scale
 from mambacl.studies.study import Report, Study, Told
+from mambacl.studies.summary import SPREAD, Summary
 
 _BENCHMARKS = {"sine": "sine waves", "rotation": "rotation", "completion": "completion"}
 """Titles by the names of sweeps."""
@@ -134,10 +134,10 @@ class Regression(Study[RegressionError]):
         if pictures:
             figures["completions"] = draw_completions(pictures)
         caption = (
-            "Errors on test episodes: lower is better. ± is the 95 % interval over episodes, for one model; "
-            "of several seeds lowest and highest. Who is not better than the mean of the stream's targets "
-            "has learned nothing. Behind the stroke: the error where the learner has read another episode's "
-            "stream; if it is the same, the answers come from the queries alone, and nothing is remembered."
+            f"Errors on test episodes: lower is better. {SPREAD} Who is not better than the mean of the "
+            "stream's targets has learned nothing. Behind the stroke: the error where the learner has read "
+            "another episode's stream; if it is the same, the answers come from the queries alone, and "
+            "nothing is remembered."
         )
         headings = ["learner", *(_heading(sweep, each) for sweep, each in by_benchmark.items())]
         rows = [[name, *(_cell(each.get(name, ())) for each in by_benchmark.values())] for name in names]
@@ -148,6 +148,10 @@ def _answers(learner: Learner, episode: Episode) -> Tensor:
     with evaluation_mode(learner):
         state = learner.observe(learner.init_state(episode.batch_size), episode.train_x, episode.train_y)
         return learner.predict(state, episode.test_x)
+
+
+def _summary(seeds: Sequence[RegressionError]) -> Summary:
+    return Summary.of([(one.mean, one.interval) for one in seeds])
 
 
 def _metric(each: Mapping[str, Sequence[RegressionError]]) -> str:
@@ -162,11 +166,8 @@ def _cell(seeds: Sequence[RegressionError]) -> str:
     """The error; behind a stroke that with another episode's stream."""
     if not seeds:
         return "-"
-    means = [one.mean for one in seeds]
     foreign = [one.foreign for one in seeds if one.foreign is not None]
-    told = f"{means[0]:.3f} ± {seeds[0].interval:.3f}"
-    if len(means) > 1:
-        told = f"{np.mean(means):.3f} ({min(means):.3f} to {max(means):.3f})"
+    told = str(_summary(seeds))
     return f"{told} / {np.mean(foreign):.3f}" if foreign else told
 
 
@@ -191,21 +192,26 @@ def _bars(
             if name not in each:
                 ax.text(0, row, " not asked", va="center", fontsize=7)
                 continue
-            mean, low, high = _spread(each[name])
+            told = _summary(each[name])
             hatch, colour = ("///", "white") if name in yardsticks else (None, "0.7")
             ax.barh(
                 row,
-                mean,
-                xerr=[[mean - low], [high - mean]],
+                told.mean,
+                xerr=[[told.mean - told.low], [told.high - told.mean]],
                 color=colour,
                 hatch=hatch,
                 edgecolor="black",
                 capsize=2,
             )
             ax.annotate(
-                f"{mean:.3f}", (high, row), (4, 0), textcoords="offset points", va="center", fontsize=7
+                f"{told.mean:.3f}",
+                (told.high, row),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7,
             )
-            ends.append(high)
+            ends.append(told.high)
         if MEAN_TARGET in each:
             ax.axvline(each[MEAN_TARGET][0].mean, color="black", linestyle=":", linewidth=0.8)
         ax.set(
@@ -214,12 +220,3 @@ def _bars(
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
     return figure
-
-
-def _spread(seeds: Sequence[RegressionError]) -> tuple[float, float, float]:
-    """The mean over seeds, lowest and highest; of one seed the 95 % interval over episodes."""
-    means = torch.tensor([one.mean for one in seeds], dtype=torch.float64)
-    if len(seeds) == 1:
-        only = seeds[0]
-        return only.mean, only.mean - only.interval, only.mean + only.interval
-    return float(means.mean()), float(means.min()), float(means.max())

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from mambacl.evaluation import Interval, Scores, over_seeds, paired_difference, paired_over_seeds
 from mambacl.experiments.trained import Trained
 from mambacl.report.markdown import table
+from mambacl.report.seed_curves import draw_seeds
 from mambacl.settings import Settings
-from mambacl.studies.curve import draw_seeds
 from mambacl.studies.scale import Scale
 from mambacl.studies.sequence_learners import UNGUIDED
 from mambacl.studies.study import Report, Study, Told

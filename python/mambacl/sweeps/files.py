@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib.resources import files
 from pathlib import Path
 
+from mambacl import nearest
 from mambacl.errors import ConfigError
 
 _FOLDER = Path(str(files("mambacl.sweeps") / "files"))
@@ -34,6 +34,4 @@ def sweep_file(sweep: str) -> Path:
         return Path(sweep)
     if sweep in names():
         return _FOLDER / f"{sweep}.toml"
-    near = difflib.get_close_matches(sweep, names(), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
-    raise ConfigError(f"sweep: there is none named {sweep!r}; {hint}")
+    raise ConfigError(f"sweep: there is none named {sweep!r}; {nearest.hint(sweep, names())}")

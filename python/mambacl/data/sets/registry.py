@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
+from mambacl import nearest
 from mambacl.data.sets.casia_hwdb import CASIA_HWDB
 from mambacl.data.sets.cifar100 import CIFAR_100
 from mambacl.data.sets.cub import CUB_200_2011
@@ -63,6 +62,5 @@ def data_set(name: str) -> DataSet:
         if known.name == name:
             return known
     names = [known.name for known in _SETS]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}, and {PREFIX}ORG/NAME"
+    hint = nearest.hint(name, names, f"{PREFIX}ORG/NAME")
     raise ConfigError(f"data: there is no data set {name!r}; {hint}")

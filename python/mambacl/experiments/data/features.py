@@ -25,11 +25,6 @@ class FeatureEpisodes(ClassEpisodes):
     """The sizes of episodes of feature vectors.
 
     Attributes:
-        tasks: Classes of an episode; each is one task of the stream.
-        train_shots: Labelled examples read of each class.
-        test_shots: Queries asked of each class in meta-training.
-        evaluation_test_shots: The same in meta-validation and meta-test.
-        compound: Classes of the data that make one class of an episode.
         dim: Numbers in a vector. It is a setting, so that a run's learner can be made without its data.
     """
 
@@ -81,7 +76,7 @@ class EncodedFeatures(FeatureEpisodes):
                 f"experiment: `data.encoder` must read {what.kind}, as the set {self.set!r} has, got "
                 f"{self.encoder!r}, which reads {reads}"
             )
-        labelled = what.load(split, Path(self.root) if self.root else None)
+        labelled = what.load(split, Path(self.root).expanduser() if self.root else None)
         found = self._checked(features(labelled, _encoder(self.encoder)))
         faces = self.faces if split == "train" else self.test_faces
         return found.of_faces(faces) if faces else found
@@ -112,10 +107,9 @@ class FeatureFile(FeatureEpisodes):
             InvalidValueError: If the shares leave nothing for meta-training.
             DataError: If the file cannot be read or makes no sense.
         """
-        labels = Path(self.labels) if self.labels else None
-        return self._checked(
-            feature_file(Path(self.file), labels, validation=self.validation, test=self.test)[split]
-        )
+        file = Path(self.file).expanduser()
+        labels = Path(self.labels).expanduser() if self.labels else None
+        return self._checked(feature_file(file, labels, validation=self.validation, test=self.test)[split])
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from mambacl.report.markdown import table
+from mambacl.report.seed_curves import draw_seeds
 from mambacl.streams.comparison.lives import Life
-from mambacl.studies.curve import draw_seeds
 
 Lives = dict[tuple[str, str, str], list[Life]]
 """Lives of each seed by data set, order and learner."""
