@@ -8,6 +8,7 @@ parts.
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import os
 from collections.abc import Generator, Sequence
@@ -156,6 +157,9 @@ def joined() -> Generator[Ranks, None, None]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, timeout=_PATIENCE)
-    yield Ranks.here()
+    ranks = Ranks.here()
+    yield ranks
     # Not after an error: those that are lost would be waited for.
+    ranks.wait()  # one that ends while another still talks can be torn down in the middle of it
+    gc.collect()  # a wrapped learner is in cycles, and keeps the group's threads until the process ends
     dist.destroy_process_group()
