@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
+from torch import Tensor
 
 from mambacl.data.image_classes import ImageClasses
+from mambacl.data.image_tasks import image_source, of_vectors
 from mambacl.data.splits import Split
-from mambacl.episodes import Episode, EpisodeSizes, EpisodeSource, EpisodeSpec
+from mambacl.episodes import Episode, EpisodeSizes, EpisodeSource
 from mambacl.errors import InvalidValueError
 
 
@@ -63,20 +63,15 @@ class CompletionEpisodes:
             InvalidValueError: As `EpisodeSource.batch`.
         """
         shown = self._source.batch(first_index, batch_size)
-        train_x, train_y = (half.flatten(2) for half in shown.train_x.chunk(2, dim=-2))
-        test_x, test_y = (half.flatten(2) for half in shown.test_x.chunk(2, dim=-2))
-        return Episode(
-            train_x,
-            train_y,
-            test_x,
-            test_y,
-            codebook=torch.zeros(batch_size, 0, dtype=torch.int64),
-            train_task=shown.train_y,
-            test_task=shown.test_y,
-        )
+        return of_vectors(shown, _halves(shown.train_x), _halves(shown.test_x))
 
     @cached_property
     def _source(self) -> EpisodeSource:
-        """Of whole images, whose labels are the tasks."""
-        spec = EpisodeSpec(**dataclasses.asdict(self.spec), vocab=self.spec.tasks)
-        return EpisodeSource(self.images, spec, self.seed, self.split)
+        """Of whole images."""
+        return image_source(self.images, self.spec, self.seed, self.split)
+
+
+def _halves(images: Tensor) -> tuple[Tensor, Tensor]:
+    """The upper and the lower half of images (batch, n, channels, height, width), row by row."""
+    upper, lower = images.chunk(2, dim=-2)
+    return upper.flatten(2), lower.flatten(2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +11,10 @@ from torch import Tensor
 
 from mambacl import _core
 from mambacl.data.image_classes import ImageClasses
+from mambacl.data.image_tasks import image_source, of_vectors
 from mambacl.data.jitter import AffineJitter
 from mambacl.data.splits import Split
-from mambacl.episodes import Episode, EpisodeSizes, EpisodeSource, EpisodeSpec
+from mambacl.episodes import Episode, EpisodeSizes, EpisodeSource
 
 _TURN = AffineJitter(degrees=180.0, scale=0.0, shear=0.0, shift=0.0)
 
@@ -60,23 +60,14 @@ class RotationEpisodes:
         """
         upright = self._source.batch(first_index, batch_size)
         indices = range(first_index, first_index + batch_size)
-        train_x, train_y = _turned(upright.train_x, self._uniforms("train", indices, self.spec.train_shots))
-        test_x, test_y = _turned(upright.test_x, self._uniforms("test", indices, self.spec.test_shots))
-        return Episode(
-            train_x,
-            train_y,
-            test_x,
-            test_y,
-            codebook=torch.zeros(batch_size, 0, dtype=torch.int64),
-            train_task=upright.train_y,
-            test_task=upright.test_y,
-        )
+        train = _turned(upright.train_x, self._uniforms("train", indices, self.spec.train_shots))
+        test = _turned(upright.test_x, self._uniforms("test", indices, self.spec.test_shots))
+        return of_vectors(upright, train, test)
 
     @cached_property
     def _source(self) -> EpisodeSource:
-        """Of upright images, whose labels are the tasks."""
-        spec = EpisodeSpec(**dataclasses.asdict(self.spec), vocab=self.spec.tasks)
-        return EpisodeSource(self.images, spec, self.seed, self.split)
+        """Of upright images."""
+        return image_source(self.images, self.spec, self.seed, self.split)
 
     def _uniforms(self, part: str, indices: range, shots: int) -> Tensor:
         """(batch, tasks * shots) float32 in [0, 1): each task has numbers of its own, so that more tasks or

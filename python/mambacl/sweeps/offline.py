@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
-from mambacl import durable, settings
-from mambacl.errors import ConfigError, InvalidValueError, RunError
+from mambacl.errors import InvalidValueError
 from mambacl.evaluation import ACCURACY, Scores, evaluate_predictor
 from mambacl.report.measurement import as_scores
-from mambacl.settings import Settings
+from mambacl.sweeps.beside import Beside
 from mambacl.sweeps.sweep import Sweep
 from mambacl.yardsticks import Offline
 
 
 @dataclass(frozen=True)
-class OfflineTraining(Settings):
+class OfflineTraining(Beside):
     """What offline training comes to on the first test episodes of a sweep.
 
     Attributes:
         learner: The row whose encoder it was, untrained at first.
         accuracy: Of each episode.
     """
+
+    name: ClassVar[str] = "offline"
 
     learner: str
     accuracy: tuple[float, ...]
@@ -50,31 +50,3 @@ class OfflineTraining(Settings):
         predictor = Offline(experiment.model.encoder, experiment.model.d_model)
         scores = evaluate_predictor(predictor, experiment.source("test", 0), episodes)
         return cls(row.name, tuple(round(value, 5) for value in scores.values.tolist()))
-
-    @classmethod
-    def read(cls, folder: Path) -> OfflineTraining | None:
-        """What was measured; None if nothing was.
-
-        Raises:
-            RunError: If the file is damaged or of another version.
-        """
-        file = _file(folder)
-        try:
-            return settings.read(cls, json.loads(file.read_bytes()), "offline")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, ConfigError) as error:
-            raise RunError(f"sweep: `{file}` cannot be read: {error}") from error
-
-    def write(self, folder: Path) -> None:
-        """Keeps it beside the outcomes.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        durable.write(_file(folder), (json.dumps(settings.table(self)) + "\n").encode())
-
-
-def _file(folder: Path) -> Path:
-    return folder / "offline.json"

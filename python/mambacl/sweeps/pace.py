@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import torch
 
-from mambacl import durable, settings
 from mambacl.bench.timing import interleaved
-from mambacl.errors import ConfigError, RunError
 from mambacl.evaluation.protocol import evaluation_mode, first_state
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.training_run import versions
 from mambacl.learner import Learner
-from mambacl.settings import Settings
+from mambacl.sweeps.beside import Beside
 from mambacl.sweeps.plan import Outcomes, choice
 from mambacl.sweeps.sweep import Sweep
 from mambacl.training.trainer import Trainer
@@ -26,7 +23,7 @@ _EPISODES = 20
 
 
 @dataclass(frozen=True)
-class Pace(Settings):
+class Pace(Beside):
     """Seconds of the learners of a sweep, medians over turns in one process.
 
     Attributes:
@@ -37,6 +34,9 @@ class Pace(Settings):
         episode: Seconds of reading and answering an episode, in batches of 20, by learner.
         versions: Of the software.
     """
+
+    name: ClassVar[str] = "pace"
+    indent: ClassVar[int | None] = 1
 
     threads: int
     turns: int
@@ -74,30 +74,6 @@ class Pace(Settings):
             episode={name: round(lives.median(name) / _EPISODES, 7) for name in inference},
             versions=versions(),
         )
-
-    @classmethod
-    def read(cls, folder: Path) -> Pace | None:
-        """What was measured; None if nothing was.
-
-        Raises:
-            RunError: If the file is damaged or of another version.
-        """
-        file = folder / "pace.json"
-        try:
-            return settings.read(cls, json.loads(file.read_bytes()), "pace")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, ConfigError) as error:
-            raise RunError(f"sweep: `{file}` cannot be read: {error}") from error
-
-    def write(self, folder: Path) -> None:
-        """Keeps it beside the outcomes.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        durable.write(folder / "pace.json", (json.dumps(settings.table(self), indent=1) + "\n").encode())
 
 
 def live(experiment: Experiment, learner: Learner, episodes: int = _EPISODES) -> Callable[[], None]:

@@ -1,0 +1,32 @@
+"""Regression on images, a class a task: what such episodes share with episodes of classes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from mambacl.data.image_classes import ImageClasses
+from mambacl.data.splits import Split
+from mambacl.episodes import Episode, EpisodeSizes, EpisodeSource, EpisodeSpec
+
+
+def image_source(images: ImageClasses, spec: EpisodeSizes, seed: int, split: Split) -> EpisodeSource:
+    """Episodes of the images themselves, whose labels are the tasks."""
+    return EpisodeSource(images, EpisodeSpec(**dataclasses.asdict(spec), vocab=spec.tasks), seed, split)
+
+
+def of_vectors(shown: Episode, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> Episode:
+    """Episodes of vector targets whose tasks are the classes of others.
+
+    Args:
+        shown: Those others.
+        train: Inputs and targets of the stream.
+        test: Those of the queries.
+
+    Returns:
+        The episodes; their codebook is empty.
+    """
+    codebook = torch.zeros(shown.batch_size, 0, dtype=torch.int64)
+    return Episode(*train, *test, codebook=codebook, train_task=shown.train_y, test_task=shown.test_y)
