@@ -20,7 +20,7 @@ from mambacl.errors import DataError, InvalidValueError
 from mambacl.experiments.files import load
 from mambacl.studies import Places, Scale, Told, conduct, page
 from mambacl.studies.conditions import ByCondition
-from mambacl.studies.domains import FACES, OMNIGLOT, PARTS, PIXELS, Domains
+from mambacl.studies.domains import DESIGNS, FACES, OMNIGLOT, PARTS, PIXELS, Domains
 from mambacl.studies.view_episodes import ViewEpisodes
 from mambacl.sweeps import read_sweep
 from mambacl.sweeps.files import sweep_file
@@ -120,6 +120,31 @@ def faces(source: Episodes) -> int:
     return len(inner.classes.faces.unique())
 
 
+def test_emoji_are_of_designs_known_and_held_out():
+    (row, *_) = read_sweep(sweep_file(DESIGNS)).rows
+    (experiment, *_) = row.experiments.values()
+    shown = {domain.condition: domain.source(experiment) for domain in PARTS[DESIGNS].domains}
+    assert {name: faces(source) for name, source in shown.items()} == {
+        "known designs, 2 images": 4,
+        "held out, 2 images": 4,
+        "known designs, 1 image": 4,
+        "black and white, 1 image": 2,
+    }
+    known = experiment.data.classes("train")
+    assert isinstance(known, FeatureClasses)
+    for name, source in shown.items():
+        assert isinstance(source, EpisodeSource)
+        assert isinstance(source.classes, FeatureClasses)
+        same = {source.classes.face_names[face] for face in source.classes.faces.unique()} & {
+            known.face_names[face] for face in known.faces.unique()
+        }
+        assert len(same) == (4 if "known" in name else 0)
+        assert not {*source.classes.names} & {*known.names}
+        made = source.batch(0, 2)
+        assert made.train_x.shape[1] == 5 * (2 if "2 images" in name else 1)
+        assert made.test_x.shape[1] == 5
+
+
 def test_drawings_are_as_images_of_meta_training(omniglot: Path):
     del omniglot
     experiment = load("glyphs-mamba")
@@ -200,7 +225,7 @@ def test_from_end_to_end_without_omniglot(tmp_path: Path):
     written = conduct(Domains(), Scale.to_try(), places).read_text()
     assert "Omniglot was not there" in written
     assert "| print, 5 images | display, 5 views of 2 images |" in written
-    assert {folder.name for folder in places.runs.iterdir()} == {FACES}
+    assert {folder.name for folder in places.runs.iterdir()} == {FACES, DESIGNS}
     assert page(Domains(), Scale.to_try(), places).read_text() == written
     (cell,) = (places.results / FACES / "cells").glob("oml-*.json")
     outcome = json.loads(cell.read_text())

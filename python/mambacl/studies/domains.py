@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from mambacl.episodes import Episodes, EpisodeSource
 from mambacl.errors import DataError
-from mambacl.experiments.data import Images
+from mambacl.experiments.data import EncodedFeatures, Images
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.trained import Trained
 from mambacl.report.markdown import table
@@ -26,7 +26,7 @@ from mambacl.studies.study import Report, Study, Told, answers_by_learner
 from mambacl.studies.summary import SPREAD
 from mambacl.studies.view_episodes import ViewEpisodes
 
-FACES, PIXELS = "features-faces", "pixels-5x5"
+FACES, DESIGNS, PIXELS = "features-faces", "emoji-designs", "pixels-5x5"
 
 OMNIGLOT = "MAMBACL_OMNIGLOT"
 """The environment variable with the folder that holds Omniglot's `small 1` part."""
@@ -78,14 +78,15 @@ class Domains(Study[ByCondition]):
     question = (
         "What is left of a learner on inputs unlike those of meta-training? Frozen features: encoder and "
         "learners know print faces only, and are asked of unseen characters in print, brush, hand and "
-        "display faces. Pixels: learners know all typefaces of hanzi21, and are asked of characters that "
-        "people drew, those of Omniglot. 5 classes."
+        "display faces. Emoji: learners know the coloured designs of four vendors, and are asked of unseen "
+        "emoji in those of others, two of which are black and white. Pixels: learners know all typefaces of "
+        "hanzi21, and are asked of characters that people drew, those of Omniglot. 5 classes."
     )
     reported = (
         "The paper has a study of shifts of domain, among others on DomainNet (reported); its numbers are "
         "not known to us, and our domains are others."
     )
-    sweeps = (FACES, PIXELS)
+    sweeps = (FACES, DESIGNS, PIXELS)
     answer = ByCondition
 
     def asks(self, sweep: str, learner: str) -> bool:
@@ -161,6 +162,19 @@ def _faces(experiment: Experiment, styles: Sequence[str], images: int, queries: 
     return source
 
 
+def _designs(images: int, *vendors: str) -> Source:
+    """Episodes of some vendors' emoji, each example of a class by another; by no vendor's name, of those that
+    meta-training knows."""
+    return lambda experiment: experiment.changed(
+        {"data": {"test_faces": list(vendors) or _known(experiment), "train_shots": images}}
+    ).source("test", 0)
+
+
+def _known(experiment: Experiment) -> list[str]:
+    assert isinstance(experiment.data, EncodedFeatures)
+    return list(experiment.data.faces)
+
+
 def _seen(experiment: Experiment) -> Episodes:
     return experiment.source("test", 0)
 
@@ -180,7 +194,12 @@ def _omniglot(experiment: Experiment) -> Episodes:
     return dataclasses.replace(experiment, data=drawings).source("test", 0)
 
 
+_WIDTH = 6
+"""Domains in a row of the figure."""
+
 _IMAGES, _VIEWS = "5 images", "5 views of 2 images"
+_PAIR, _ONE = "2 images", "1 image"
+_MONOCHROME = ("fluent-emoji-high-contrast", "emojione-monotone")
 
 PARTS: Mapping[str, Part] = {
     FACES: Part(
@@ -198,6 +217,21 @@ PARTS: Mapping[str, Part] = {
             Domain("brush", _VIEWS, _views("brush")),
             Domain("hand", _VIEWS, _views("hand")),
             Domain("display", _VIEWS, _views("display")),
+        ),
+    ),
+    DESIGNS: Part(
+        data="features",
+        title="emoji",
+        caption=(
+            "on frozen features of emoji. Two images of a class are read and a third is asked, of the four "
+            "designs that learners know, or of the four held out; or one is read and another asked, of the "
+            "known ones or of the two that are black and white."
+        ),
+        domains=(
+            Domain("known designs", _PAIR, _designs(2)),
+            Domain("held out", _PAIR, _designs(2, "emojione", "fxemoji", *_MONOCHROME)),
+            Domain("known designs", _ONE, _designs(1)),
+            Domain("black and white", _ONE, _designs(1, *_MONOCHROME)),
         ),
     ),
     PIXELS: Part(
@@ -244,28 +278,33 @@ def _panels(by_sweep: Mapping[str, Mapping[str, Sequence[ByCondition]]]) -> list
 
 
 def _figure(by_sweep: Mapping[str, Mapping[str, Sequence[ByCondition]]], chance: float) -> Figure:
-    panels = _panels(by_sweep)
+    rows = _rows(_panels(by_sweep))
     names = dict.fromkeys(name for answers in by_sweep.values() for name in answers)
     styles = {name: number for number, name in enumerate(names)}
-    widths = [len(panel.domains) for panel in panels]
-    figure, axes = plt.subplots(
-        1,
-        len(panels),
-        figsize=(3 + 1.9 * sum(widths), 4.2),
-        width_ratios=widths,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = plt.figure(figsize=(3 + 1.9 * _WIDTH, 0.6 + 3.6 * len(rows)), layout="constrained")
     shown: dict[str, Artist] = {}
-    for ax, panel in zip(axes.flat, panels, strict=True):
-        _draw(ax, panel, by_sweep[panel.sweep], styles, chance)
-        shown |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    axes[0, 0].set(ylabel="accuracy")
+    for part, row in zip(figure.subfigures(len(rows), 1, squeeze=False).flat, rows, strict=True):
+        widths = [len(panel.domains) for panel in row]
+        axes = part.subplots(1, len(row), width_ratios=widths, sharey=True, squeeze=False)
+        for ax, panel in zip(axes.flat, row, strict=True):
+            _draw(ax, panel, by_sweep[panel.sweep], styles, chance)
+            shown |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        axes[0, 0].set(ylabel="accuracy")
     figure.legend(
         list(shown.values()), list(shown), loc="outside right upper", handlelength=2.5, handleheight=1.4
     )
     return figure
+
+
+def _rows(panels: Sequence[_Panel]) -> list[list[_Panel]]:
+    """Panels beside one another as long as they fit."""
+    rows: list[list[_Panel]] = []
+    for panel in panels:
+        if rows and sum(len(each.domains) for each in (*rows[-1], panel)) <= _WIDTH:
+            rows[-1].append(panel)
+        else:
+            rows.append([panel])
+    return rows
 
 
 def _draw(
