@@ -37,7 +37,7 @@ SHORTEST = 20 * WINDOW
 """Examples of the shortest soak."""
 
 FEW = 8
-"""Queries whose probabilities are looked at after each window: few, since a batch takes memory for a while."""
+"""Queries whose probabilities are looked at after each window; a batch would take memory for a while."""
 
 THREADS = 100
 
