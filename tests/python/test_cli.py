@@ -266,6 +266,13 @@ def test_help_has_examples(shell: Shell, command: str, capsys: pytest.CaptureFix
     assert f"mambacl {command}" in capsys.readouterr().out.split("For example", 1)[1]
 
 
+@pytest.mark.parametrize("action", ["list", "show", "prepare"])
+def test_help_on_data_sets_has_examples(shell: Shell, action: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        shell("data", action, "--help")
+    assert f"mambacl data {action}" in capsys.readouterr().out.split("For example", 1)[1]
+
+
 def test_every_command_is_tried():
     files = Path(cli.__file__).with_name("commands").glob("[!_]*.py")
     assert sorted(COMMANDS) == sorted(file.stem for file in files)
