@@ -16,10 +16,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two builds at once would overwrite each other's library.
 .NOTPARALLEL:
 
-.PHONY: help setup demo test test-rust test-python format lint types check sanitize docs wheel clean
+.PHONY: help setup demo test test-rust test-python format lint types check sanitize docs wheel release-check clean
 
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(TOOLS) ## Make .venv with torch and all tools, and build the extension.
 
@@ -63,6 +63,9 @@ docs: $(TOOLS) ## Build the documentation as a site, into target/site.
 
 wheel: ## Build a wheel into dist/, for the pinned torch or for TORCH=2.11.0.
 	$(PYTHON) scripts/build_wheel.py $(if $(TORCH),--torch $(TORCH))
+
+release-check: ## Build the wheel and try it in a clean environment of each Python, 3.10 to 3.13.
+	$(PYTHON) scripts/release_check.py $(PYTHONS)
 
 clean: ## Remove what was built; .venv stays.
 	cargo clean

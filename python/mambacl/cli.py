@@ -23,6 +23,7 @@ from mambacl.commands import (
     train,
 )
 from mambacl.errors import MambaclError
+from mambacl.processes.ending import end_quickly
 from mambacl.training.distributed import Ranks
 
 Command = (
@@ -42,6 +43,7 @@ Command = (
 
 def main() -> None:
     """Runs the command line; an error of mambacl is one line, and a status of 1."""
+    end_quickly()
     command = tyro.cli(Command, prog="mambacl", description="Meta-learned continual learning.")
     mpl.use("agg")  # figures go to files, and need no display
     try:

@@ -5,6 +5,10 @@ use crate::error::Result;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Files that this process has written: threads that write under one name do it aside of one another.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
 /// Reads a regular file: a pipe or a device might have no end.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
@@ -23,7 +27,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
 pub fn write(path: &Path, data: &[u8]) -> Result<()> {
     let write = || {
         let name = path.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
-        let aside = path.with_file_name(format!(".{}.{}.partial", name.display(), std::process::id()));
+        let (process, number) = (std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed));
+        let aside = path.with_file_name(format!(".{}.{process}.{number}.partial", name.display()));
         let written = write_through(&aside, data).and_then(|()| fs::rename(&aside, path));
         if written.is_err() {
             let _ = fs::remove_file(&aside); // the first error says more

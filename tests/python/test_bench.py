@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from mambacl import cli, ops
-from mambacl.bench import blocks, memory, streams, suite
+from mambacl import Learner, SequenceConfig, VectorEncoder, cli, ops
+from mambacl.bench import blocks, memory, soak, streams, suite
 from mambacl.bench.blocks import BLOCK, MAMBAPY, PROJECTIONS, TRANSFORMER, Shape
 from mambacl.bench.timing import Times, interleaved
 from mambacl.errors import InvalidValueError
@@ -96,6 +97,75 @@ def test_times_are_told_at_the_marks_and_at_the_end(monkeypatch: pytest.MonkeyPa
     assert told.growth == 1000  # from the end of the warm-up
 
 
+@pytest.mark.parametrize("adapt", [False, True])
+def test_a_soaked_classifier_grows_no_more(adapt: bool):
+    told = soak.soak(soak.SHORTEST, adapt=adapt)
+    assert told.examples == soak.SHORTEST
+    assert told.growth <= 1_000_000
+    assert told.state_bytes[0] == told.state_bytes[1]
+    assert told.not_finite == 0
+
+
+def test_a_soak_too_short_to_measure_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["mambacl", "bench", "--soak", "--examples", "19999"])
+    with pytest.raises(SystemExit, match="`examples` must be at least 20000 for `--soak`, got 19999"):
+        cli.main()
+
+
+def test_growth_and_what_is_not_finite_are_told(monkeypatch: pytest.MonkeyPatch):
+    """With a classifier that counts, keeps a megabyte of memory for each window, and answers NaN at last."""
+    monkeypatch.setattr(soak, "ContinualClassifier", KeepingClassifier)
+    monkeypatch.setattr(soak, "process_bytes", lambda _field: KeepingClassifier.held)
+    monkeypatch.setattr(soak, "WINDOW", 10)
+    monkeypatch.setattr(soak, "WARM_UP", 20)
+    told = soak.soak(soak.SHORTEST, adapt=False)
+    windows = soak.SHORTEST // 10
+    assert told.growth == 1_000_000 * (windows - 2)  # from the end of the warm-up
+    assert told.state_bytes == (10, soak.SHORTEST)
+    assert told.not_finite == 1
+
+
+class KeepingClassifier:
+    held = 0
+
+    def __init__(self, _learner: object) -> None:
+        self.n_samples_seen_ = 0
+
+    def reset(self) -> None:
+        self.n_samples_seen_ = 0
+
+    @property
+    def state_nbytes_(self) -> int:
+        return self.n_samples_seen_
+
+    def partial_fit(self, x: Any, y: Any) -> None:
+        assert x.shape == (1, soak.DIM)
+        assert y.shape == (1,)
+        self.n_samples_seen_ += 1
+
+    def predict(self, x: Any) -> None:
+        assert x.shape == (1, soak.DIM)
+
+    def predict_proba(self, x: Any) -> Any:
+        KeepingClassifier.held += 1_000_000
+        assert x.shape == (soak.FEW, soak.DIM)
+        return np.array([[np.nan if self.n_samples_seen_ == soak.SHORTEST else 1.0]])
+
+
+def test_threads_that_differ_are_counted(monkeypatch: pytest.MonkeyPatch):
+    assert soak.differing_threads(threads=4, examples=3) == 0
+    learners = iter([small_vector_learner(seed) for seed in range(8)])
+    classifier = soak.ContinualClassifier
+    monkeypatch.setattr(
+        soak, "ContinualClassifier", lambda _learner, **options: classifier(next(learners), **options)
+    )
+    assert soak.differing_threads(threads=4, examples=3) == 4
+
+
+def small_vector_learner(seed: int) -> Learner:
+    return Learner(SequenceConfig(VectorEncoder(soak.DIM), d_model=8, n_layer=1), seed=seed).eval()
+
+
 def test_memory_counts_what_autograd_keeps():
     told = memory.block_memory(Shape(length=32, batch=2, d_model=64))
     inner = 4 * 2 * 32 * 128
@@ -121,6 +191,26 @@ def test_the_stream_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert rows[-1].split("  ")[1] == "growth of memory over 2,000 examples"
 
 
+def test_the_soak_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    asked: list[tuple[int, bool]] = []
+
+    def soaked(examples: int, *, adapt: bool) -> soak.Soak:
+        asked.append((examples, adapt))
+        return soak.Soak(examples, (2e-4, 1e-4), (3e-4, 1e-4), 2**19, (10, 10), 0)
+
+    monkeypatch.setattr(soak, "soak", soaked)
+    monkeypatch.setattr(soak, "differing_threads", lambda: 3)
+    monkeypatch.setattr(sys, "argv", ["mambacl", "bench", "--soak"])
+    cli.main()
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert asked == [(100_000, False), (100_000, True)]
+    told = {name: value.split() for name, _, value in (row.strip().rpartition("   ") for row in rows)}
+    told = {name.strip(): value for name, value in told.items()}
+    assert told["features adapted: partial_fit, slowest tenth of 100,000 / first thousand"] == ["1.50", "x"]
+    assert told["features as they are: growth of memory"] == ["0.50", "MiB"]
+    assert told["of 100 threads with one learner, differ from one"] == ["3.00"]
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -129,6 +219,8 @@ def test_the_stream_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         (["--examples", "1999"], "bench: argument `examples` must be at least 2000, got 1999"),
         (["--plot", "times.xyz"], "plot: a figure's file must end in one of "),
         (["--stream-only", "--plot", "times.png"], "bench: `--plot` draws times of blocks"),
+        (["--soak", "--plot", "times.png"], "bench: `--plot` draws times of blocks, which `--soak`"),
+        (["--soak", "--stream-only"], "bench: `--soak` and `--stream-only` leave each other out, got both"),
     ],
 )
 def test_options_that_make_no_sense_are_told_before_anything_is_measured(
@@ -136,6 +228,7 @@ def test_options_that_make_no_sense_are_told_before_anything_is_measured(
 ):
     monkeypatch.setattr(suite, "run", _never)
     monkeypatch.setattr(suite, "run_stream", _never)
+    monkeypatch.setattr(suite, "run_soak", _never)
     monkeypatch.setattr(sys, "argv", ["mambacl", "bench", *options])
     with pytest.raises(SystemExit) as end:
         cli.main()

@@ -13,9 +13,11 @@ from typing import Any, get_args
 
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from torch import Tensor
 
 import mambacl
-from mambacl import cli
+from mambacl import cli, plots
 from mambacl.commands import evaluate
 
 SMALL = [
@@ -98,6 +100,35 @@ def test_train_evaluate_and_look(shell: Shell, tmp_path: Path):
     assert len(measured["accuracy"]) == 4
     assert [len(row) for row in measured["matrix"]] == [1, 2, 3]
     assert json.loads((run / "evaluations" / "validation-3x2.json").read_text()) == measured
+
+
+def test_the_measurement_of_a_checkpoint_leaves_that_of_the_best(shell: Shell, tmp_path: Path):
+    shell.train(tmp_path)
+    names: list[str] = []
+    for options in ([], ["--checkpoint", "last"], ["--checkpoint", "3"]):
+        said = shell("evaluate", tmp_path, *options, "--episodes", "2", "--matrix-episodes", "1", "--json")
+        names.append(json.loads(said)["name"])
+    assert names == ["test-2x1", "test-2x1-last", "test-2x1-step-3"]
+    folder = tmp_path / "evaluations"
+    assert sorted(file.stem for file in folder.glob("*.json")) == names
+    assert all((folder / name / "accuracy.png").exists() for name in names)
+    assert "Without" not in shell("compare", tmp_path, "--evaluation", "test-2x1-last")
+
+
+def test_the_episode_drawn_is_of_the_sizes_measured(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    drawn: list[tuple[int, int]] = []
+    draw = plots.episode_images
+
+    def recording(train_x: Tensor, *others: Tensor, tasks: int) -> Axes:
+        drawn.append((tasks, len(train_x)))
+        return draw(train_x, *others, tasks=tasks)
+
+    monkeypatch.setattr(plots, "episode_images", recording)
+    shell.train(tmp_path)
+    shell("evaluate", tmp_path, "--tasks", "3", "--shots", "2", "--episodes", "2", "--matrix-episodes", "1")
+    assert drawn == [(3, 6)]
 
 
 def test_a_run_goes_on(shell: Shell, tmp_path: Path):
@@ -233,6 +264,13 @@ def test_help_has_examples(shell: Shell, command: str, capsys: pytest.CaptureFix
     with pytest.raises(SystemExit):
         shell(command, "--help")
     assert f"mambacl {command}" in capsys.readouterr().out.split("For example", 1)[1]
+
+
+@pytest.mark.parametrize("action", ["list", "show", "prepare"])
+def test_help_on_data_sets_has_examples(shell: Shell, action: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        shell("data", action, "--help")
+    assert f"mambacl data {action}" in capsys.readouterr().out.split("For example", 1)[1]
 
 
 def test_every_command_is_tried():

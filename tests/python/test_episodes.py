@@ -239,6 +239,7 @@ def test_longer_compound_episodes_hold_the_shorter_one():
     assert torch.equal(source(COMPOUND).episode(5).test_x, source(COMPOUND).batch(3, 4).test_x[2:3])
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more than processors
 @pytest.mark.parametrize("workers", [1, 2])
 def test_spawned_workers_give_the_same_batches(workers: int):
     dataset = EpisodeDataset(source(jitter=AffineJitter()), batch_size=2, batches=4, first_batch=3)

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mambacl import durable
-from mambacl.errors import CheckpointError, RunError
+from mambacl import ContinualClassifier, durable, save_learner
+from mambacl.errors import CheckpointError, FileError, RunError
 from mambacl.runs import RunFolder, checkpoint
+from small_learners import DIM, small_learner
 from test_resume import assert_same_run, train
 
 
@@ -60,6 +62,21 @@ def test_a_file_that_does_not_fit_is_named(disk: Path):
     fill(disk, 0)
     with pytest.raises(OSError, match=f"No space left on device: '{disk}/.*some.json"):
         durable.write(disk / "some.json", b"{}")
+
+
+def test_a_learner_and_a_stream_that_do_not_fit_leave_the_files_before(disk: Path):
+    learner = small_learner().eval()
+    classifier = ContinualClassifier(learner).partial_fit(np.zeros((2, DIM)), ["a", "b"])
+    writers = {"learner": lambda path: save_learner(path, learner), "stream": classifier.save}
+    for name, write in writers.items():
+        write(disk / name)
+    before = {name: (disk / name).read_bytes() for name in writers}
+    fill(disk, 0)
+    for name, write in writers.items():
+        with pytest.raises(FileError, match=rf"`?{disk / name}`? could not be written: .*No space left"):
+            write(disk / name)
+        assert (disk / name).read_bytes() == before[name]
+    assert sorted(file.name for file in disk.iterdir()) == ["full", *sorted(writers)]
 
 
 def test_a_folder_that_is_read_only_is_named(disk: Path):

@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from mambacl.data import AffineJitter, FeatureClasses, hanzi21
 from mambacl.data.encoder_division import encoder_characters, episode_characters
 from mambacl.data.hanzi21_features import compute
-from mambacl.encoders import GlyphEncoder, GlyphFaces, glyph_encoder, load_glyph_encoder, train_glyph_encoder
+from mambacl.encoder_training import glyph_encoder as training
+from mambacl.encoder_training.glyph_encoder import TrainGlyphEncoder
+from mambacl.encoder_training.glyph_figures import PRINT_STYLES, faces_of
+from mambacl.encoders import GlyphEncoder, GlyphFaces, glyph_encoder, load_glyph_encoder
 from mambacl.encoders.glyph_encoder import packed_weights
-from mambacl.encoders.glyph_figures import PRINT_STYLES, faces_of
-from mambacl.encoders.train_glyph_encoder import TrainGlyphEncoder
 from mambacl.episodes import EpisodeSource, EpisodeSpec
 from mambacl.errors import ConfigError, DataError, DtypeError, InvalidValueError, ShapeError
 from mambacl.evaluation import evaluate_predictor
@@ -187,7 +188,7 @@ def test_training_learns_and_is_the_same_every_time():
     torch.set_num_threads(1)
     try:
         state = torch.random.get_rng_state()
-        one, other = (train_glyph_encoder.train(images, SETTINGS, progress=False) for _ in range(2))
+        one, other = (training.train(images, SETTINGS, progress=False) for _ in range(2))
         assert torch.equal(torch.random.get_rng_state(), state)
     finally:
         torch.set_num_threads(threads)
@@ -205,16 +206,14 @@ def test_training_learns_and_is_the_same_every_time():
 
 def test_a_run_writes_weights_that_load_and_their_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     few = range(40)
+    monkeypatch.setattr(training, "encoder_characters", lambda *given: encoder_characters(*given).select(few))
     monkeypatch.setattr(
-        train_glyph_encoder, "encoder_characters", lambda *given: encoder_characters(*given).select(few)
-    )
-    monkeypatch.setattr(
-        "mambacl.encoders.glyph_figures.episode_characters",
+        "mambacl.encoder_training.glyph_figures.episode_characters",
         lambda *given: episode_characters(*given).select(few),
     )
     out = tmp_path / "new" / "weights.safetensors"
     settings = TrainGlyphEncoder(out, faces="print", epochs=1, episodes=2)
-    printed = train_glyph_encoder.run(settings)
+    printed = training.run(settings)
     description = json.loads(out.with_suffix(".json").read_text())
     assert description["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     assert description["settings"]["epochs"] == 1
@@ -234,4 +233,4 @@ def test_settings_must_make_sense(name: str):
 def test_a_batch_larger_than_the_images_is_refused():
     images = encoder_characters(jitter=AffineJitter()).select([0])
     with pytest.raises(ConfigError, match=r"at most the number of images, 2[01], got 32"):
-        train_glyph_encoder.train(images, SETTINGS, progress=False)
+        training.train(images, SETTINGS, progress=False)

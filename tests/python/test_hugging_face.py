@@ -38,7 +38,7 @@ _Image.__name__ = "Image"
 class Part:
     """A part of a set: rows of pictures and labels, as `datasets.Dataset` gives them."""
 
-    def __init__(self, rows: list[tuple[int, int]], fingerprint: str, **more: object) -> None:
+    def __init__(self, rows: list[tuple[int | None, int]], fingerprint: str, **more: object) -> None:
         self.rows, self._fingerprint = rows, fingerprint
         self.features = {"img": _Image(), "fine": ClassLabel(), "id": object(), **more}
 
@@ -48,7 +48,9 @@ class Part:
     def __getitem__(self, place: str | int) -> Any:
         if isinstance(place, str):
             return [label for label, _ in self.rows]
-        return {"img": picture(*self.rows[place])}
+        label, example = self.rows[place]
+        assert label is not None
+        return {"img": picture(label, example)}
 
 
 @pytest.fixture
@@ -85,6 +87,13 @@ def test_parts_are_pooled_and_classes_split(loaded: dict[str, Part]):
     assert not data_set("hf:org/name").needs_root
 
 
+@pytest.mark.parametrize("none", [None, -1])
+def test_rows_without_a_label_are_left_out(loaded: dict[str, Part], none: int | None):
+    loaded["test"].rows.insert(2, (none, 0))
+    loaded["unlabelled"] = Part([(none, 0), (none, 1)], "c")
+    check("hf:org/name", None)
+
+
 def test_a_column_that_is_not_found_is_to_be_named(loaded: dict[str, Part]):
     for part in loaded.values():
         part.features["coarse"] = ClassLabel()
@@ -109,13 +118,25 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.skipif(find_spec("datasets") is None, reason="needs the extra `datasets`")
-def test_a_set_that_the_library_saved(tmp_path: Path):
+@pytest.mark.parametrize("form", ["one", "parts", "parquet"])
+def test_a_set_that_the_library_wrote(tmp_path_factory: pytest.TempPathFactory, form: str):
     import datasets  # type: ignore[import-not-found]
 
     features = datasets.Features({"img": datasets.Image(), "fine": datasets.ClassLabel(names=NAMES)})
     rows = {
-        "img": [picture(label, example) for label in range(10) for example in range(4)],
-        "fine": [label for label in range(10) for _ in range(4)],
+        "img": [picture(label, example) for label in range(10) for example in range(4)] + [picture(0, 9)],
+        "fine": [label for label in range(10) for _ in range(4)] + [None],
     }
-    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path))
-    check("hf:org/name", tmp_path)
+    # Of a folder with "test" in its path, as tmp_path has it, the library takes files for test parts.
+    folder, cache = tmp_path_factory.mktemp("pictures"), tmp_path_factory.mktemp("cache")
+    written = datasets.Dataset.from_dict(rows, features=features)
+    if form == "one":
+        written.save_to_disk(str(folder))
+        check("hf:org/name", folder)
+    elif form == "parts":
+        parts = {"train": written.select(range(30)), "test": written.select(range(30, 41))}
+        datasets.DatasetDict(parts).save_to_disk(str(folder))
+        check("hf:org/name", folder)
+    else:  # a folder in the place of a name of the hub
+        written.to_parquet(str(folder / "train.parquet"))
+        check(f"hf:{folder}", cache)

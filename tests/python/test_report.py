@@ -144,6 +144,14 @@ def test_the_summary_says_what_was_measured():
         assert text in said, text
 
 
+def test_there_is_no_forgetting_of_a_single_task():
+    said = summary(dataclasses.replace(MEASURED, tasks=1, task_accuracy=[0.9], matrix=[[0.9]]))
+    assert "nan" not in said
+    for name in ("backward transfer (arXiv:1706.08840)", "forgetting (arXiv:1801.10112)"):
+        (line,) = (line for line in said.splitlines() if name in line)
+        assert line.split()[-1] == "-"
+
+
 def test_streams_that_return_to_a_task_have_no_matrix(tmp_path: Path):
     without = dataclasses.replace(MEASURED, matrix=[], matrix_episodes=0)
     assert without.accuracy_matrix is None

@@ -267,6 +267,21 @@ def test_there_is_no_page_without_answers(places: Places):
         page(Tiny(), FAST, places)
 
 
+def test_a_page_is_of_answers_of_one_scale(places: Places):
+    study = Tiny()
+    conduct(study, FAST, places)
+    other = dataclasses.replace(FAST, episodes=6)
+    with pytest.raises(
+        RunError, match=r"must hold an answer of 6 episodes with --fast, .* got one of 4 epis"
+    ):
+        page(study, other, places)
+    for file in (places.study("tiny") / "answers").glob("*.json"):  # as the first versions wrote them
+        content = json.loads(file.read_text())
+        assert content.pop("scale") == {"episodes": 4, "fast": True}
+        file.write_text(json.dumps(content))
+    page(study, other, places)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -276,10 +291,11 @@ def test_there_is_no_page_without_answers(places: Places):
         '{"asked": "1", "ans',
         "[]",
         '{"answer": {"number": 1, "accuracy": 0.5}}',
+        '{"asked": "1", "answer": {"number": 1, "accuracy": 0.5}, "scale": 200}',
     ],
 )
 def test_damaged_answers_are_told_by_name(tmp_path: Path, content: str):
-    answers = Answers(tmp_path, Count)
+    answers = Answers(tmp_path, Count, FAST)
     assert answers.read("any", {}) is None
     (tmp_path / "any.json").write_text(content)
     with pytest.raises(RunError, match=r"study: `.*any\.json` cannot be read: "):
@@ -287,7 +303,7 @@ def test_damaged_answers_are_told_by_name(tmp_path: Path, content: str):
 
 
 def test_an_answer_comes_back_if_the_same_was_asked(tmp_path: Path):
-    answers = Answers(tmp_path / "made", Count)
+    answers = Answers(tmp_path / "made", Count, FAST)
     answers.write("any", {"a": 1, "b": [2]}, Count(3, 0.25))
     assert answers.read("any", {"b": [2], "a": 1}) == Count(3, 0.25)
     assert answers.read("any") == Count(3, 0.25)

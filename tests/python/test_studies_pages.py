@@ -79,6 +79,27 @@ def test_the_command_writes_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "studies/README.md").read_text().startswith("# Studies\n\n")
 
 
+def test_all_pages_that_can_be_are_written_and_the_others_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    first, second, *others = studies.names()
+
+    def some_page(study: studies.Study[Any], scale: Scale, places: Places) -> Path:
+        del scale
+        if study.name in (first, second):
+            raise RunError(f"study: there is no answer to {study.name!r} yet")
+        return places.study(study.name)
+
+    monkeypatch.setattr(studies, "page", some_page)
+    with pytest.raises(
+        RunError, match=f"no answer to '{first}' yet\\n  study: there is no answer to '{second}'"
+    ):
+        command.run(command.Study("all", page=True, results=tmp_path))
+    written = capsys.readouterr().out.splitlines()
+    assert written == [f"Written to {tmp_path / 'studies' / name}" for name in others]
+    assert (tmp_path / "studies/README.md").exists()
+
+
 @pytest.mark.parametrize(
     ("scores", "expected", "text"),
     [

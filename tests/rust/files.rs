@@ -240,6 +240,23 @@ fn files_are_written_whole_and_read_from_the_disk() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+#[test]
+fn threads_that_write_one_file_do_not_meet() {
+    let folder = std::env::temp_dir().join(format!("mambacl-threads-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("one.safetensors");
+    std::thread::scope(|scope| {
+        for thread in 0..8u8 {
+            let path = &path;
+            scope.spawn(move || (0..25).for_each(|_| files::write(path, &[thread; 10_000]).unwrap()));
+        }
+    });
+    let written = std::fs::read(&path).unwrap();
+    assert_eq!(written, vec![written[0]; 10_000], "the whole of one thread's");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing is left aside");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 /// Written by Python (`tests/data/README.md`); whoever breaks this breaks every file that is out there.
 #[test]
 fn a_file_of_the_first_format_is_read() {

@@ -100,6 +100,43 @@ def run_stream(examples: int) -> Report:
     return report
 
 
+def run_soak(examples: int) -> Report:
+    """Runs the classifier's soak alone, with features as they are and adapted, and its threads.
+
+    Args:
+        examples: Of each soak.
+
+    Returns:
+        The report.
+
+    Raises:
+        InvalidValueError: Before anything is measured, if there are too few examples.
+    """
+    from mambacl.bench.soak import (
+        THREADS,
+        differing_threads,
+        soak,
+    )  # with scikit-learn, which is slow to come
+
+    report = _empty_report()
+    for adapt, features in ((False, "features as they are"), (True, "features adapted")):
+        told = soak(examples, adapt=adapt)
+        for verb, first, slowest in zip(("partial_fit", "predict"), told.first, told.slowest, strict=True):
+            report.rows.append(Row(f"{features}: {verb}, first thousand", first * 1e6, "us"))
+            of = f"{verb}, slowest tenth of {told.examples:,} / first thousand"
+            report.rows.append(Row(f"{features}: {of}", slowest / first))
+        report.rows.extend(
+            [
+                Row(f"{features}: growth of memory", told.growth / 2**20, "MiB"),
+                Row(f"{features}: bytes kept, at the end / early", told.state_bytes[1] / told.state_bytes[0]),
+                Row(f"{features}: probabilities not finite", told.not_finite, ""),
+            ]
+        )
+    differing = differing_threads()
+    report.rows.append(Row(f"of {THREADS} threads with one learner, differ from one", differing, ""))
+    return report
+
+
 def _empty_report() -> Report:
     level = _core.simd_level()
     return Report(f"torch {torch.__version__}, {level}, {torch.get_num_threads()} threads")

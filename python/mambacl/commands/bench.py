@@ -28,11 +28,14 @@ class Bench:
 
       mambacl bench --stream-only --examples 1000000
 
+      mambacl bench --soak --examples 1000000
+
     Attributes:
         lengths: Of sequences; batch 16, d_model 512.
         repeats: Turns of each measurement.
         examples: Observed one by one.
-        stream_only: Observe them, and measure nothing else.
+        stream_only: Observe them with a learner, and measure nothing else.
+        soak: Observe them with classifiers, ask after each, let 100 threads share a learner; nothing else.
         peers: Run other people's Mamba blocks too, which takes minutes; needs the extra `bench`.
         json: Print JSON.
         plot: File for a figure of time against length.
@@ -42,6 +45,7 @@ class Bench:
     repeats: int = 5
     examples: int = 100_000
     stream_only: bool = False
+    soak: bool = False
     peers: bool = False
     json: bool = False
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -57,6 +61,8 @@ def run(command: Bench) -> None:
     _check(command)
     if command.stream_only:
         report = suite.run_stream(command.examples)
+    elif command.soak:
+        report = suite.run_soak(command.examples)
     else:
         report = suite.run(command.lengths, command.repeats, command.examples, command.peers)
     if command.json:
@@ -73,6 +79,8 @@ def run(command: Bench) -> None:
 
 def _check(command: Bench) -> None:
     check_examples(command.examples)
+    if command.soak and command.stream_only:
+        raise InvalidValueError("bench: `--soak` and `--stream-only` leave each other out, got both")
     for option, sizes in (("repeats", (command.repeats,)), ("lengths", command.lengths)):
         if min(sizes, default=0) < 1:
             got = ", ".join(map(str, sizes)) or "none"
@@ -85,5 +93,6 @@ def _check(command: Bench) -> None:
             )
     if command.plot is not None:
         plots.check_file(command.plot)
-        if command.stream_only:
-            raise InvalidValueError("bench: `--plot` draws times of blocks, which `--stream-only` leaves out")
+        if command.stream_only or command.soak:
+            option = "--soak" if command.soak else "--stream-only"
+            raise InvalidValueError(f"bench: `--plot` draws times of blocks, which `{option}` leaves out")

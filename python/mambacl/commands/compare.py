@@ -26,8 +26,9 @@ class Compare:
 
     Attributes:
         runs: Folders of runs.
-        evaluation: SPLIT-TASKSxSHOTS, a measurement of `mambacl evaluate`; by default test episodes of
-            the sizes that the first run trained on.
+        evaluation: SPLIT-TASKSxSHOTS, a measurement of `mambacl evaluate`, with -last or -step-N if that was
+            of another checkpoint than the best; by default test episodes of the sizes that the first run
+            trained on.
         json: Print JSON.
         plot: File for the learning curves, a line for each group.
     """

@@ -18,7 +18,12 @@ from mambacl.errors import InvalidValueError
 
 @dataclass(frozen=True)
 class ListSets:
-    """List the data sets by name."""
+    """List the data sets by name.
+
+    For example:
+
+      mambacl data list
+    """
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from mambacl.report.summary import summary
 class Evaluate:
     """Measure the learner of a run on unseen classes or tasks, and yardsticks on the same episodes.
 
-    The measurement and its figures are written into RUN/evaluations. The default split is that for the one
-    look at the end: make choices with --split validation.
+    Measurement and figures are written into RUN/evaluations, each checkpoint's under a name of its own.
+    The default split is that for the one look at the end: make choices with --split validation.
 
     For example:
 

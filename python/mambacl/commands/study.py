@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from mambacl import studies
+from mambacl.errors import RunError
 from mambacl.studies import Places, Scale
 
 
@@ -51,7 +52,8 @@ def run(command: Study) -> None:
     """Conducts, writes and says where.
 
     Raises:
-        MambaclError: If there is no such study, a run fails, or an older file cannot be read.
+        MambaclError: If there is no such study, a run fails, or an older file cannot be read. Pages of other
+            studies are written before it is told that one could not be.
         OSError: If a folder cannot be written.
         KeyboardInterrupt: After Ctrl-C, with how to go on.
     """
@@ -60,8 +62,16 @@ def run(command: Study) -> None:
     runs = command.runs or Path("runs/fast" if command.fast else "runs/sweeps")
     results = command.results or Path("runs/fast/results" if command.fast else "docs/results")
     places = Places(runs, results, command.jobs)
+    missing: list[str] = []
     for study in chosen:
         write = studies.page if command.page else studies.conduct
-        print(f"Written to {write(study, scale, places)}")
+        try:
+            print(f"Written to {write(study, scale, places)}")
+        except RunError as error:
+            if not command.page:
+                raise
+            missing.append(str(error))
     every = [studies.study(name) for name in studies.names()]
     studies.write_contents(every, scale, places.pages)
+    if missing:
+        raise RunError("\n  ".join(missing))

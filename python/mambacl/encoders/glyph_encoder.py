@@ -1,6 +1,6 @@
 """A small convolutional network that turns the image of a character into a vector; its weights never change.
 
-It was trained to classify 1,200 characters, see `train_glyph_encoder`; its features tell others apart too.
+It was trained to classify 1,200 characters (`mambacl.encoder_training`); its features tell others apart too.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ class Trained:
         seed: Of the run.
         step: Training steps that the learner has had.
         learner: In evaluation mode.
+        which: The checkpoint that was asked for.
     """
 
     run: RunFolder
@@ -33,6 +34,7 @@ class Trained:
     seed: int
     step: int
     learner: Learner
+    which: Which = "best"
 
 
 def run_settings(experiment: Experiment, seed: int) -> dict[str, Any]:
@@ -82,4 +84,4 @@ def load_run(path: Path | str, which: Which = "best") -> Trained:
     except (KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()  # the others say that there is more than one
         raise CheckpointError(f"checkpoint: `{folder}` must be of the run's model: {reason}") from error
-    return Trained(run, experiment, seed, content.step, learner.eval())
+    return Trained(run, experiment, seed, content.step, learner.eval(), which)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 
 from mambacl.errors import MambaclError
+from mambacl.processes.ending import end_quickly
 
 
 def work(task: Callable[[], object]) -> None:
@@ -18,6 +19,7 @@ def work(task: Callable[[], object]) -> None:
     Args:
         task: What to do.
     """
+    end_quickly()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         task()

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from mambacl import plots
+from mambacl.errors import InvalidValueError
 from mambacl.experiments.trained import Trained
 from mambacl.report.measurement import ClassMeasurement, Measurement, VectorMeasurement, as_scores
 from mambacl.training.meta_train import read_history
@@ -48,9 +49,14 @@ def draw(trained: Trained, measured: Measurement) -> Path:
 
 
 def _episode(trained: Trained, measured: Measurement, file: Path) -> None:
-    """The first meta-validation episode: pictures of meta-test classes stay for the one look at the end. The
-    examples of a task, a row, stand beside one another, so none is drawn of other streams."""
-    source = trained.experiment.source("validation", trained.seed, train_shots=measured.train_shots)
+    """The first meta-validation episode of the sizes measured: pictures of meta-test classes stay for the one
+    look at the end. The examples of a task, a row, stand beside one another, so none is drawn of other
+    streams; nor where meta-validation has too few classes or examples."""
+    sizes = {"tasks": measured.tasks, "train_shots": measured.train_shots}
+    try:
+        source = trained.experiment.source("validation", trained.seed, **sizes)
+    except InvalidValueError:
+        return
     if not source.spec.task_by_task:
         return
     episode = source.batch(0, 1)

@@ -17,6 +17,7 @@ from mambacl import durable
 from mambacl.data import Split
 from mambacl.errors import RunError
 from mambacl.evaluation import SQUARED_ERROR, AccuracyMatrix, ErrorMatrix, Scores
+from mambacl.experiments.trained import Which
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Measurement(ABC):
     """What the learner of a run does on episodes of one kind. Those of classes and of vectors derive from it.
 
     Attributes:
-        name: Of the file, "SPLIT-TASKSxSHOTS".
+        name: Of the file, "SPLIT-TASKSxSHOTS", and of a checkpoint other than the best "-last" or "-step-N".
         experiment: Of the run.
         seed: Of the run.
         step: Training steps that the learner had.
@@ -176,9 +177,10 @@ def measurement_names(run: Path) -> list[str]:
     return sorted(file.stem for file in _file(run, "any").parent.glob("[!.]*.json"))
 
 
-def measurement_name(split: Split, tasks: int, train_shots: int) -> str:
+def measurement_name(split: Split, tasks: int, train_shots: int, which: Which = "best") -> str:
     """The name of a measurement's file."""
-    return f"{split}-{tasks}x{train_shots}"
+    checkpoint = {"best": "", "last": "-last"}.get(str(which), f"-step-{which}")
+    return f"{split}-{tasks}x{train_shots}{checkpoint}"
 
 
 def _file(run: Path, name: str) -> Path:

@@ -106,7 +106,7 @@ def measure(
         matrix = matrix_of(learner, source, matrix_episodes).values.tolist()
     make = partial(
         ClassMeasurement if learner.is_classifier else VectorMeasurement,
-        name=measurement_name(split, spec.tasks, spec.train_shots),
+        name=measurement_name(split, spec.tasks, spec.train_shots, trained.which),
         experiment=trained.experiment.name,
         seed=trained.seed,
         step=trained.step,

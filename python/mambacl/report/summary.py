@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from mambacl.evaluation import paired_difference
@@ -67,8 +69,8 @@ def _class_rows(measured: ClassMeasurement) -> Rows:
     if (matrix := measured.accuracy_matrix) is not None:
         rows |= {
             "average accuracy of the last row of R": f"{matrix.average_accuracy():.3f}",
-            "backward transfer (arXiv:1706.08840)": f"{matrix.backward_transfer():+.3f}",
-            "forgetting (arXiv:1801.10112)": f"{matrix.forgetting():+.3f}",
+            "backward transfer (arXiv:1706.08840)": _signed(matrix.backward_transfer()),
+            "forgetting (arXiv:1801.10112)": _signed(matrix.forgetting()),
         }
     return rows
 
@@ -80,7 +82,7 @@ def _vector_rows(measured: VectorMeasurement) -> Rows:
         **_beside_yardsticks(measured),
         "by task, in the order of the stream": _told(measured.task_error),
         "right after each task was read": _told(matrix.values.diagonal()),
-        "forgetting, the rise of the error": f"{matrix.forgetting():+.3f}",
+        "forgetting, the rise of the error": _signed(matrix.forgetting()),
     }
 
 
@@ -95,6 +97,11 @@ def _beside_yardsticks(measured: Measurement) -> Rows:
         interval = paired_difference(as_scores(scores[: len(values)].tolist()), as_scores(values))
         differences[f"the learner minus {name}"] = f"{interval.mean:+.3f} ± {interval.half_width or 0:.3f}"
     return told | differences
+
+
+def _signed(value: float) -> str:
+    """A number with its sign; a dash where there is none, as there is no forgetting of a single task."""
+    return "-" if math.isnan(value) else f"{value:+.3f}"
 
 
 def _told(values: list[float] | Tensor) -> str:

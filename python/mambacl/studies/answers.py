@@ -10,6 +10,7 @@ from typing import Any, Generic
 from mambacl import durable, settings
 from mambacl.errors import ConfigError, RunError
 from mambacl.settings import Settings
+from mambacl.studies.scale import Scale
 from mambacl.studies.study import A
 
 
@@ -19,35 +20,44 @@ class Answers(Generic[A]):
     Args:
         folder: Where they are.
         kind: What an answer is read into.
+        scale: How much is asked.
     """
 
-    def __init__(self, folder: Path, kind: type[A]) -> None:
+    def __init__(self, folder: Path, kind: type[A], scale: Scale) -> None:
         self.folder = folder
         self.kind = kind
+        self.scale = scale
 
     def read(self, name: str, asked: dict[str, Any] | None = None) -> A | None:
         """An answer.
 
         Args:
             name: Of who answered.
-            asked: What the answer depends on; None for whatever it was.
+            asked: What the answer depends on; None for whatever it was, at this scale.
 
         Returns:
             The answer; None if there is none, or if something else was asked.
 
         Raises:
-            RunError: If the file is damaged or of another version.
+            RunError: If the file is damaged or of another version; or, whatever it was, of another scale.
         """
         file = self._file(name)
         try:
             content: dict[str, Any] = json.loads(file.read_bytes())
             if asked is not None and content["asked"] != _digest(asked):
                 return None
-            return settings.read(self.kind, content["answer"], "answer")
+            answer = settings.read(self.kind, content["answer"], "answer")
+            scale = settings.read(Scale, content["scale"], "scale") if "scale" in content else self.scale
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, ConfigError) as error:
             raise RunError(f"study: `{file}` cannot be read: {error!r}") from error
+        if scale != self.scale:  # files of the first versions do not tell it
+            raise RunError(
+                f"study: `{file}` must hold an answer of {self.scale}, as the others of one page, got one of "
+                f"{scale}; give the same options as when it was asked, or ask again without `--page`"
+            )
+        return answer
 
     def write(self, name: str, asked: dict[str, Any], answer: Settings) -> None:
         """Writes an answer.
@@ -56,7 +66,11 @@ class Answers(Generic[A]):
             OSError: If it cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = {"asked": _digest(asked), "answer": settings.table(answer)}
+        content = {
+            "asked": _digest(asked),
+            "scale": settings.table(self.scale),
+            "answer": settings.table(answer),
+        }
         durable.write(self._file(name), (json.dumps(content, ensure_ascii=False) + "\n").encode())
 
     def _file(self, name: str) -> Path:

@@ -73,7 +73,7 @@ def conduct(study: Study[A], scale: Scale, places: Places) -> Path:
     for name in study.sweeps:
         _train(study, name, scale, places)
     asks = list(_asks([_sweep(study, name, scale) for name in study.sweeps], places))
-    answers = Answers(places.study(study.name) / "answers", study.answer)
+    answers = Answers(places.study(study.name) / "answers", study.answer, scale)
     for ask in tqdm(asks, desc=study.name, disable=None, dynamic_ncols=True):
         ask.answer(study, scale, places, answers)
     _ask_untrained(study, scale, answers)
@@ -95,7 +95,7 @@ def page(study: Study[A], scale: Scale, places: Places) -> Path:
         RunError: If there is no answer at all, or one cannot be read.
         OSError: If a file cannot be written.
     """
-    answers = Answers(places.study(study.name) / "answers", study.answer)
+    answers = Answers(places.study(study.name) / "answers", study.answer, scale)
     told: list[Told[A]] = []
     for ask in _asks([_whole(name, scale) for name in study.sweeps], places):
         answer = answers.read(ask.name)

@@ -35,6 +35,9 @@ class Scale(Settings):
         """The scale at which all studies take minutes."""
         return cls(episodes=4, fast=True)
 
+    def __str__(self) -> str:
+        return f"{self.episodes} episodes{' with --fast' * self.fast}"
+
     def some(self, values: Sequence[T]) -> tuple[T, ...]:
         """Of values that are varied, all; or the first and the last."""
         return tuple(values) if not self.fast else (values[0], *values[1:][-1:])

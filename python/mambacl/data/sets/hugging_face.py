@@ -26,7 +26,8 @@ _OPTIONS = ("image", "label", "config")
 class HuggingFaceSet(DataSet):
     """A set of the hub, or one in a folder that `datasets` saved (`save_to_disk`).
 
-    All its parts are pooled, and its classes split by a hash of their names.
+    All its parts are pooled, and its classes split by a hash of their names. Rows without a label, as test
+    parts may have them, are left out.
 
     Attributes:
         path: Of the hub, ORG/NAME.
@@ -52,8 +53,15 @@ class HuggingFaceSet(DataSet):
         features = parts[0].features
         image = self._column("image", self.image, features, "Image")
         label = self._column("label", self.label, features, "ClassLabel")
-        values = np.concatenate([np.asarray(part[label]) for part in parts])
-        kinds, codes = np.unique(values, return_inverse=True)
+        # The whole column at once: the library reads it row by row otherwise.
+        values = [value for part in parts for value in part[label][:]]
+        labelled = np.array([_is_label(features[label], value) for value in values], dtype=bool)
+        kinds, of_labelled = np.unique(
+            np.array([value for value, kept in zip(values, labelled, strict=True) if kept]),
+            return_inverse=True,
+        )
+        codes = np.full(len(values), -1)
+        codes[labelled] = of_labelled
         names = [_name(features[label], kind) for kind in kinds.tolist()]
         kept = self.positions(self.held_out, names, split)
         rows = np.concatenate([np.flatnonzero(codes == position) for position in kept])
@@ -145,6 +153,11 @@ def hugging_face(name: str) -> HuggingFaceSet:
         label=given.get("label"),
         config=given.get("config"),
     )
+
+
+def _is_label(feature: Any, value: Any) -> bool:
+    """Whether a row has a label: the library tells of one that has none by None, or -1 in a `ClassLabel`."""
+    return value is not None and not (getattr(feature, "names", None) is not None and value < 0)
 
 
 def _name(feature: Any, kind: Any) -> str:

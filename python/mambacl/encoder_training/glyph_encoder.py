@@ -1,4 +1,4 @@
-"""Trains a glyph encoder again: `python -m mambacl.encoders.train_glyph_encoder --out FILE`.
+"""Trains a glyph encoder again: `python -m mambacl.encoder_training.glyph_encoder --out FILE`.
 
 Plain classification of jittered images by cross-entropy; class scores are cosines, so that features are
 trained for what they are used for, their directions.
@@ -24,8 +24,8 @@ from tqdm import tqdm
 from mambacl.data.encoder_division import encoder_characters
 from mambacl.data.image_classes import ImageClasses
 from mambacl.data.jitter import AffineJitter
+from mambacl.encoder_training.glyph_figures import faces_of, measure, table
 from mambacl.encoders.glyph_encoder import GlyphEncoder, GlyphFaces, packed_weights, with_weights
-from mambacl.encoders.glyph_figures import faces_of, measure, table
 from mambacl.errors import ConfigError, MambaclError
 
 
@@ -166,7 +166,7 @@ def run(settings: TrainGlyphEncoder) -> str:
 
 def main() -> None:
     """Runs the command line; an error of mambacl is one line, and a status of 1."""
-    settings = tyro.cli(TrainGlyphEncoder, prog="python -m mambacl.encoders.train_glyph_encoder")
+    settings = tyro.cli(TrainGlyphEncoder, prog="python -m mambacl.encoder_training.glyph_encoder")
     torch.set_num_threads(1)  # sums in one order: the same weights every time
     try:
         print(run(settings))
