@@ -81,8 +81,7 @@ def check(python: str, wheel: Path, folder: Path) -> None:
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment["MAMBACL_CACHE"] = str(folder / "cache")
-    away = folder / "away"
-    away.mkdir()
+    away = Path(tempfile.mkdtemp(dir=folder, prefix="away-"))
 
     def run(*words: str | Path) -> None:
         subprocess.run(words, check=True, cwd=away, env=environment)

@@ -9,6 +9,7 @@ mod files;
 mod learner;
 mod ops;
 mod tensor;
+mod thread_state;
 
 use pyo3::prelude::*;
 
