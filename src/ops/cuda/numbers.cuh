@@ -48,6 +48,12 @@ template <class T> INLINE T *strode(T *at, i64 stride) {
 INLINE float float_of_bits(unsigned int bits) { return __uint_as_float(bits); }
 INLINE unsigned int bits_of_float(float x) { return __float_as_uint(x); }
 
+#else
+
+INLINE float widen(f16 x) { return float_of_half(x.bits); }
+INLINE f16 to_f16(float x) { return {half_of_float(x)}; }
+template <class T> INLINE T *strode(T *at, i64 stride) { return at + stride; }
+
 #endif
 
 INLINE double exp2_fast(double x) { return exp2(x); }

@@ -17,7 +17,7 @@ struct Backward {
   Real *da;
   // (batch / shared, d_inner, d_state), or null
   Real *dinitial_state;
-  // (spans, batch, length, 2, d_state): B's, C's
+  // (2, spans, batch, length, d_state): B's, C's
   Real *dselection;
   // (rows, d_inner)
   Real *dd, *ddelta_bias;
@@ -55,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
 
   __shared__ Steps shared_steps[WARPS];
   __shared__ Gradients shared_gradients[WARPS];
-  __shared__ alignas(16) Selection::Buffer buffers[2];
+  __shared__ Selection::Buffer buffers[2];
   __shared__ Selection::Buffer sums[WARPS];
   Steps &steps = shared_steps[lane.warp];
   Gradients &gradients = shared_gradients[lane.warp];
@@ -81,7 +81,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
     dh.load(dfinal, scan.d_state, 1, lane, scan);
 
     const i64 elements = sequence * scan.length * scan.d_inner + lane.channel;
-    Real *dselection = task.dselection + (span * scan.batch + sequence) * scan.length * 2 * scan.d_state;
+    const i64 to_c = spans * scan.batch * scan.length * scan.d_state;
+    Real *dselection = task.dselection + (span * scan.batch + sequence) * scan.length * scan.d_state;
     const i64 last_start = (tiles - 1) * STEPS;
     const int last_left = left_from(last_start, length);
     if (tiles > 0) {
@@ -128,7 +129,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
         Real h[4][STATES];
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
-          const States before = here[k * 32];
+          const States before = lane.warp_real ? here[k * 32] : States();
 #pragma unroll
           for (int n = 0; n < STATES; ++n) h[k][n] = before.at[n];
         }
@@ -148,9 +149,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
           }
           if (step + 1 == STEPS && !GATED) break;
           const Quad delta_quad = of_quad(steps.delta[step], lane), delta_u_quad = of_quad(steps.delta_u[step], lane);
-          advance(h, rates.at[block], delta_quad, delta_u_quad, of_slice(buffers[turn][step][0], lane));
+          advance(h, rates.at[block], delta_quad, delta_u_quad, of_slice(buffers[turn].at[step][0], lane));
           if (GATED) {
-            const Real sum = read(h, of_slice(buffers[turn][step][1], lane), lane.lane);
+            const Real sum = read(h, of_slice(buffers[turn].at[step][1], lane), lane.lane);
             gradients.y[step][lane.lane] += sum;
           }
         }
@@ -163,7 +164,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
         for (int step = STEPS - 1; step >= 0; --step) {
           const Quad delta_quad = of_quad(steps.delta[step], lane), delta_u_quad = of_quad(steps.delta_u[step], lane),
                      dy_quad = of_quad(gradients.dy[step], lane);
-          const States b = of_slice(buffers[turn][step][0], lane), c = of_slice(buffers[turn][step][1], lane);
+          const States b = of_slice(buffers[turn].at[step][0], lane), c = of_slice(buffers[turn].at[step][1], lane);
           Real to_selection[2 * STATES], ddelta[4], ddelta_u[4];
 #pragma unroll
           for (int n = 0; n < 2 * STATES; ++n) to_selection[n] = 0;
@@ -171,7 +172,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
           for (int k = 0; k < 4; ++k) {
             ddelta[k] = 0;
             ddelta_u[k] = 0;
-            const States before = step > 0 ? gradients.before[step - 1][k][lane.lane] : here[k * 32];
+            const States before = step > 0 ? gradients.before[step - 1][k][lane.lane]
+                                                : (lane.warp_real ? here[k * 32] : States());
 #pragma unroll
             for (int n = 0; n < STATES; ++n) {
               const Real decay = exp2_fast(delta_quad.at[k] * rates_here[k][n]);
@@ -196,7 +198,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
           constexpr int COPIES = 4 / STATES;
           if (lane.lane / 4 % COPIES == 0) {
             const int which = lane.lane / (4 * COPIES);
-            sums[lane.warp][step][which / STATES][lane.slice * STATES + which % STATES] = sum;
+            sums[lane.warp].at[step][which / STATES][lane.slice * STATES + which % STATES] = sum;
           }
         }
         copy(dh.at[block], dh_here);
@@ -205,12 +207,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
         __syncthreads();
 #pragma unroll 1
         for (int index = threadIdx.x; index < Selection::NUMBERS; index += THREADS) {
-          Real sum = (&sums[0][0][0][0])[index];
+          Real sum = (&sums[0].at[0][0][0])[index];
 #pragma unroll
-          for (int warp = 1; warp < WARPS; ++warp) sum += (&sums[warp][0][0][0])[index];
+          for (int warp = 1; warp < WARPS; ++warp) sum += (&sums[warp].at[0][0][0])[index];
           const int step = index / (2 * BLOCK), state = block * BLOCK + index % BLOCK;
           if (step < left && state < scan.d_state) {
-            dselection[((start + step) * 2 + index / BLOCK % 2) * scan.d_state + state] = sum;
+            dselection[index / BLOCK % 2 * to_c + (start + step) * scan.d_state + state] = sum;
           }
         }
         turn ^= 1;
@@ -247,8 +249,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
       }
     }
 #pragma unroll 1
-    for (i64 index = length * 2 * scan.d_state + threadIdx.x; index < scan.length * 2 * scan.d_state; index += THREADS) {
+    for (i64 index = length * scan.d_state + threadIdx.x; index < scan.length * scan.d_state; index += THREADS) {
       dselection[index] = 0;
+      dselection[to_c + index] = 0;
     }
 
     if (task.dinitial_state != nullptr) {

@@ -19,7 +19,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_f
   U *y_row = task.y + sequence * scan.length * scan.d_inner + lane.channel;
 
   __shared__ Steps shared_steps[WARPS];
-  __shared__ alignas(16) Selection::Buffer buffers[2];
+  __shared__ Selection::Buffer buffers[2];
   Steps &steps = shared_steps[lane.warp];
 
   Tile rates, h;
@@ -62,8 +62,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_f
 #pragma unroll
       for (int step = 0; step < STEPS; ++step) {
         const Quad delta_quad = of_quad(steps.delta[step], lane), delta_u_quad = of_quad(steps.delta_u[step], lane);
-        advance(h.at[block], rates.at[block], delta_quad, delta_u_quad, of_slice(buffers[turn][step][0], lane));
-        y[step] += read(h.at[block], of_slice(buffers[turn][step][1], lane), lane.lane);
+        advance(h.at[block], rates.at[block], delta_quad, delta_u_quad, of_slice(buffers[turn].at[step][0], lane));
+        y[step] += read(h.at[block], of_slice(buffers[turn].at[step][1], lane), lane.lane);
       }
       turn ^= 1;
     }

@@ -50,9 +50,9 @@ struct Scan {
 // Where a lane stands.
 struct Lane {
   int lane, warp, slice;
-  // The channel it owns, the quad's first, and whether the owned one exists.
+  // The channel it owns, the quad's first, whether the owned one exists, and whether any of the warp's does.
   i64 channel, first;
-  bool real;
+  bool real, warp_real;
 
   INLINE Lane(int span, i64 d_inner) {
     lane = threadIdx.x % 32;
@@ -61,6 +61,7 @@ struct Lane {
     channel = (i64)span * THREADS + threadIdx.x;
     first = channel - slice;
     real = channel < d_inner;
+    warp_real = channel - lane < d_inner;
   }
 };
 
@@ -161,7 +162,7 @@ template <class T> struct Flight {
 struct Selection {
   static constexpr int NUMBERS = STEPS * 2 * BLOCK;
   static constexpr int SHARE = (NUMBERS + THREADS - 1) / THREADS;
-  using Buffer = Real[STEPS][2][BLOCK];
+  struct alignas(16) Buffer { Real at[STEPS][2][BLOCK]; };
 
   BC at[SHARE];
 
@@ -180,7 +181,7 @@ struct Selection {
 #pragma unroll
     for (int i = 0; i < SHARE; ++i) {
       const int index = i * THREADS + (int)threadIdx.x;
-      if (index < NUMBERS) (&buffer[0][0][0])[index] = widen(at[i]);
+      if (index < NUMBERS) (&buffer.at[0][0][0])[index] = widen(at[i]);
     }
   }
 };

@@ -4,6 +4,7 @@
 //! rule, as in its authors' code; see [`SelectiveScan`].
 
 mod cpu;
+mod cuda;
 mod kernel;
 pub mod reference;
 

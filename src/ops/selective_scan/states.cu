@@ -16,7 +16,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_s
   const Real bias = lane.real && scan.delta_bias != nullptr ? scan.delta_bias[lane.channel] : Real(0);
 
   __shared__ Steps shared_steps[WARPS];
-  __shared__ alignas(16) Selection::Buffer buffers[2];
+  __shared__ Selection::Buffer buffers[2];
   Steps &steps = shared_steps[lane.warp];
 
   Tile rates, h;
@@ -52,7 +52,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_s
         States before;
 #pragma unroll
         for (int n = 0; n < STATES; ++n) before.at[n] = h.at[block][k][n];
-        to[k * 32] = before;
+        if (lane.warp_real) to[k * 32] = before;
       }
       // The end of the last tile is not asked for.
       if (left <= STEPS) continue;
@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_s
 #pragma unroll 4
       for (int step = 0; step < STEPS; ++step) {
         const Quad delta_quad = of_quad(steps.delta[step], lane), delta_u_quad = of_quad(steps.delta_u[step], lane);
-        advance(h.at[block], rates.at[block], delta_quad, delta_u_quad, of_slice(buffers[turn][step][0], lane));
+        advance(h.at[block], rates.at[block], delta_quad, delta_u_quad, of_slice(buffers[turn].at[step][0], lane));
       }
       turn ^= 1;
     }
