@@ -55,6 +55,26 @@ pub(crate) fn amid_nan(tensor: &Tensor) -> Tensor {
     part
 }
 
+/// Whether results are what they should be, as near as their types allow, in the measure of the largest.
+pub(crate) fn assert_near(case: &str, got: &[Tensor], wanted: &[Tensor]) {
+    assert_eq!(got.len(), wanted.len());
+    for (place, (got, want)) in got.iter().zip(wanted).enumerate() {
+        assert_eq!(got.size(), want.size(), "{case}, result {place}");
+        if got.numel() == 0 {
+            continue;
+        }
+        let tolerance = match got.kind() {
+            Kind::Double => 1e-12,
+            Kind::Half => 1e-3,
+            Kind::BFloat16 => 8e-3,
+            _ => 1e-5,
+        };
+        let scale = want.abs().max().double_value(&[]).max(1e-3);
+        let distance = (got.to_kind(Kind::Double) - want).abs().max().double_value(&[]);
+        assert!(distance <= tolerance * scale, "{case}, result {place}: {distance} of {scale}");
+    }
+}
+
 fn check_guards(entry: &str) {
     GUARDED.with_borrow(|guarded| {
         for whole in guarded {

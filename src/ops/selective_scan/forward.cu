@@ -20,7 +20,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_f
 
   __shared__ Steps shared_steps[WARPS];
   __shared__ Selection::Buffer buffers[2];
+  // Of owners, for whom the loop over steps would otherwise have to be unrolled whole.
+  __shared__ Real shared_y[WARPS][STEPS][32];
   Steps &steps = shared_steps[lane.warp];
+  auto &y = shared_y[lane.warp];
 
   Tile rates, h;
   load_rates(rates, lane, scan);
@@ -37,7 +40,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_f
   for (i64 start = 0; start < length; start += STEPS) {
     const i64 next = start + STEPS;
     const int left = left_from(start, length), left_next = left - STEPS;
-    Real y[STEPS];
     Flight<Z> z;
     __syncwarp();
 #pragma unroll
@@ -46,7 +48,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_f
       const Real delta_here = step_size(delta.at[step], bias, step < left);
       steps.delta[step][lane.lane] = delta_here;
       steps.delta_u[step][lane.lane] = delta_here * u_here;
-      y[step] = skip * u_here;
+      y[step][lane.lane] = skip * u_here;
     }
     u.take_off(scan.u, sequence, next, left_next, lane);
     delta.take_off(scan.delta, sequence, next, left_next, lane);
@@ -59,23 +61,25 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_f
       __syncthreads();
       const bool last = block + 1 == BLOCKS;
       selection.take_off(scan, sequence, last ? next : start, last ? left_next : left, last ? 0 : block + 1);
-#pragma unroll
+#pragma unroll 4
       for (int step = 0; step < STEPS; ++step) {
         const Quad delta_quad = of_quad(steps.delta[step], lane), delta_u_quad = of_quad(steps.delta_u[step], lane);
         advance(h.at[block], rates.at[block], delta_quad, delta_u_quad, of_slice(buffers[turn].at[step][0], lane));
-        y[step] += read(h.at[block], of_slice(buffers[turn].at[step][1], lane), lane.lane);
+        const Real sum = read(h.at[block], of_slice(buffers[turn].at[step][1], lane), lane.lane);
+        y[step][lane.lane] += sum;
       }
       turn ^= 1;
     }
-    U *y_here = y_row + start * scan.d_inner;
+    U *to = y_row + start * scan.d_inner;
 #pragma unroll
     for (int step = 0; step < STEPS; ++step) {
+      Real y_here = y[step][lane.lane];
       if (GATED) {
         const Real z_here = Real(widen(z.at[step]));
-        y[step] *= z_here * sigmoid(z_here);
+        y_here *= z_here * sigmoid(z_here);
       }
-      if (lane.real && step < left) put(y_here, y[step]);
-      y_here = strode(y_here, scan.d_inner);
+      if (lane.real && step < left) put(to, y_here);
+      to = strode(to, scan.d_inner);
     }
   }
   if (lane.real) {

@@ -60,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_s
       __syncthreads();
       const bool last = block + 1 == BLOCKS;
       selection.take_off(scan, sequence, last ? next : start, last ? left_next : left, last ? 0 : block + 1);
-#pragma unroll 4
+#pragma unroll 2
       for (int step = 0; step < STEPS; ++step) {
         const Quad delta_quad = of_quad(steps.delta[step], lane), delta_u_quad = of_quad(steps.delta_u[step], lane);
         advance(h.at[block], rates.at[block], delta_quad, delta_u_quad, of_slice(buffers[turn].at[step][0], lane));
