@@ -9,6 +9,7 @@
 mod autocast;
 pub mod causal_conv1d;
 mod check;
+pub mod cuda;
 mod foreign;
 pub mod gated_delta_rule;
 mod layout;
