@@ -10,6 +10,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -318,12 +320,11 @@ thread_local std::string call_error;
 
 MaybeTensor maybe(const Tensor* tensor) { return tensor ? MaybeTensor(*tensor) : std::nullopt; }
 
+// Nothing is thrown into Rust: a status other than 0 means that `call_error` says why.
 template <class Call>
-int32_t give(Tensor** outputs, const Call& call) noexcept {
+int32_t attempt(const Call& call) noexcept {
   try {
-    auto [first, second] = call();
-    outputs[0] = new Tensor(std::move(first));
-    outputs[1] = new Tensor(std::move(second));
+    call();
     return 0;
   } catch (const c10::Error& error) {
     call_error = error.what_without_backtrace();
@@ -331,6 +332,15 @@ int32_t give(Tensor** outputs, const Call& call) noexcept {
     call_error = error.what();
   }
   return 1;
+}
+
+template <class Call>
+int32_t give(Tensor** outputs, const Call& call) noexcept {
+  return attempt([&] {
+    auto [first, second] = call();
+    outputs[0] = new Tensor(std::move(first));
+    outputs[1] = new Tensor(std::move(second));
+  });
 }
 
 }  // namespace
@@ -361,10 +371,11 @@ int32_t mambacl_causal_conv1d(
 bool mambacl_unobserved(const Tensor* const* tensors, int64_t count) {
   using c10::DispatchKey;
   constexpr c10::DispatchKeySet plain(
-      {DispatchKey::CPU, DispatchKey::AutogradCPU, DispatchKey::ADInplaceOrView,
-       DispatchKey::AutocastCPU});
+      {DispatchKey::CPU, DispatchKey::AutogradCPU, DispatchKey::AutocastCPU, DispatchKey::CUDA,
+       DispatchKey::AutogradCUDA, DispatchKey::AutocastCUDA, DispatchKey::ADInplaceOrView});
   if (c10::impl::TorchDispatchModeTLS::any_modes_set()) return false;
   if (at::autocast::is_autocast_enabled(at::kCPU)) return false;
+  if (at::autocast::is_autocast_enabled(at::kCUDA)) return false;
   const bool grad = at::GradMode::is_enabled();
   for (int64_t index = 0; index < count; ++index) {
     const Tensor& tensor = *tensors[index];
@@ -379,6 +390,20 @@ void mambacl_parallel_for(int64_t tasks, void (*body)(const void*, int64_t), con
   at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; ++index) body(context, index);
   });
+}
+
+// By the guard that libtorch registers for CUDA: nothing of CUDA is linked.
+int32_t mambacl_cuda_stream(int64_t device, void** stream) {
+  return attempt([&] {
+    const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
+    const c10::Device of(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device));
+    *stream = guard.getStreamNativeHandle(guard.getStream(of));
+  });
+}
+
+const char* mambacl_torch_library() {
+  Dl_info found{};
+  return dladdr(reinterpret_cast<void*>(&at::get_num_threads), &found) ? found.dli_fname : nullptr;
 }
 
 // Passes by autocast, as its own kernels do, until the guard is given back.

@@ -71,7 +71,7 @@ pub(crate) unsafe fn kernel<const N: usize>(
     1
 }
 
-/// Whether a kernel may read these tensors without the dispatcher knowing: plain tensors of the CPU, of
+/// Whether a kernel may read these tensors without the dispatcher knowing: plain tensors of CPU or GPU, of
 /// which no gradient is wanted, while no transform of torch is at work.
 pub(crate) fn unobserved<const N: usize>(tensors: [&Tensor; N]) -> bool {
     let tensors = tensors.map(Tensor::as_ptr);

@@ -143,12 +143,7 @@ pub(super) fn like_inputs(
     inputs: &[Option<&Tensor>],
 ) -> [Option<Tensor>; 4] {
     let like = |gradient: Option<Tensor>, input: Option<&Tensor>| Some(gradient?.to_kind(input?.kind()));
-    [
-        like(dx, inputs[0]),
-        like(dweight, inputs[1]),
-        like(dbias, inputs[2]),
-        like(dinitial_window, inputs[3]),
-    ]
+    [like(dx, inputs[0]), like(dweight, inputs[1]), like(dbias, inputs[2]), like(dinitial_window, inputs[3])]
 }
 
 /// # Safety

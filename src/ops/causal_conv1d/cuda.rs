@@ -183,21 +183,15 @@ fn forward(prepared: &Prepared, return_final_window: bool) -> Result<(Tensor, Op
 }
 
 /// The gradients by x, weight, bias and the initial window.
-fn backward(
-    prepared: &Prepared,
-    dy: &Tensor,
-    dfinal_window: Option<&Tensor>,
-) -> Result<[Option<Tensor>; 4]> {
+fn backward(prepared: &Prepared, dy: &Tensor, dfinal_window: Option<&Tensor>) -> Result<[Option<Tensor>; 4]> {
     let Sizes { batch, length, d_inner, d_conv, groups } = prepared.sizes;
     let real = prepared.real;
     let rows = batch * prepared.pieces();
     let dx = prepared.empty(&[batch, length, d_inner], prepared.x.kind());
     let dweight = prepared.empty(&[rows, d_inner, d_conv], real);
     let dbias = prepared.empty(&[rows, d_inner], real);
-    let dinitial_window = prepared
-        .initial_window
-        .as_ref()
-        .map(|_| prepared.empty(&[batch, d_inner, d_conv - 1], real));
+    let dinitial_window =
+        prepared.initial_window.as_ref().map(|_| prepared.empty(&[batch, d_inner, d_conv - 1], real));
     let dy = channels_last(&dy.to_kind(prepared.x.kind()));
     let dfinal_window = dfinal_window.map(|gradient| gradient.to_kind(real).contiguous());
     let mut task = Backward {
@@ -311,7 +305,8 @@ mod tests {
         }
         let dy = normal("dy", kind, &[batch, length, d_inner]);
         let lengths = padded.then(|| {
-            let lengths: Vec<_> = (0..batch).map(|row| [length, 0, length / 2, 1][row as usize % 4]).collect();
+            let lengths: Vec<_> =
+                (0..batch).map(|row| [length, 0, length / 2, 1][row as usize % 4]).collect();
             for (row, real) in lengths.iter().enumerate() {
                 let _ = inputs[0].i((row as i64, *real..)).fill_(f64::NAN);
                 let _ = dy.i((row as i64, *real..)).fill_(f64::NAN);
@@ -336,8 +331,7 @@ mod tests {
 
         let wide = |tensor: &Tensor| tensor.to_kind(Kind::Double).detach().copy();
         let leaves: Vec<_> = inputs.iter().map(|tensor| wide(tensor).set_requires_grad(true)).collect();
-        let (y, window) =
-            causal_conv1d(&convolution(&leaves, lengths.as_ref(), everything), true).unwrap();
+        let (y, window) = causal_conv1d(&convolution(&leaves, lengths.as_ref(), everything), true).unwrap();
         let mut loss = (&y * wide(&dy).nan_to_num(0.0, None, None)).sum(Kind::Double);
         if everything {
             loss = loss + (&window * wide(&dfinal)).sum(Kind::Double);

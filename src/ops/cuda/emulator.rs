@@ -1,9 +1,10 @@
 //! Kernels of the GPU on the CPU, for tests: `emulator.h` says how.
 
 use super::{Grid, Kernel};
+use libloading::Library;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -87,11 +88,6 @@ fn check_guards(entry: &str) {
 
 type Emulate = unsafe extern "C" fn(*const u32, *const u32, *const c_void, usize, c_int) -> c_int;
 
-unsafe extern "C" {
-    fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
-    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
-}
-
 /// Runs a kernel whose only argument is `task`; the pointers in it are of the CPU.
 ///
 /// # Safety
@@ -139,15 +135,12 @@ fn compiled(kernel: &Kernel) -> Emulate {
         .output()
         .expect("a C++ compiler");
     assert!(output.status.success(), "{key}: {}", String::from_utf8_lossy(&output.stderr));
-    let name = CString::new(library.to_str().unwrap()).unwrap();
-    const RTLD_NOW: c_int = 2;
-    // SAFETY: the library has just been made and defines `emulate` with this signature.
+    // SAFETY: the library has just been made and defines `emulate` with this signature. It stays open.
     let emulate = unsafe {
-        let library = dlopen(name.as_ptr(), RTLD_NOW);
-        assert!(!library.is_null(), "{key} cannot be loaded");
-        let symbol = dlsym(library, c"emulate".as_ptr());
-        assert!(!symbol.is_null(), "{key} has no entry");
-        std::mem::transmute::<*mut c_void, Emulate>(symbol)
+        let library = Library::new(&library).expect("the library has just been made");
+        let emulate = *library.get::<Emulate>(b"emulate").expect("EMULATE defines it");
+        std::mem::forget(library);
+        emulate
     };
     std::fs::remove_dir_all(&folder).unwrap();
     libraries.insert(key, emulate);

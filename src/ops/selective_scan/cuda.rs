@@ -197,7 +197,11 @@ fn run(sizes: &Sizes) -> (i64, i64) {
 }
 
 /// The gradients by u, delta, A, B, C, D, z, delta_bias and the initial state.
-pub(super) fn backward(prepared: &Prepared, dy: &Tensor, dfinal_state: Option<&Tensor>) -> Result<[Option<Tensor>; 9]> {
+pub(super) fn backward(
+    prepared: &Prepared,
+    dy: &Tensor,
+    dfinal_state: Option<&Tensor>,
+) -> Result<[Option<Tensor>; 9]> {
     let Sizes { batch, length, d_inner, d_state, groups } = prepared.sizes;
     let real = prepared.real;
     let sequence = |like: &Tensor| prepared.empty(&[batch, length, d_inner], like.kind());

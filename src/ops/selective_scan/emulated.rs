@@ -1,7 +1,7 @@
 //! Tests of the GPU kernels and the way into them, run by the emulator on tensors of the CPU.
 
-use super::cuda::{Prepared, backward, forward};
 use super::SelectiveScan;
+use super::cuda::{Prepared, backward, forward};
 use crate::ops::check::state_kind;
 use crate::ops::cuda::emulator::{Order, amid_nan, assert_near, with_order};
 use crate::ops::selective_scan::reference::selective_scan;
@@ -51,8 +51,7 @@ impl Drawn {
         let normal = |name: &str, kind: Kind, shape: &[i64]| {
             Init::Normal { std: 1.0 }.draw(0, name, shape).to_kind(kind)
         };
-        let sequence =
-            |name, place: usize, width| normal(name, case.kinds[place], &[batch, length, width]);
+        let sequence = |name, place: usize, width| normal(name, case.kinds[place], &[batch, length, width]);
         let mut tensors = vec![
             sequence("u", 0, d_inner),
             sequence("delta", 1, d_inner),
@@ -105,8 +104,7 @@ impl Drawn {
     /// By the equation in float64, from the same rounded numbers.
     fn wanted(&self) -> Vec<Tensor> {
         let wide = |tensor: &Tensor| tensor.to_kind(Kind::Double).detach().copy();
-        let leaves: Vec<_> =
-            self.tensors.iter().map(|tensor| wide(tensor).set_requires_grad(true)).collect();
+        let leaves: Vec<_> = self.tensors.iter().map(|tensor| wide(tensor).set_requires_grad(true)).collect();
         let (y, final_state) = selective_scan(&self.scan(&leaves), true).unwrap();
         let mut dy = wide(&self.dy);
         if self.lengths.is_some() {
