@@ -71,8 +71,6 @@ INLINE float log1p_of_fraction(float x) {
 }
 INLINE double log1p_of_fraction(double x) { return log1p(x); }
 
-INLINE float expm1_of(float x) { return expm1f(x); }
-INLINE double expm1_of(double x) { return expm1(x); }
 
 INLINE float widen(float x) { return x; }
 INLINE double widen(double x) { return x; }

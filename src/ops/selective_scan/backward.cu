@@ -31,6 +31,7 @@ struct alignas(16) Gradients {
   Real dy[STEPS][32];
   Real ddelta[STEPS][32];
   Real ddelta_u[STEPS][32];
+  Real softplus_slope[STEPS][32];
   Real y[STEPS][32];
   // All but the first, which `starts` has.
   States before[STEPS > 1 ? STEPS - 1 : 1][4][32];
@@ -113,8 +114,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
         steps.delta[step][lane.lane] = delta_here;
         steps.delta_u[step][lane.lane] = delta_here * u_own[step];
         gradients.dy[step][lane.lane] = dy_here;
-        gradients.ddelta[step][lane.lane] = 0;
-        gradients.ddelta_u[step][lane.lane] = 0;
+        if (SOFTPLUS) gradients.softplus_slope[step][lane.lane] = sigmoid(Real(widen(delta.at[step])) + bias);
+        if (BLOCKS > 1) gradients.ddelta[step][lane.lane] = gradients.ddelta_u[step][lane.lane] = 0;
       }
       const i64 next = tile > 0 ? start - STEPS : 0;
       const int left_next = tile > 0 ? STEPS : 0;
@@ -165,6 +166,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
           const Quad delta_quad = of_quad(steps.delta[step], lane), delta_u_quad = of_quad(steps.delta_u[step], lane),
                      dy_quad = of_quad(gradients.dy[step], lane);
           const States b = of_slice(buffers[turn].at[step][0], lane), c = of_slice(buffers[turn].at[step][1], lane);
+          States before[4];
+          if (step > 0) {
+#pragma unroll
+            for (int k = 0; k < 4; ++k) before[k] = gradients.before[step - 1][k][lane.lane];
+          } else {
+#pragma unroll
+            for (int k = 0; k < 4; ++k) before[k] = lane.warp_real ? here[k * 32] : States();
+          }
           Real to_selection[2 * STATES], ddelta[4], ddelta_u[4];
 #pragma unroll
           for (int n = 0; n < 2 * STATES; ++n) to_selection[n] = 0;
@@ -172,12 +181,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
           for (int k = 0; k < 4; ++k) {
             ddelta[k] = 0;
             ddelta_u[k] = 0;
-            const States before = step > 0 ? gradients.before[step - 1][k][lane.lane]
-                                                : (lane.warp_real ? here[k * 32] : States());
 #pragma unroll
             for (int n = 0; n < STATES; ++n) {
               const Real decay = exp2_fast(delta_quad.at[k] * rates_here[k][n]);
-              const Real kept = decay * before.at[n];
+              const Real kept = decay * before[k].at[n];
               const Real after = delta_u_quad.at[k] * b.at[n] + kept;
               const Real dh_now = dy_quad.at[k] * c.at[n] + dh_here[k][n];
               const Real dexponent = dh_now * kept;
@@ -191,8 +198,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
           }
           const Real to_own_delta = sum_over_lanes<2, 1>(ddelta, lane.lane);
           const Real to_own_delta_u = sum_over_lanes<2, 1>(ddelta_u, lane.lane);
-          gradients.ddelta[step][lane.lane] += to_own_delta;
-          gradients.ddelta_u[step][lane.lane] += to_own_delta_u;
+          Real &ddelta_own = gradients.ddelta[step][lane.lane], &ddelta_u_own = gradients.ddelta_u[step][lane.lane];
+          ddelta_own = BLOCKS > 1 ? ddelta_own + to_own_delta : to_own_delta;
+          ddelta_u_own = BLOCKS > 1 ? ddelta_u_own + to_own_delta_u : to_own_delta_u;
           // The highest bits of the lane say which of 2 STATES sums it got, for its slice.
           const Real sum = sum_over_lanes<16, 4>(to_selection, lane.lane);
           constexpr int COPIES = 4 / STATES;
@@ -205,15 +213,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
         copy(da.at[block], da_here);
 
         __syncthreads();
-#pragma unroll 1
-        for (int index = threadIdx.x; index < Selection::NUMBERS; index += THREADS) {
-          Real sum = (&sums[0].at[0][0][0])[index];
+        const int which = Selection::which(), state = Selection::state(block);
+        Real *to = dselection + which * to_c + (start + Selection::first_step()) * scan.d_state + state;
 #pragma unroll
-          for (int warp = 1; warp < WARPS; ++warp) sum += (&sums[warp].at[0][0][0])[index];
-          const int step = index / (2 * BLOCK), state = block * BLOCK + index % BLOCK;
-          if (step < left && state < scan.d_state) {
-            dselection[index / BLOCK % 2 * to_c + (start + step) * scan.d_state + state] = sum;
+        for (int i = 0; i < Selection::SHARE; ++i) {
+          const int step = Selection::first_step() + i * Selection::EVERY;
+          if (step < left && step < STEPS && state < scan.d_state) {
+            Real sum = sums[0].at[step][which][threadIdx.x % BLOCK];
+#pragma unroll
+            for (int warp = 1; warp < WARPS; ++warp) sum += sums[warp].at[step][which][threadIdx.x % BLOCK];
+            *to = sum;
           }
+          to = strode(to, Selection::EVERY * scan.d_state);
         }
         turn ^= 1;
       }
@@ -222,12 +233,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_b
 #pragma unroll
       for (int step = 0; step < STEPS; ++step) {
         const Real to_delta_u = gradients.ddelta_u[step][lane.lane];
-        const Real delta_here = steps.delta[step][lane.lane];
-        const Real du = to_delta_u * delta_here + gradients.dy[step][lane.lane] * skip;
+        const Real du = to_delta_u * steps.delta[step][lane.lane] + gradients.dy[step][lane.lane] * skip;
         // The rates carry a factor log2(e) that the derivative by delta must not have.
         const Real to_delta = to_delta_u * u_own[step] + gradients.ddelta[step][lane.lane] * LN_2;
-        // softplus'(x) = 1 - exp(-softplus(x))
-        const Real ddelta = SOFTPLUS ? -to_delta * expm1_of(-delta_here) : to_delta;
+        const Real ddelta = SOFTPLUS ? to_delta * gradients.softplus_slope[step][lane.lane] : to_delta;
         if (lane.real && step < left) {
           dbias += ddelta;
           put(task.du + element, du);

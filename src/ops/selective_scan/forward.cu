@@ -16,7 +16,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_f
   const i64 length = real_length(scan, sequence);
   const Real bias = lane.real && scan.delta_bias != nullptr ? scan.delta_bias[lane.channel] : Real(0);
   const Real skip = lane.real && scan.d != nullptr ? scan.d[lane.channel] : Real(0);
-  U *y_row = task.y + sequence * scan.length * scan.d_inner + lane.channel;
 
   __shared__ Steps shared_steps[WARPS];
   __shared__ Selection::Buffer buffers[2];
@@ -70,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_f
       }
       turn ^= 1;
     }
-    U *to = y_row + start * scan.d_inner;
+    U *to = task.y + (sequence * scan.length + start) * scan.d_inner + lane.channel;
 #pragma unroll
     for (int step = 0; step < STEPS; ++step) {
       Real y_here = y[step][lane.lane];
@@ -84,7 +83,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) selective_scan_f
   }
   if (lane.real) {
 #pragma unroll 1
-    for (i64 time = length; time < scan.length; ++time) put(y_row + time * scan.d_inner, Real(0));
+    for (i64 time = length; time < scan.length; ++time) {
+      put(task.y + (sequence * scan.length + time) * scan.d_inner + lane.channel, Real(0));
+    }
   }
   if (task.final_state != nullptr) {
     h.store(task.final_state + sequence * scan.d_inner * scan.d_state, lane, scan);

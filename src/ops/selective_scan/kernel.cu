@@ -157,31 +157,37 @@ template <class T> struct Flight {
   }
 };
 
-// B and C of a tile of time and a block of states, which all threads carry to shared memory together. Two
-// buffers, taken in turns: one barrier between writing and reading is enough.
+// B and C of a tile of time and a block of states, which all threads carry to shared memory together: a thread
+// always the same of B or C and the same state, every EVERY steps. Two buffers, taken in turns: one barrier between
+// writing and reading is enough.
 struct Selection {
-  static constexpr int NUMBERS = STEPS * 2 * BLOCK;
-  static constexpr int SHARE = (NUMBERS + THREADS - 1) / THREADS;
+  static constexpr int EVERY = THREADS / (2 * BLOCK);
+  static constexpr int SHARE = (STEPS + EVERY - 1) / EVERY;
   struct alignas(16) Buffer { Real at[STEPS][2][BLOCK]; };
 
   BC at[SHARE];
 
+  static INLINE int first_step() { return threadIdx.x / (2 * BLOCK); }
+  static INLINE int which() { return threadIdx.x / BLOCK % 2; }
+  static INLINE int state(int block) { return block * BLOCK + threadIdx.x % BLOCK; }
+
   INLINE void take_off(const Scan &scan, i64 sequence, i64 start, int left, int block) {
+    const Rows<const BC> &from = which() == 0 ? scan.b : scan.c;
+    const BC *number = from.at(sequence, start + first_step()) + state(block);
+    const bool real = state(block) < scan.d_state;
 #pragma unroll
     for (int i = 0; i < SHARE; ++i) {
-      const int index = i * THREADS + (int)threadIdx.x;
-      const int step = index / (2 * BLOCK), state = block * BLOCK + index % BLOCK;
-      const bool real = index < NUMBERS && step < left && state < scan.d_state;
-      const Rows<const BC> &from = index / BLOCK % 2 == 0 ? scan.b : scan.c;
-      at[i] = real ? from.at(sequence, start + step)[state] : zero<BC>();
+      const int step = first_step() + i * EVERY;
+      at[i] = real && step < left && step < STEPS ? *number : zero<BC>();
+      number = strode(number, EVERY * from.time_stride);
     }
   }
 
   INLINE void land(Buffer &buffer) const {
 #pragma unroll
     for (int i = 0; i < SHARE; ++i) {
-      const int index = i * THREADS + (int)threadIdx.x;
-      if (index < NUMBERS) (&buffer.at[0][0][0])[index] = widen(at[i]);
+      const int step = first_step() + i * EVERY;
+      if (step < STEPS) buffer.at[step][which()][threadIdx.x % BLOCK] = widen(at[i]);
     }
   }
 };
