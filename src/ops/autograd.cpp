@@ -383,11 +383,12 @@ bool mambacl_unobserved(const Tensor* const* tensors, int64_t count) {
       {DispatchKey::CPU, DispatchKey::AutogradCPU, DispatchKey::AutocastCPU, DispatchKey::CUDA,
        DispatchKey::AutogradCUDA, DispatchKey::AutocastCUDA, DispatchKey::ADInplaceOrView});
   if (c10::impl::TorchDispatchModeTLS::any_modes_set()) return false;
+  if (at::autocast::is_autocast_enabled(at::kCPU)) return false;
+  if (at::autocast::is_autocast_enabled(at::kCUDA)) return false;
   const bool grad = at::GradMode::is_enabled();
   for (int64_t index = 0; index < count; ++index) {
     const Tensor& tensor = *tensors[index];
     if ((tensor.key_set() | plain) != plain) return false;
-    if (at::autocast::is_autocast_enabled(tensor.device().type())) return false;
     if (grad && tensor.requires_grad()) return false;
     if (tensor._fw_grad(0).defined()) return false;
   }

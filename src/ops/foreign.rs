@@ -72,8 +72,8 @@ pub(crate) unsafe fn kernel<const N: usize>(
     1
 }
 
-/// Whether a kernel may read these tensors without the dispatcher knowing: plain tensors of the CPU or of
-/// CUDA, of which no gradient is wanted, while no transform of torch is at work.
+/// Whether a kernel may read these tensors without the dispatcher knowing: plain tensors of CPU or GPU, of
+/// which no gradient is wanted, while no transform of torch is at work.
 pub(crate) fn unobserved<const N: usize>(tensors: [&Tensor; N]) -> bool {
     let tensors = tensors.map(Tensor::as_ptr);
     // SAFETY: N pointers to tensors that live for the time of the call.

@@ -1,12 +1,14 @@
 //! The causal depthwise convolution in front of a selective scan.
 
 mod cpu;
+mod cuda;
 mod kernel;
 pub mod reference;
 
 use super::check::{Check, three_axes, two_axes};
 use super::foreign;
 use crate::error::Result;
+pub(crate) use cuda::kernels;
 use tch::Tensor;
 use torch_sys::C_tensor;
 

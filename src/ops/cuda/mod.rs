@@ -9,14 +9,19 @@
 
 mod cache;
 mod driver;
+#[cfg(test)]
+pub(crate) mod emulator;
 mod launch;
 mod module;
 mod nvrtc;
+pub(crate) mod task;
 
 use crate::error::Result;
 pub(crate) use driver::{Limits, limits};
 pub(crate) use launch::{Grid, launch};
 pub use nvrtc::compile;
+#[cfg(test)]
+pub(crate) use nvrtc::resources;
 
 /// A translation unit.
 #[derive(Clone, Copy, Debug)]

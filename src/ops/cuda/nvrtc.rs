@@ -18,27 +18,44 @@ unsafe extern "C" {
 /// # Errors
 /// Where NVRTC is not found, does not know the architecture, or refuses the source: then with its log.
 pub fn compile(source: &Source, defines: &[(&str, String)], architecture: &str) -> Result<Vec<u8>> {
+    Ok(compiled(source, defines, architecture, &[])?.0)
+}
+
+/// What the assembler tells of the registers and the spilled bytes of each entry.
+#[cfg(test)]
+pub(crate) fn resources(source: &Source, defines: &[(&str, String)], architecture: &str) -> Result<String> {
+    Ok(compiled(source, defines, architecture, &["--ptxas-options=-v"])?.1)
+}
+
+/// The image and the log.
+fn compiled(
+    source: &Source,
+    defines: &[(&str, String)],
+    architecture: &str,
+    more: &[&str],
+) -> Result<(Vec<u8>, String)> {
     version()?;
     let options: Vec<String> =
         ["--std=c++17".into(), "-lineinfo".into(), format!("--gpu-architecture={architecture}")]
             .into_iter()
             .chain(defines.iter().map(|(name, value)| format!("--define-macro={name}={value}")))
+            .chain(more.iter().map(|option| (*option).into()))
             .collect();
     let text = CString::new(source.text).map_err(|_| failed(source, "its text has a NUL"))?;
     let name = CString::new(format!("{}.cu", source.name)).unwrap_or_default();
     let program = result::create_program(&text, Some(&name)).map_err(|error| failed(source, error))?;
     // SAFETY: the program lives until the end of this function, its text and name longer.
     unsafe {
-        let compiled = result::compile_program(program, &options).map_err(|error| {
-            let log = result::get_program_log(program).map(text_of).unwrap_or_default();
-            failed(source, format!("{error} for {architecture}: {}", log.trim()))
-        });
+        let status = result::compile_program(program, &options);
+        let log = result::get_program_log(program).map(text_of).unwrap_or_default();
+        let compiled =
+            status.map_err(|error| failed(source, format!("{error} for {architecture}: {}", log.trim())));
         let image = compiled.and_then(|()| {
             image(program, architecture.starts_with("compute_")).map_err(|error| failed(source, error))
         });
         // What cannot be destroyed is leaked, and no reason to lose the image.
         let _ = result::destroy_program(program);
-        image
+        Ok((image?, log))
     }
 }
 

@@ -4,14 +4,19 @@
 //! rule, as in its authors' code; see [`SelectiveScan`].
 
 mod cpu;
+mod cuda;
+#[cfg(test)]
+mod emulated;
 mod kernel;
 pub mod reference;
+mod variant;
 
 use super::check::{Check, three_axes, two_axes};
 use super::foreign;
 use crate::error::Result;
 use tch::Tensor;
 use torch_sys::C_tensor;
+pub(crate) use variant::kernels;
 
 const OP: &str = "selective_scan";
 
