@@ -28,14 +28,13 @@ using MaybeTensor = std::optional<Tensor>;
 
 // Kernels in Rust. `inputs` are borrowed, null where absent; `outputs` receive owned tensors, null
 // where there is none. A status other than 0 means `mambacl_kernel_error` says why.
+using Forward = int32_t(const Tensor* const* inputs, bool option, bool return_final, Tensor** outputs);
+using Backward = int32_t(const Tensor* const* inputs, bool option, Tensor** outputs);
 extern "C" {
-int32_t mambacl_selective_scan_cpu(
-    const Tensor* const* inputs, bool delta_softplus, bool return_final_state, Tensor** outputs);
-int32_t mambacl_selective_scan_backward_cpu(
-    const Tensor* const* inputs, bool delta_softplus, Tensor** outputs);
-int32_t mambacl_causal_conv1d_cpu(
-    const Tensor* const* inputs, bool silu, bool return_final_window, Tensor** outputs);
-int32_t mambacl_causal_conv1d_backward_cpu(const Tensor* const* inputs, bool silu, Tensor** outputs);
+Forward mambacl_selective_scan_cpu, mambacl_selective_scan_cuda;
+Backward mambacl_selective_scan_backward_cpu, mambacl_selective_scan_backward_cuda;
+Forward mambacl_causal_conv1d_cpu, mambacl_causal_conv1d_cuda;
+Backward mambacl_causal_conv1d_backward_cpu, mambacl_causal_conv1d_backward_cuda;
 const char* mambacl_kernel_error();
 }
 
@@ -105,7 +104,8 @@ using ScanBackwardSignature = std::vector<Tensor>(
     const MaybeTensor& delta_bias, bool delta_softplus, const MaybeTensor& initial_state,
     const MaybeTensor& lengths);
 
-std::tuple<Tensor, Tensor> scan_cpu(
+template <Forward kernel>
+std::tuple<Tensor, Tensor> scan(
     const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
     const MaybeTensor& D, const MaybeTensor& z, const MaybeTensor& delta_bias, bool delta_softplus,
     const MaybeTensor& initial_state, bool return_final_state, const MaybeTensor& lengths) {
@@ -113,12 +113,12 @@ std::tuple<Tensor, Tensor> scan_cpu(
       &u, &delta, &A, &B, &C, pointer(D), pointer(z), pointer(delta_bias), pointer(initial_state),
       pointer(lengths)};
   std::array<Tensor*, 2> outputs{};
-  check(mambacl_selective_scan_cpu(
-      inputs.data(), delta_softplus, return_final_state, outputs.data()));
+  check(kernel(inputs.data(), delta_softplus, return_final_state, outputs.data()));
   return {take(outputs[0], u), take(outputs[1], u)};
 }
 
-std::vector<Tensor> scan_backward_cpu(
+template <Backward kernel>
+std::vector<Tensor> scan_backward(
     const Tensor& dy, const MaybeTensor& dfinal_state, const Tensor& u, const Tensor& delta,
     const Tensor& A, const Tensor& B, const Tensor& C, const MaybeTensor& D, const MaybeTensor& z,
     const MaybeTensor& delta_bias, bool delta_softplus, const MaybeTensor& initial_state,
@@ -127,7 +127,7 @@ std::vector<Tensor> scan_backward_cpu(
       &u, &delta, &A, &B, &C, pointer(D), pointer(z), pointer(delta_bias), pointer(initial_state),
       pointer(lengths), &dy, pointer(dfinal_state)};
   std::array<Tensor*, 9> outputs{};
-  check(mambacl_selective_scan_backward_cpu(inputs.data(), delta_softplus, outputs.data()));
+  check(kernel(inputs.data(), delta_softplus, outputs.data()));
   std::vector<Tensor> gradients;
   for (Tensor* output : outputs) gradients.push_back(take(output, u));
   return gradients;
@@ -205,17 +205,19 @@ using ConvBackwardSignature = std::vector<Tensor>(
     const MaybeTensor& bias, bool silu, const MaybeTensor& initial_window,
     const MaybeTensor& lengths);
 
-std::tuple<Tensor, Tensor> conv_cpu(
+template <Forward kernel>
+std::tuple<Tensor, Tensor> conv(
     const Tensor& x, const Tensor& weight, const MaybeTensor& bias, bool silu,
     const MaybeTensor& initial_window, bool return_final_window, const MaybeTensor& lengths) {
   const std::array<const Tensor*, 5> inputs{
       &x, &weight, pointer(bias), pointer(initial_window), pointer(lengths)};
   std::array<Tensor*, 2> outputs{};
-  check(mambacl_causal_conv1d_cpu(inputs.data(), silu, return_final_window, outputs.data()));
+  check(kernel(inputs.data(), silu, return_final_window, outputs.data()));
   return {take(outputs[0], x), take(outputs[1], x)};
 }
 
-std::vector<Tensor> conv_backward_cpu(
+template <Backward kernel>
+std::vector<Tensor> conv_backward(
     const Tensor& dy, const MaybeTensor& dfinal_window, const Tensor& x, const Tensor& weight,
     const MaybeTensor& bias, bool silu, const MaybeTensor& initial_window,
     const MaybeTensor& lengths) {
@@ -223,7 +225,7 @@ std::vector<Tensor> conv_backward_cpu(
       &x, &weight, pointer(bias), pointer(initial_window), pointer(lengths), &dy,
       pointer(dfinal_window)};
   std::array<Tensor*, 4> outputs{};
-  check(mambacl_causal_conv1d_backward_cpu(inputs.data(), silu, outputs.data()));
+  check(kernel(inputs.data(), silu, outputs.data()));
   std::vector<Tensor> gradients;
   for (Tensor* output : outputs) gradients.push_back(take(output, x));
   return gradients;
@@ -299,10 +301,17 @@ TORCH_LIBRARY(mambacl, m) {
 }
 
 TORCH_LIBRARY_IMPL(mambacl, CPU, m) {
-  m.impl("selective_scan", scan_cpu);
-  m.impl("selective_scan_backward", scan_backward_cpu);
-  m.impl("causal_conv1d", conv_cpu);
-  m.impl("causal_conv1d_backward", conv_backward_cpu);
+  m.impl("selective_scan", scan<mambacl_selective_scan_cpu>);
+  m.impl("selective_scan_backward", scan_backward<mambacl_selective_scan_backward_cpu>);
+  m.impl("causal_conv1d", conv<mambacl_causal_conv1d_cpu>);
+  m.impl("causal_conv1d_backward", conv_backward<mambacl_causal_conv1d_backward_cpu>);
+}
+
+TORCH_LIBRARY_IMPL(mambacl, CUDA, m) {
+  m.impl("selective_scan", scan<mambacl_selective_scan_cuda>);
+  m.impl("selective_scan_backward", scan_backward<mambacl_selective_scan_backward_cuda>);
+  m.impl("causal_conv1d", conv<mambacl_causal_conv1d_cuda>);
+  m.impl("causal_conv1d_backward", conv_backward<mambacl_causal_conv1d_backward_cuda>);
 }
 
 TORCH_LIBRARY_IMPL(mambacl, Autograd, m) {
@@ -399,6 +408,13 @@ int32_t mambacl_cuda_stream(int64_t device, void** stream) {
     const c10::Device of(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device));
     *stream = guard.getStreamNativeHandle(guard.getStream(of));
   });
+}
+
+// Null where memory cannot be pinned.
+Tensor* mambacl_pinned(const Tensor* tensor) {
+  Tensor* pinned = nullptr;
+  attempt([&] { pinned = new Tensor(tensor->pin_memory()); });
+  return pinned;
 }
 
 const char* mambacl_torch_library() {

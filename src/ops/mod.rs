@@ -25,6 +25,7 @@ mod tile;
 
 pub(crate) use autocast::without_autocast;
 pub(crate) use check::{dtype_name, kind_name, state_kind};
+pub(crate) use foreign::sent;
 pub(crate) use layout::numbers;
 pub use simd::Level;
 
