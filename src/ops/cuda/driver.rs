@@ -5,36 +5,22 @@ use cudarc::driver::{result, sys};
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// What of a device decides how work is cut.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// SMs.
-    pub multiprocessors: u32,
-    /// The shared memory that a block may have when it asks, in bytes.
-    pub shared_bytes: u32,
-    /// Compute capability, 10 major + minor.
-    pub capability: u32,
-}
-
 /// A device's primary context, which the runtime and so torch use. Retained once and never released: torch keeps
 /// it to the end of the process.
 #[derive(Clone, Copy)]
 pub(super) struct Device {
     context: sys::CUcontext,
-    limits: Limits,
+    /// Compute capability, 10 major + minor.
+    pub capability: u32,
 }
 
 // SAFETY: a context may be used from any thread that makes it current.
 unsafe impl Send for Device {}
 
-/// The limits of a device, by torch's index.
+/// A device by torch's index.
 ///
 /// # Errors
 /// Without a driver or such a device.
-pub(crate) fn limits(device: usize) -> Result<Limits> {
-    Ok(self::device(device)?.limits)
-}
-
 pub(super) fn device(index: usize) -> Result<Device> {
     static DEVICES: Mutex<Option<HashMap<usize, Device>>> = Mutex::new(None);
     let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,20 +54,12 @@ fn open(index: usize) -> std::result::Result<Device, result::DriverError> {
     unsafe {
         let read = |attribute| Ok(result::device::get_attribute(device, attribute)?.unsigned_abs());
         let major = read(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-        let limits = Limits {
-            multiprocessors: read(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
-            shared_bytes: read(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
-            capability: 10 * major + read(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
-        };
-        Ok(Device { context: result::primary_ctx::retain(device)?, limits })
+        let capability = 10 * major + read(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        Ok(Device { context: result::primary_ctx::retain(device)?, capability })
     }
 }
 
 impl Device {
-    pub fn capability(&self) -> u32 {
-        self.limits.capability
-    }
-
     /// Makes it this thread's device until the guard is dropped: torch's may be another.
     pub fn enter(&self) -> Result<Entered> {
         let current = result::ctx::get_current().map_err(|error| explained("the context", error))?;
@@ -120,7 +98,7 @@ mod tests {
 
     #[test]
     fn without_a_driver_or_such_a_device_the_error_says_so() {
-        let error = limits(1000).unwrap_err().to_string();
+        let error = device(1000).map(drop).unwrap_err().to_string();
         assert!(error.contains("no NVIDIA driver") || error.contains("cuda:1000"), "{error}");
     }
 }

@@ -17,11 +17,10 @@ mod nvrtc;
 pub(crate) mod task;
 
 use crate::error::Result;
-pub(crate) use driver::{Limits, limits};
 pub(crate) use launch::{Grid, launch};
-pub use nvrtc::compile;
 #[cfg(test)]
 pub(crate) use nvrtc::resources;
+pub use nvrtc::{compile, version};
 
 /// A translation unit.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +42,27 @@ pub struct Kernel<'a> {
     pub defines: &'a [(&'a str, String)],
 }
 
-/// How many SMs a device has, which decides how finely work is to be cut.
+/// Compiles every kernel that learners ask for, without a device and past the cache: the entry of each, and the
+/// bytes of what came out.
 ///
 /// # Errors
-/// Without a driver or such a device.
-pub(crate) fn multiprocessors(device: usize) -> Result<u32> {
-    Ok(limits(device)?.multiprocessors)
+/// As [`compile`].
+pub fn compile_all(architecture: &str) -> Result<Vec<(&'static str, usize)>> {
+    let scans = super::selective_scan::kernels().into_iter();
+    let all = scans.chain(super::causal_conv1d::kernels()).chain(super::mamba_step::kernels());
+    all.map(|(source, entry, defines)| Ok((entry, compile(source, &defines, architecture)?.len()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The GPUs that there is torch for: A100, A10 and GeForce 30, L4 and GeForce 40, H100, B200.
+    #[test]
+    fn every_kernel_compiles_for_every_architecture() {
+        for architecture in ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100"] {
+            let images = compile_all(architecture).unwrap();
+            assert!(images.iter().all(|&(_, bytes)| bytes > 0), "{architecture}: {images:?}");
+        }
+    }
 }

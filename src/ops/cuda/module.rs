@@ -47,7 +47,7 @@ pub(super) unsafe fn function(
             ),
         });
     }
-    let image = cache::image(kernel.source, kernel.defines, &nvrtc::architecture(device.capability())?)?;
+    let image = cache::image(kernel.source, kernel.defines, &nvrtc::architecture(device.capability)?)?;
     // PTX is a text that ends with a NUL, which a cubin does not mind.
     let image = [&image[..], &[0]].concat();
     let entry = CString::new(kernel.entry).unwrap_or_default();

@@ -108,7 +108,7 @@ fn known() -> Result<Vec<u32>> {
 ///
 /// # Errors
 /// Where it is not found.
-pub(super) fn version() -> Result<(i32, i32)> {
+pub fn version() -> Result<(i32, i32)> {
     static VERSION: OnceLock<std::result::Result<(i32, i32), String>> = OnceLock::new();
     let version = VERSION.get_or_init(|| open(beside_torch().as_deref()).map_err(|error| error.to_string()));
     version.clone().map_err(|reason| Error::Cuda { reason })
