@@ -368,7 +368,7 @@ mod tests {
         for d_conv in [1, 2, 3, 7] {
             assert_agrees(&Case { d_conv, length: 11, ..USUAL });
         }
-        for length in [0, 1, 2, 3, 8, 63, 64, 65, 130] {
+        for length in [0, 1, 3, 64, 65, 130] {
             assert_agrees(&Case { length, d_inner: 5, padded: length > 1, ..USUAL });
         }
         for d_inner in [0, 1, 32, 129] {

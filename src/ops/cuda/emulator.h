@@ -5,13 +5,9 @@
 // result that depends on it misses a barrier. Shared memory holds NaN when a block begins. Threads that wait for
 // others that never come are an error, not a hang.
 
-#include <algorithm>
 #include <cmath>
-#include <cstdint>
+#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <random>
-#include <type_traits>
 #include <vector>
 
 #include <ucontext.h>
@@ -33,7 +29,7 @@ struct Warp {
 struct Thread {
   Index index;
   ucontext_t context;
-  std::unique_ptr<char[]> stack;
+  std::vector<char> stack;
   Warp *warp;
   const Barrier *waits_for = nullptr;
   long generation = 0;
@@ -72,13 +68,13 @@ inline void enter() {
 enum Order { FORWARDS, BACKWARDS, SHUFFLED };
 
 // Runs one block; false when threads wait for ever.
-inline bool run_block(std::vector<Thread> &threads, std::vector<Warp> &warps, Order order, std::mt19937 &random) {
+inline bool run_block(std::vector<Thread> &threads, std::vector<Warp> &warps, Order order, unsigned &random) {
   const size_t count = threads.size();
   block.barrier = Barrier();
   block.barrier.expected = (int)count;
   for (size_t index = 0; index < warps.size(); ++index) {
     warps[index].barrier = Barrier();
-    warps[index].barrier.expected = (int)std::min<size_t>(32, count - index * 32);
+    warps[index].barrier.expected = (int)(count - index * 32 < 32 ? count - index * 32 : 32);
   }
   std::vector<size_t> turns(count);
   for (size_t index = 0; index < count; ++index) {
@@ -87,9 +83,9 @@ inline bool run_block(std::vector<Thread> &threads, std::vector<Warp> &warps, Or
     thread.waits_for = nullptr;
     thread.shuffles = 0;
     thread.finished = false;
-    if (!thread.stack) thread.stack.reset(new char[STACK]);
+    thread.stack.resize(STACK);
     getcontext(&thread.context);
-    thread.context.uc_stack.ss_sp = thread.stack.get();
+    thread.context.uc_stack.ss_sp = thread.stack.data();
     thread.context.uc_stack.ss_size = STACK;
     thread.context.uc_link = nullptr;
     makecontext(&thread.context, enter, 0);
@@ -97,7 +93,11 @@ inline bool run_block(std::vector<Thread> &threads, std::vector<Warp> &warps, Or
   }
   for (size_t finished = 0; finished < count;) {
     bool progress = false;
-    if (order == SHUFFLED) std::shuffle(turns.begin(), turns.end(), random);
+    for (size_t last = count; order == SHUFFLED && --last > 0;) {
+      // Fisher and Yates, by a linear congruential generator.
+      random = random * 1664525u + 1013904223u;
+      std::swap(turns[last], turns[(random >> 8) % (last + 1)]);
+    }
     for (size_t turn : turns) {
       Thread &thread = threads[turn];
       if (thread.finished || (thread.waits_for && thread.waits_for->generation == thread.generation)) continue;
@@ -127,6 +127,8 @@ template <class Value> Value shuffle_xor(unsigned mask, Value value, int bit) {
 
 }  // namespace emulation
 
+// The linker names the ends of the section that shared memory is put in, if it is there.
+static __attribute__((section("emulated_shared"), used)) char placeholder;
 extern "C" char __start_emulated_shared[], __stop_emulated_shared[];
 
 #define threadIdx (emulation::self->index)
@@ -178,7 +180,7 @@ inline unsigned short half_of_float(float x) {
 }
 
 #define EMULATE(KERNEL)                                                                                            \
-  template <class Task> size_t size_of_task(void (*)(Task)) { return sizeof(std::remove_const_t<Task>); }          \
+  template <class Task> size_t size_of_task(void (*)(Task)) { return sizeof(Task); }          \
   inline thread_local const void *emulated_task;                                                                   \
   template <class Task> void call(void (*kernel)(Task)) { kernel(*(const Task *)emulated_task); }                  \
   /* 0: done; 1: the task has another size; 2: threads wait for ever. */                                           \
@@ -195,7 +197,7 @@ inline unsigned short half_of_float(float x) {
     for (unsigned i = 0; i < threads.size(); ++i) {                                                                \
       threads[i].index = {i % size[0], i / size[0] % size[1], i / size[0] / size[1]};                              \
     }                                                                                                              \
-    std::mt19937 random(0);                                                                                        \
+    unsigned random = 0;                                                                                           \
     const unsigned long blocks = (unsigned long)grid[0] * grid[1] * grid[2];                                       \
     for (unsigned long turn = 0; turn < blocks; ++turn) {                                                          \
       const unsigned long at = order == BACKWARDS ? blocks - 1 - turn : turn;                                      \

@@ -157,17 +157,17 @@ fn it_agrees_with_the_reference() {
 
 #[test]
 fn in_sizes_on_and_off_its_tiles() {
-    for d_state in [1, 3, 5, 8, 12, 17, 32, 40] {
+    for d_state in [1, 3, 8, 12, 17, 40] {
         assert_agrees(&Case { d_state, length: 9, d_inner: 33, ..USUAL });
     }
-    for length in [0, 1, 2, 3, 7, 8, 16, 33] {
+    for length in [0, 1, 2, 3, 8, 33] {
         assert_agrees(&Case { length, d_inner: 5, padded: length > 1, ..USUAL });
     }
-    for d_inner in [1, 31, 32, 64, 65, 128, 130] {
+    for d_inner in [1, 65, 130] {
         assert_agrees(&Case { d_inner, length: 5, ..USUAL });
     }
-    for (groups, per_group) in [(1, 1), (3, 1), (1, 5)] {
-        assert_agrees(&Case { groups, per_group, length: 10, ..USUAL });
+    for (groups, per_group) in [(1, 1), (3, 1), (1, 5), (1, 6)] {
+        assert_agrees(&Case { groups, per_group, length: 10, d_inner: 33, ..USUAL });
     }
 }
 

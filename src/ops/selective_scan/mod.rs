@@ -62,7 +62,7 @@ pub struct SelectiveScan<'a> {
     /// absent.
     pub initial_state: Option<&'a Tensor>,
     /// Real length of each sequence, int64 (batch), each in [0, length]. What lies beyond is never
-    /// read, and y is zero there.
+    /// read, and y is zero there. On a GPU the numbers are clamped and not checked, which would mean to wait.
     pub lengths: Option<&'a Tensor>,
 }
 
