@@ -1,4 +1,4 @@
-"""A training step as one CUDA graph: what a small learner needs, whose kernels are shorter than their launches."""
+"""A training step as one CUDA graph, for small learners, whose kernels are shorter than their launches."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class CapturedStep:
     """Captures forward pass, backward pass, clipping and update, and replays them on other episodes.
 
     All that is no tensor is as it was at the capture: the sizes of episodes, the training step (so whether a
-    regulariser that ends is on), what a learner draws for an episode, the precision. Learners that draw, such as
-    Performer's, have the same features in every replay.
+    regulariser that ends is on), what a learner draws for an episode, the precision. Learners that draw, such
+    as Performer's, have the same features in every replay.
 
     Args:
         learner: On a GPU. It is in training mode after; its parameters and buffers stay as they are.
-        optimiser: Of torch's Adam family with `capturable=True`, and a tensor as `lr` if that shall change. Its
-            state stays as it is, or is that of no step.
+        optimiser: Of torch's Adam family with `capturable=True`, and a tensor as `lr` if that shall change.
+            Its state stays as it is, or is that of no step.
         episode: Of the sizes to train on.
         clip_norm: Largest norm of the gradient.
         precision: "float32", or "bfloat16" for autocast.
