@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two builds at once would overwrite each other's library.
 .NOTPARALLEL:
 
-.PHONY: help setup demo test test-rust test-python format lint types check sanitize docs wheel clean
+.PHONY: help setup demo test test-rust test-python format lint types check sanitize docs wheel gpu-check clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ docs: $(TOOLS) ## Build the documentation as a site, into target/site.
 
 wheel: ## Build a wheel into dist/, for the pinned torch or for TORCH=2.11.0.
 	$(PYTHON) scripts/build_wheel.py $(if $(TORCH),--torch $(TORCH))
+
+gpu-check: ## On a machine with a GPU and a wheel of mambacl installed: GPU tests and benchmarks.
+	$(PYTHON) scripts/gpu_check.py
 
 clean: ## Remove what was built; .venv stays.
 	cargo clean
