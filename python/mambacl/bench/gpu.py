@@ -149,10 +149,7 @@ def measure(device: torch.device, sizes: Sizes) -> tuple[list[Row], list[str]]:
 
 def bandwidth(clock: Clock, device: torch.device, sizes: Sizes) -> list[Row]:
     """The scan's bytes that must move each second, as a share of what a copy moves (float32)."""
-    source = torch.empty(sizes.copied // 4, device=device).fill_(1.0)
-    into = torch.empty_like(source)
-    copied = 2 * sizes.copied / clock.seconds(lambda: into.copy_(source))
-    del source, into
+    copied = 2 * sizes.copied / clock.seconds(_copy(sizes.copied, device))
     rows = [Row("bandwidth", "copy", copied / 1e9, "GB/s")]
     for batch in sizes.batches:
         arguments = scan_arguments(batch, sizes.length, sizes.d_inner, sizes.d_state, device)
@@ -304,6 +301,12 @@ def features(learner: Learner, sizes: Sizes, count: int, device: torch.device) -
     assert codebook is not None
     episode = Episode(train_x, labels, test_x, labels.clone(), codebook.cpu())
     return episode.to(device)
+
+
+def _copy(count: int, device: torch.device) -> Case:
+    source = torch.ones(count // 4, device=device)
+    into = torch.empty_like(source)
+    return lambda: into.copy_(source)
 
 
 def _scan(arguments: dict[str, Tensor]) -> Tensor:
