@@ -1,8 +1,8 @@
 """All that can be said of mambacl on a GPU, by one command: `make gpu-check`.
 
-With a wheel of mambacl installed (and pytest, scikit-learn and tyro of its extras) it runs the GPU tests on fresh
-inputs, the operations again under compute-sanitizer where there is one, and the benchmarks. It prints tables and
-writes them with the raw numbers into a folder. `--device cpu` is a dry run of the benchmarks, in small.
+With a wheel of mambacl and pytest installed it runs the GPU tests on fresh inputs, the operations again under
+compute-sanitizer where there is one, and the benchmarks. It prints tables and writes them with the raw numbers
+into a folder. `--device cpu` is a dry run of the benchmarks, in small.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ def main() -> int:
     Returns:
         0, or 1 where a test failed.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description="GPU tests and benchmarks of mambacl, as tables.")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu for a dry run")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu-check"), help="folder of the results")
     parser.add_argument("--no-tests", action="store_true", help="benchmarks alone")

@@ -10,7 +10,7 @@ GPU = torch.device("cuda", 0)
 
 needs_gpu = pytest.mark.skipif(
     not torch.cuda.is_available(),
-    reason=f"no GPU: torch {torch.__version__} (CUDA {torch.version.cuda}) sees none; `make gpu-check` on one",
+    reason=f"no GPU is seen by torch {torch.__version__} (CUDA {torch.version.cuda}): not run here",
 )
 needs_two_gpus = pytest.mark.skipif(
     torch.cuda.device_count() < 2, reason=f"needs two GPUs, torch sees {torch.cuda.device_count()}"

@@ -165,6 +165,34 @@ mod tests {
         assert!(read(file).is_some());
     }
 
+    /// What each process of the next test does; elsewhere nothing.
+    #[test]
+    fn in_the_folder_of_a_test() {
+        if std::env::var_os("MAMBACL_TEST_OF_PROCESSES").is_some() {
+            assert_eq!(image(&ADD, &amount(1), "sm_80").unwrap()[..4], *b"\x7fELF");
+        }
+    }
+
+    #[test]
+    fn processes_write_at_once() {
+        let folder = Folder::new("processes");
+        let start = || {
+            std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "ops::cuda::cache::tests::in_the_folder_of_a_test"])
+                .envs([
+                    ("MAMBACL_TEST_OF_PROCESSES", "1".as_ref()),
+                    ("MAMBACL_CUDA_CACHE", folder.0.as_os_str()),
+                ])
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        };
+        let started: Vec<_> = (0..3).map(|_| start()).collect();
+        assert!(started.into_iter().all(|mut process| process.wait().unwrap().success()));
+        let [file] = &folder.files()[..] else { panic!("no partial file stays: {:?}", folder.files()) };
+        assert!(read(file).is_some());
+    }
+
     #[test]
     fn all_that_decides_the_image_is_in_its_key() {
         let this = key(&ADD, &amount(1), "sm_80", (13, 0));
