@@ -1,8 +1,8 @@
 """All that can be said of mambacl on a GPU, by one command: `make gpu-check`.
 
 With a wheel of mambacl and pytest installed it runs the GPU tests on fresh inputs, the operations again under
-compute-sanitizer where there is one, and the benchmarks. It prints tables and writes them with the raw numbers
-into a folder. `--device cpu` is a dry run of the benchmarks, in small.
+compute-sanitizer where there is one, and the benchmarks. It prints tables and writes them with the raw
+numbers into a folder. `--device cpu` is a dry run of the benchmarks, in small.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ FAKED = {name: config for name, config in CONFIGS.items() if not name.startswith
 @pytest.mark.filterwarnings("ignore:Accessing the data pointer")
 @pytest.mark.parametrize("config", FAKED.values(), ids=FAKED)
 def test_no_number_is_read_back_in_a_step(config: LearnerConfig):
-    """A fake tensor of CUDA refuses whatever would have to wait for a number or a shape that depends on one."""
+    """A fake tensor of CUDA refuses whatever would wait for a number, or a shape that depends on one."""
     learner = Learner(config)
     episode = drawn(learner, 0)
     with FakeTensorMode():
