@@ -5,7 +5,7 @@ use super::{CausalConv1d, OP, Sizes};
 use crate::error::Result;
 use crate::ops::check::state_kind;
 use crate::ops::cuda::task::{Rows, element, empty, over_first, spans, start};
-use crate::ops::cuda::{Kernel, Source};
+use crate::ops::cuda::{Choice, Kernel, Source};
 use crate::ops::foreign::{Borrowed, kernel};
 use crate::ops::layout::{channels_last, pointer_mut, pointer_mut_or_null, pointer_or_null};
 use std::ffi::c_void;
@@ -47,7 +47,7 @@ fn defines(kind: Kind, d_conv: i64, silu: bool, threads: i64) -> Vec<(&'static s
 }
 
 /// The kernels that learners ask for: source, entry, what is defined.
-pub(crate) fn kernels() -> Vec<(&'static Source, &'static str, Vec<(&'static str, String)>)> {
+pub(crate) fn kernels() -> Vec<Choice> {
     let kinds = [Kind::Float, Kind::BFloat16, Kind::Half, Kind::Double];
     let both = |kind| {
         [&FORWARD, &BACKWARD].map(|source| (source, source.name, defines(kind, 4, true, MOST_THREADS)))

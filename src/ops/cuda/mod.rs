@@ -6,6 +6,8 @@
 //! and records no event: memory is of torch's caching allocator and of the stream that torch works on.
 //!
 //! Compiling needs no GPU, so that every kernel can be compiled for every architecture in the tests.
+//! Tests also run the kernels, on the CPU: `emulator.h` is as much of CUDA as they need, in C++, and `task.rs`, the
+//! way to a launch, takes tensors of the CPU there. `numbers.cuh` is what all kernels begin with.
 
 mod cache;
 mod driver;
@@ -41,6 +43,9 @@ pub struct Kernel<'a> {
     /// `-D NAME=VALUE`.
     pub defines: &'a [(&'a str, String)],
 }
+
+/// A kernel to compile ahead: its source, its name, and what is defined.
+pub(crate) type Choice = (&'static Source, &'static str, Vec<(&'static str, String)>);
 
 /// Compiles every kernel that learners ask for, without a device and past the cache: the entry of each, and the
 /// bytes of what came out.

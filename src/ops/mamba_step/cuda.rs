@@ -4,7 +4,7 @@ use super::kernel::Sizes;
 use super::{MambaStep, OP, Stepped};
 use crate::error::Result;
 use crate::ops::cuda::task::{element, empty, start};
-use crate::ops::cuda::{Kernel, Source};
+use crate::ops::cuda::{Choice, Kernel, Source};
 use crate::ops::layout::{pointer_mut, pointer_mut_or_null, pointer_or_null};
 use std::ffi::c_void;
 use tch::{Kind, Tensor};
@@ -79,7 +79,7 @@ fn defines(kind: Kind, sizes: &Sizes) -> [(&'static str, String); 5] {
 }
 
 /// The kernels that learners ask for: source, entry, what is defined.
-pub(crate) fn kernels() -> Vec<(&'static Source, &'static str, Vec<(&'static str, String)>)> {
+pub(crate) fn kernels() -> Vec<Choice> {
     let sizes = Sizes {
         rows: 1,
         per_group: 1,

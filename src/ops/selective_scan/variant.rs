@@ -2,7 +2,7 @@
 
 use crate::ops::check::state_kind;
 use crate::ops::cuda::task::{element, spans};
-use crate::ops::cuda::{Kernel, Source};
+use crate::ops::cuda::{Choice, Kernel, Source};
 use tch::Kind;
 
 /// The text of an entry: what all share, then its own.
@@ -121,7 +121,7 @@ impl Variant {
 }
 
 /// The kernels that learners ask for, and some that others may: source, entry, what is defined.
-pub(crate) fn kernels() -> Vec<(&'static Source, &'static str, Vec<(&'static str, String)>)> {
+pub(crate) fn kernels() -> Vec<Choice> {
     let plain = |kind| Variant {
         u: kind,
         delta: kind,
