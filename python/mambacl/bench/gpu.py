@@ -187,7 +187,7 @@ def peers(clock: Clock, device: torch.device, sizes: Sizes) -> list[Row]:
         bias = torch.randn(sizes.d_inner, device=device)
         ours = {"x": ours["u"], "weight": weight, "bias": bias}
         theirs = {"x": theirs["u"], "weight": weight, "bias": bias}
-        conv = clock.seconds(_with_gradients(lambda a: ops.causal_conv1d(**a, activation="silu"), ours))
+        conv = clock.seconds(_with_gradients(_convolve, ours))
         other = clock.seconds(_with_gradients(lambda a: their_conv(**a, activation="silu"), theirs))
         name = f"causal-conv1d / ours, length {length}"
         rows.append(Row("beside mamba-ssm", name, other / conv, "x", 1.0))
@@ -263,7 +263,7 @@ def tables(rows: Sequence[Row]) -> str:
 
 def scan_arguments(
     batch: int, length: int, d_inner: int, d_state: int, device: torch.device
-) -> dict[str, Tensor]:
+) -> dict[str, Any]:
     """Of a scan with all that a Mamba block gives it, float32."""
     generator = torch.Generator(device).manual_seed(0)
 
@@ -309,11 +309,15 @@ def _copy(count: int, device: torch.device) -> Case:
     return lambda: into.copy_(source)
 
 
-def _scan(arguments: dict[str, Tensor]) -> Tensor:
+def _scan(arguments: dict[str, Any]) -> Tensor:
     return ops.selective_scan(**arguments, delta_softplus=True)
 
 
-def _with_gradients(op: Callable[[dict[str, Tensor]], Any], arguments: dict[str, Tensor]) -> Case:
+def _convolve(arguments: dict[str, Any]) -> Tensor:
+    return ops.causal_conv1d(**arguments, activation="silu")
+
+
+def _with_gradients(op: Callable[[dict[str, Any]], Any], arguments: dict[str, Any]) -> Case:
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in arguments.items()}
     with torch.no_grad():
         weight = torch.randn_like(op(arguments))

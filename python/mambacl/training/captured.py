@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -140,4 +140,6 @@ def _tensors(episode: Episode) -> list[tuple[str, Tensor | None]]:
 
 
 def _copied(episode: Episode) -> Episode:
-    return Episode(**{name: None if tensor is None else tensor.clone() for name, tensor in _tensors(episode)})
+    return replace(
+        episode, **{name: tensor.clone() for name, tensor in _tensors(episode) if tensor is not None}
+    )
