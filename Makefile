@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two builds at once would overwrite each other's library.
 .NOTPARALLEL:
 
-.PHONY: help setup demo test test-rust test-python format lint types check sanitize docs wheel release-check clean
+.PHONY: help setup demo test test-rust test-python format lint types check sanitize docs wheel release-check gpu-check clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ wheel: ## Build a wheel into dist/, for the pinned torch or for TORCH=2.11.0.
 
 release-check: ## Build the wheel and try it in a clean environment of each Python, 3.10 to 3.13.
 	$(PYTHON) scripts/release_check.py $(PYTHONS)
+
+gpu-check: ## On a machine with a GPU and a wheel of mambacl installed: GPU tests and benchmarks.
+	$(PYTHON) scripts/gpu_check.py
 
 clean: ## Remove what was built; .venv stays.
 	cargo clean

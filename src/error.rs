@@ -42,6 +42,10 @@ pub enum Error {
     #[error("{op}: {reason}")]
     Kernel { op: &'static str, reason: String },
 
+    /// CUDA cannot do what is asked of it: no driver, no compiler, or an error of either.
+    #[error("CUDA: {reason}")]
+    Cuda { reason: String },
+
     /// libtorch raised an error.
     #[error("torch: {0}")]
     Torch(#[from] tch::TchError),

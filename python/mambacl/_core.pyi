@@ -27,8 +27,10 @@ __all__ = [
     "__version__",
     "check_causal_conv1d",
     "check_selective_scan",
+    "compile_cuda_kernels",
     "draw_codebook",
     "fingerprint",
+    "nvrtc_version",
     "pack_learner",
     "pack_state",
     "plan_episode",
@@ -84,6 +86,8 @@ def plan_episode(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
 def uniforms(seed: int, split: str, index: int, count: int) -> Tensor: ...
 def simd_level() -> str: ...
+def nvrtc_version() -> tuple[int, int]: ...
+def compile_cuda_kernels(architecture: str) -> list[tuple[str, int]]: ...
 def check_selective_scan(tensors: _ScanTensors) -> None: ...
 def reference_selective_scan(
     tensors: _ScanTensors, delta_softplus: bool, return_final_state: bool

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from mambacl import _core
 from mambacl.data.classes import Classes
 from mambacl.data.splits import Split
+from mambacl.devices import sent
 from mambacl.errors import DataError, DeviceError, DtypeError, InvalidValueError, ShapeError
 from mambacl.stream_order import VISITS, Order, order_of, stream_labels
 
@@ -98,8 +99,16 @@ class Episode:
         return len(self.train_x)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Episode:
-        """The same episodes on another device."""
-        moved = {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in self._tensors()}
+        """The same episodes on another device.
+
+        Args:
+            device: Where they shall be.
+            non_blocking: Not to wait for the copy; from the CPU to a GPU it goes by way of pinned memory.
+        """
+        moved = {
+            name: sent(tensor, device) if non_blocking else tensor.to(device)
+            for name, tensor in self._tensors()
+        }
         return dataclasses.replace(self, **moved)
 
     def validate(self) -> Episode:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mambacl import _core
 from mambacl.config import ClassTarget, LearnerConfig, SequenceConfig
+from mambacl.devices import sent
 from mambacl.episodes import Episode
 from mambacl.errors import InvalidValueError, ShapeError
 from mambacl.layer_states import layer_state
@@ -142,7 +143,7 @@ class Learner(nn.Module):
         if batch_size < 1:
             raise InvalidValueError(f"{op}: argument `batch_size` must be at least 1, got {batch_size}")
         if isinstance(self.config.target, ClassTarget) and codebook is None:
-            codebook = _core.draw_codebook(self.config.target.vocab, seed, batch_size).to(self.device)
+            codebook = sent(_core.draw_codebook(self.config.target.vocab, seed, batch_size), self.device)
         if codebook is not None and codebook.dim() > 0:
             batch_size = len(codebook)
         return self._state(self._engine.initial_state(self._tensors(), batch_size, codebook, seed))

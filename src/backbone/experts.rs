@@ -13,7 +13,7 @@
 use crate::error::{Error, Result, check_size};
 use crate::params::{Init, Path};
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// The settings of a mixture of experts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,15 +98,22 @@ impl Experts {
         for expert in 0..n_expert {
             let of = |parts: &[Tensor; 2]| [parts[0].select(0, expert), parts[1].select(0, expert)];
             let ([hidden, hidden_bias], [out, out_bias]) = (of(&self.hidden), of(&self.output));
-            // Only the tokens that chose it: (their number, d_model).
-            let rows = chosen.eq(expert).any_dim(-1, false).nonzero().squeeze_dim(-1);
-            let answers = tokens
-                .index_select(0, &rows)
-                .linear(&hidden, Some(&hidden_bias))
-                .gelu("none")
-                .linear(&out, Some(&out_bias));
-            let share = weights.select(1, expert).index_select(0, &rows).unsqueeze(-1);
-            output = output.index_add(0, &rows, &(answers * share).to_kind(output.kind()));
+            // Only the tokens that chose it: (their number, d_model). Elsewhere than on the CPU all: the host
+            // would wait for their number, and no graph of CUDA could be captured.
+            let rows = (tokens.device() == Device::Cpu)
+                .then(|| chosen.eq(expert).any_dim(-1, false).nonzero().squeeze_dim(-1));
+            let own = |of: &Tensor| match &rows {
+                Some(rows) => of.index_select(0, rows),
+                None => of.shallow_clone(),
+            };
+            let answers =
+                own(&tokens).linear(&hidden, Some(&hidden_bias)).gelu("none").linear(&out, Some(&out_bias));
+            let share = own(&weights.select(1, expert)).unsqueeze(-1);
+            let answers = (answers * share).to_kind(output.kind());
+            output = match &rows {
+                Some(rows) => output.index_add(0, rows, &answers),
+                None => output + answers,
+            };
         }
         let counts = chosen.flatten(0, 1).one_hot(n_expert).to_kind(shares.kind());
         let choices = counts.mean_dim(0, false, None::<Kind>);

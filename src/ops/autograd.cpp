@@ -10,6 +10,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -26,14 +28,13 @@ using MaybeTensor = std::optional<Tensor>;
 
 // Kernels in Rust. `inputs` are borrowed, null where absent; `outputs` receive owned tensors, null
 // where there is none. A status other than 0 means `mambacl_kernel_error` says why.
+using Forward = int32_t(const Tensor* const* inputs, bool option, bool return_final, Tensor** outputs);
+using Backward = int32_t(const Tensor* const* inputs, bool option, Tensor** outputs);
 extern "C" {
-int32_t mambacl_selective_scan_cpu(
-    const Tensor* const* inputs, bool delta_softplus, bool return_final_state, Tensor** outputs);
-int32_t mambacl_selective_scan_backward_cpu(
-    const Tensor* const* inputs, bool delta_softplus, Tensor** outputs);
-int32_t mambacl_causal_conv1d_cpu(
-    const Tensor* const* inputs, bool silu, bool return_final_window, Tensor** outputs);
-int32_t mambacl_causal_conv1d_backward_cpu(const Tensor* const* inputs, bool silu, Tensor** outputs);
+Forward mambacl_selective_scan_cpu, mambacl_selective_scan_cuda;
+Backward mambacl_selective_scan_backward_cpu, mambacl_selective_scan_backward_cuda;
+Forward mambacl_causal_conv1d_cpu, mambacl_causal_conv1d_cuda;
+Backward mambacl_causal_conv1d_backward_cpu, mambacl_causal_conv1d_backward_cuda;
 const char* mambacl_kernel_error();
 }
 
@@ -103,7 +104,8 @@ using ScanBackwardSignature = std::vector<Tensor>(
     const MaybeTensor& delta_bias, bool delta_softplus, const MaybeTensor& initial_state,
     const MaybeTensor& lengths);
 
-std::tuple<Tensor, Tensor> scan_cpu(
+template <Forward kernel>
+std::tuple<Tensor, Tensor> scan(
     const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
     const MaybeTensor& D, const MaybeTensor& z, const MaybeTensor& delta_bias, bool delta_softplus,
     const MaybeTensor& initial_state, bool return_final_state, const MaybeTensor& lengths) {
@@ -111,12 +113,12 @@ std::tuple<Tensor, Tensor> scan_cpu(
       &u, &delta, &A, &B, &C, pointer(D), pointer(z), pointer(delta_bias), pointer(initial_state),
       pointer(lengths)};
   std::array<Tensor*, 2> outputs{};
-  check(mambacl_selective_scan_cpu(
-      inputs.data(), delta_softplus, return_final_state, outputs.data()));
+  check(kernel(inputs.data(), delta_softplus, return_final_state, outputs.data()));
   return {take(outputs[0], u), take(outputs[1], u)};
 }
 
-std::vector<Tensor> scan_backward_cpu(
+template <Backward kernel>
+std::vector<Tensor> scan_backward(
     const Tensor& dy, const MaybeTensor& dfinal_state, const Tensor& u, const Tensor& delta,
     const Tensor& A, const Tensor& B, const Tensor& C, const MaybeTensor& D, const MaybeTensor& z,
     const MaybeTensor& delta_bias, bool delta_softplus, const MaybeTensor& initial_state,
@@ -125,7 +127,7 @@ std::vector<Tensor> scan_backward_cpu(
       &u, &delta, &A, &B, &C, pointer(D), pointer(z), pointer(delta_bias), pointer(initial_state),
       pointer(lengths), &dy, pointer(dfinal_state)};
   std::array<Tensor*, 9> outputs{};
-  check(mambacl_selective_scan_backward_cpu(inputs.data(), delta_softplus, outputs.data()));
+  check(kernel(inputs.data(), delta_softplus, outputs.data()));
   std::vector<Tensor> gradients;
   for (Tensor* output : outputs) gradients.push_back(take(output, u));
   return gradients;
@@ -203,17 +205,19 @@ using ConvBackwardSignature = std::vector<Tensor>(
     const MaybeTensor& bias, bool silu, const MaybeTensor& initial_window,
     const MaybeTensor& lengths);
 
-std::tuple<Tensor, Tensor> conv_cpu(
+template <Forward kernel>
+std::tuple<Tensor, Tensor> conv(
     const Tensor& x, const Tensor& weight, const MaybeTensor& bias, bool silu,
     const MaybeTensor& initial_window, bool return_final_window, const MaybeTensor& lengths) {
   const std::array<const Tensor*, 5> inputs{
       &x, &weight, pointer(bias), pointer(initial_window), pointer(lengths)};
   std::array<Tensor*, 2> outputs{};
-  check(mambacl_causal_conv1d_cpu(inputs.data(), silu, return_final_window, outputs.data()));
+  check(kernel(inputs.data(), silu, return_final_window, outputs.data()));
   return {take(outputs[0], x), take(outputs[1], x)};
 }
 
-std::vector<Tensor> conv_backward_cpu(
+template <Backward kernel>
+std::vector<Tensor> conv_backward(
     const Tensor& dy, const MaybeTensor& dfinal_window, const Tensor& x, const Tensor& weight,
     const MaybeTensor& bias, bool silu, const MaybeTensor& initial_window,
     const MaybeTensor& lengths) {
@@ -221,7 +225,7 @@ std::vector<Tensor> conv_backward_cpu(
       &x, &weight, pointer(bias), pointer(initial_window), pointer(lengths), &dy,
       pointer(dfinal_window)};
   std::array<Tensor*, 4> outputs{};
-  check(mambacl_causal_conv1d_backward_cpu(inputs.data(), silu, outputs.data()));
+  check(kernel(inputs.data(), silu, outputs.data()));
   std::vector<Tensor> gradients;
   for (Tensor* output : outputs) gradients.push_back(take(output, x));
   return gradients;
@@ -297,10 +301,17 @@ TORCH_LIBRARY(mambacl, m) {
 }
 
 TORCH_LIBRARY_IMPL(mambacl, CPU, m) {
-  m.impl("selective_scan", scan_cpu);
-  m.impl("selective_scan_backward", scan_backward_cpu);
-  m.impl("causal_conv1d", conv_cpu);
-  m.impl("causal_conv1d_backward", conv_backward_cpu);
+  m.impl("selective_scan", scan<mambacl_selective_scan_cpu>);
+  m.impl("selective_scan_backward", scan_backward<mambacl_selective_scan_backward_cpu>);
+  m.impl("causal_conv1d", conv<mambacl_causal_conv1d_cpu>);
+  m.impl("causal_conv1d_backward", conv_backward<mambacl_causal_conv1d_backward_cpu>);
+}
+
+TORCH_LIBRARY_IMPL(mambacl, CUDA, m) {
+  m.impl("selective_scan", scan<mambacl_selective_scan_cuda>);
+  m.impl("selective_scan_backward", scan_backward<mambacl_selective_scan_backward_cuda>);
+  m.impl("causal_conv1d", conv<mambacl_causal_conv1d_cuda>);
+  m.impl("causal_conv1d_backward", conv_backward<mambacl_causal_conv1d_backward_cuda>);
 }
 
 TORCH_LIBRARY_IMPL(mambacl, Autograd, m) {
@@ -318,12 +329,11 @@ thread_local std::string call_error;
 
 MaybeTensor maybe(const Tensor* tensor) { return tensor ? MaybeTensor(*tensor) : std::nullopt; }
 
+// Nothing is thrown into Rust: a status other than 0 means that `call_error` says why.
 template <class Call>
-int32_t give(Tensor** outputs, const Call& call) noexcept {
+int32_t attempt(const Call& call) noexcept {
   try {
-    auto [first, second] = call();
-    outputs[0] = new Tensor(std::move(first));
-    outputs[1] = new Tensor(std::move(second));
+    call();
     return 0;
   } catch (const c10::Error& error) {
     call_error = error.what_without_backtrace();
@@ -331,6 +341,15 @@ int32_t give(Tensor** outputs, const Call& call) noexcept {
     call_error = error.what();
   }
   return 1;
+}
+
+template <class Call>
+int32_t give(Tensor** outputs, const Call& call) noexcept {
+  return attempt([&] {
+    auto [first, second] = call();
+    outputs[0] = new Tensor(std::move(first));
+    outputs[1] = new Tensor(std::move(second));
+  });
 }
 
 }  // namespace
@@ -361,10 +380,11 @@ int32_t mambacl_causal_conv1d(
 bool mambacl_unobserved(const Tensor* const* tensors, int64_t count) {
   using c10::DispatchKey;
   constexpr c10::DispatchKeySet plain(
-      {DispatchKey::CPU, DispatchKey::AutogradCPU, DispatchKey::ADInplaceOrView,
-       DispatchKey::AutocastCPU});
+      {DispatchKey::CPU, DispatchKey::AutogradCPU, DispatchKey::AutocastCPU, DispatchKey::CUDA,
+       DispatchKey::AutogradCUDA, DispatchKey::AutocastCUDA, DispatchKey::ADInplaceOrView});
   if (c10::impl::TorchDispatchModeTLS::any_modes_set()) return false;
   if (at::autocast::is_autocast_enabled(at::kCPU)) return false;
+  if (at::autocast::is_autocast_enabled(at::kCUDA)) return false;
   const bool grad = at::GradMode::is_enabled();
   for (int64_t index = 0; index < count; ++index) {
     const Tensor& tensor = *tensors[index];
@@ -379,6 +399,27 @@ void mambacl_parallel_for(int64_t tasks, void (*body)(const void*, int64_t), con
   at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; ++index) body(context, index);
   });
+}
+
+// By the guard that libtorch registers for CUDA: nothing of CUDA is linked.
+int32_t mambacl_cuda_stream(int64_t device, void** stream) {
+  return attempt([&] {
+    const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
+    const c10::Device of(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device));
+    *stream = guard.getStreamNativeHandle(guard.getStream(of));
+  });
+}
+
+// Null where memory cannot be pinned.
+Tensor* mambacl_pinned(const Tensor* tensor) {
+  Tensor* pinned = nullptr;
+  attempt([&] { pinned = new Tensor(tensor->pin_memory()); });
+  return pinned;
+}
+
+const char* mambacl_torch_library() {
+  Dl_info found{};
+  return dladdr(reinterpret_cast<void*>(&at::get_num_threads), &found) ? found.dli_fname : nullptr;
 }
 
 // Passes by autocast, as its own kernels do, until the guard is given back.

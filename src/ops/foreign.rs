@@ -5,12 +5,13 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tch::Tensor;
+use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
 unsafe extern "C" {
     fn mambacl_call_error() -> *const c_char;
     fn mambacl_unobserved(tensors: *const *const C_tensor, count: i64) -> bool;
+    fn mambacl_pinned(tensor: *const C_tensor) -> *mut C_tensor;
 }
 
 thread_local! {
@@ -71,12 +72,25 @@ pub(crate) unsafe fn kernel<const N: usize>(
     1
 }
 
-/// Whether a kernel may read these tensors without the dispatcher knowing: plain tensors of the CPU, of
+/// Whether a kernel may read these tensors without the dispatcher knowing: plain tensors of CPU or GPU, of
 /// which no gradient is wanted, while no transform of torch is at work.
 pub(crate) fn unobserved<const N: usize>(tensors: [&Tensor; N]) -> bool {
     let tensors = tensors.map(Tensor::as_ptr);
     // SAFETY: N pointers to tensors that live for the time of the call.
     unsafe { mambacl_unobserved(tensors.as_ptr(), N as i64) }
+}
+
+/// A tensor of the CPU on a device; to CUDA by way of pinned memory, so that nothing waits for the copy.
+pub(crate) fn sent(tensor: &Tensor, device: Device) -> Tensor {
+    if !device.is_cuda() {
+        return tensor.to_device(device);
+    }
+    // SAFETY: the tensor lives for the time of the call; what comes back is owned, or null.
+    let pinned = unsafe {
+        let pinned = mambacl_pinned(tensor.as_ptr());
+        (!pinned.is_null()).then(|| Tensor::from_ptr(pinned))
+    };
+    pinned.as_ref().unwrap_or(tensor).to_device_(device, tensor.kind(), true, false)
 }
 
 /// Calls an operator through `autograd.cpp` with N borrowed tensors, for two results.

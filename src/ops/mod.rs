@@ -2,13 +2,15 @@
 //!
 //! Each operation has a room with the same furniture: `mod.rs` checks arguments and is the one way
 //! in, `reference.rs` is the equation in plain tensor operations (the oracle of the tests), `cpu.rs`
-//! takes tensors apart for `kernel.rs`, which knows pointers only. `autograd.cpp` registers the
+//! takes tensors apart for `kernel.rs`, which knows pointers only; `cuda.rs` takes them apart for what a GPU
+//! runs, CUDA C that `kernel.cu` explains. `autograd.cpp` registers the
 //! operations with libtorch, so that Rust and Python share them and their gradients. Linear attention and
 //! the gated delta rule have no kernels: their matrix products are libtorch's, a chunk of steps at a time.
 
 mod autocast;
 pub mod causal_conv1d;
 mod check;
+pub mod cuda;
 mod foreign;
 pub mod gated_delta_rule;
 mod layout;
@@ -23,6 +25,7 @@ mod tile;
 
 pub(crate) use autocast::without_autocast;
 pub(crate) use check::{dtype_name, kind_name, state_kind};
+pub(crate) use foreign::sent;
 pub(crate) use layout::numbers;
 pub use simd::Level;
 

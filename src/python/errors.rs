@@ -24,7 +24,7 @@ impl From<Error> for PyErr {
             Error::Value { .. } => InvalidValueError::new_err(text),
             Error::Config { .. } | Error::MissingParameter { .. } => ConfigError::new_err(text),
             Error::File { .. } => FileError::new_err(text),
-            Error::Kernel { .. } => KernelError::new_err(text),
+            Error::Kernel { .. } | Error::Cuda { .. } => KernelError::new_err(text),
             Error::Torch(_) => TorchError::new_err(text),
         }
     }

@@ -117,3 +117,15 @@ pub fn reference_causal_conv1d(
 pub fn simd_level() -> &'static str {
     crate::ops::simd_level().name()
 }
+
+/// The version of the NVRTC that CUDA kernels are compiled by, (major, minor).
+#[pyfunction]
+pub fn nvrtc_version(py: Python<'_>) -> PyResult<(i32, i32)> {
+    detached(py, crate::ops::cuda::version)
+}
+
+/// Compiles every CUDA kernel for an architecture such as "sm_90", which needs no GPU: (entry, bytes) of each.
+#[pyfunction]
+pub fn compile_cuda_kernels(py: Python<'_>, architecture: &str) -> PyResult<Vec<(&'static str, usize)>> {
+    detached(py, || crate::ops::cuda::compile_all(architecture))
+}

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from mambacl.data import Split
+from mambacl.devices import chosen
 from mambacl.experiments.trained import load_run
 from mambacl.report import measure
 from mambacl.report.figures import draw
@@ -40,6 +41,7 @@ class Evaluate:
             seconds an episode, classes only; 0 for none.
         split: Of the episodes: train, validation or test.
         checkpoint: The best on meta-validation, the last, or that of a step.
+        device: That the learner answers on: cpu, cuda or cuda:N. Yardsticks are computed on the CPU.
         json: Print the measurement as JSON.
     """
 
@@ -51,6 +53,7 @@ class Evaluate:
     offline: Annotated[int, tyro.conf.arg(metavar="M")] = 0
     split: Split = "test"
     checkpoint: Literal["best", "last"] | int = "best"
+    device: str = "cpu"
     json: bool = False
 
 
@@ -61,7 +64,9 @@ def run(command: Evaluate) -> None:
         MambaclError: If the run cannot be read, or episodes of these sizes cannot be drawn.
         OSError: If the folder cannot be written.
     """
+    device = chosen(command.device, "evaluate")
     trained = load_run(command.run, command.checkpoint)
+    trained.learner.to(device)
     prepare(command.run)
     measured = measure(
         trained,

@@ -10,6 +10,7 @@ import torch
 
 from mambacl import __version__, _core
 from mambacl.config import LEARNERS, kinds
+from mambacl.errors import KernelError
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Facts:
         threads: Of torch, which the kernels follow.
         kernels: Devices that the fused kernels run on.
         torch_cuda: The CUDA that torch was built for, and whether a GPU is there.
+        nvrtc: Version of the compiler of the CUDA kernels.
         learners: Kinds of learner.
         mixers: Kinds of mixer.
         feed_forwards: Kinds of feed-forward layer.
@@ -57,6 +59,7 @@ class Facts:
     threads: int
     kernels: list[str]
     torch_cuda: str
+    nvrtc: str
     learners: list[str]
     mixers: list[str]
     feed_forwards: list[str]
@@ -74,6 +77,13 @@ def run(command: Info) -> None:
         print(f"{name:<13} {', '.join(value) if isinstance(value, list) else value}")
 
 
+def _nvrtc() -> str:
+    try:
+        return "{}.{}".format(*_core.nvrtc_version())
+    except KernelError:
+        return "not found"
+
+
 def gather() -> Facts:
     """The facts of this machine and installation."""
     built = torch.version.cuda
@@ -85,8 +95,9 @@ def gather() -> Facts:
         platform=f"{platform.system()} {platform.machine()}",
         simd=_core.simd_level(),
         threads=torch.get_num_threads(),
-        kernels=["cpu"],
+        kernels=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"],
         torch_cuda=f"{built}, {present}" if built else f"none, {present}",
+        nvrtc=_nvrtc(),
         learners=list(LEARNERS),
         mixers=kinds("mixer"),
         feed_forwards=kinds("feed_forward"),

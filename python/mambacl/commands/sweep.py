@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from mambacl.devices import chosen
 from mambacl.errors import RunError
 from mambacl.sweeps import Results, table
 from mambacl.sweeps.files import sweep_file
@@ -41,6 +42,7 @@ class Sweep:
         jobs: Runs at a time, each a process with its share of the threads.
         runs: Folder of the runs; runs/sweeps/NAME by default.
         results: Folder of what they came to and of the table; docs/results/NAME by default.
+        device: To train and test on: cpu, cuda or cuda:N.
         table: Only write the table, of the runs that are done.
         pace: Train no learner, but time all in turns, and write the table by that.
         offline: Train no learner, but the first one's encoder on all of a stream at once, for so many test
@@ -51,6 +53,7 @@ class Sweep:
     jobs: Annotated[int, tyro.conf.arg(metavar="J")] = 1
     runs: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    device: str = "cpu"
     table: bool = False
     pace: bool = False
     offline: Annotated[int, tyro.conf.arg(metavar="M")] = 0
@@ -65,6 +68,7 @@ def run(command: Sweep) -> None:
         OSError: If a folder cannot be written.
         KeyboardInterrupt: After Ctrl-C, with how to go on.
     """
+    device = chosen(command.device, "sweep")
     file = sweep_file(command.sweep)
     sweep = read_sweep(file)
     results = Results(command.results or Path("docs/results") / sweep.name)
@@ -76,7 +80,7 @@ def run(command: Sweep) -> None:
     if not (command.pace or command.offline or command.table):
         sweep.draw_episodes()
         runs = command.runs or Path("runs/sweeps") / sweep.name
-        failures = run_cells(sweep, file, runs, results, command.jobs)
+        failures = run_cells(sweep, file, runs, results, command.jobs, str(device))
     print(f"Written to {table.write(sweep, results)}")
     if failures:
         told = "".join(f"\n  {one.job}: {one.reason} (see {one.log})" for one in failures)

@@ -11,6 +11,7 @@ import torch
 import tyro
 
 from mambacl import experiments
+from mambacl.devices import chosen
 from mambacl.errors import ConfigError, RunError
 from mambacl.experiments import Experiment
 from mambacl.experiments.seeds import train_seeds
@@ -38,6 +39,8 @@ class Train:
 
       torchrun --nproc-per-node 2 -m mambacl train glyphs-mamba
 
+      mambacl train glyphs-20-mambacl-full --device cuda --set train.precision=bfloat16
+
     Attributes:
         experiment: Of `mambacl list`, or a path to a .toml file.
         steps: Stop after so many; the schedule of the learning rate stays that of train.steps.
@@ -47,6 +50,7 @@ class Train:
         seeds: Train a run for each of these, as 0..4 (five of them) or 0,3,7, in processes of their own.
         jobs: Of --seeds: runs at a time, each with its share of the threads.
         resume: Go on from the newest checkpoint in the folder, or begin if there is none.
+        device: cpu, cuda or cuda:N; a run may go on on another. Ranks of torchrun each take their own GPU.
         quiet: Show no progress bar.
     """
 
@@ -58,6 +62,7 @@ class Train:
     seeds: Annotated[str | None, tyro.conf.arg(metavar="A..B|A,B,C")] = None
     jobs: Annotated[int, tyro.conf.arg(metavar="J")] = 1
     resume: bool = False
+    device: str = "cpu"
     quiet: bool = False
 
 
@@ -70,6 +75,7 @@ def run(command: Train) -> None:
     """
     with joined() as ranks:
         _check(command, ranks)
+        device = chosen(command.device, "train")
         experiment = experiments.load(command.experiment, command.set)
         if command.steps is not None and not 1 <= command.steps <= experiment.train.steps:
             # Told before a folder is made.
@@ -78,9 +84,9 @@ def run(command: Train) -> None:
                 f"schedule ends, got {command.steps}"
             )
         if command.seeds is None:
-            _train_one(command, experiment, ranks)
+            _train_one(command, experiment, ranks, device)
         else:
-            _train_seeds(command, experiment, parse_seeds(command.seeds))
+            _train_seeds(command, experiment, parse_seeds(command.seeds), device)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -124,9 +130,9 @@ def _check(command: Train, ranks: Ranks) -> None:
         raise ConfigError("train: `--seeds` starts processes of its own, got it under torchrun")
 
 
-def _train_one(command: Train, experiment: Experiment, ranks: Ranks) -> None:
+def _train_one(command: Train, experiment: Experiment, ranks: Ranks, device: torch.device) -> None:
     folder = command.run_dir or _folder(experiment, command.seed)
-    training = TrainingRun.begin(experiment, command.seed, folder, resume=command.resume)
+    training = TrainingRun.begin(experiment, command.seed, folder, resume=command.resume, device=device)
     if ranks.leads:
         print(_introduction(training, command.seed, ranks))
     try:
@@ -139,7 +145,7 @@ def _train_one(command: Train, experiment: Experiment, ranks: Ranks) -> None:
         print(f"{training.summary(history)}. Next: mambacl evaluate {folder}")
 
 
-def _train_seeds(command: Train, experiment: Experiment, seeds: list[int]) -> None:
+def _train_seeds(command: Train, experiment: Experiment, seeds: list[int], device: torch.device) -> None:
     failures = train_seeds(
         experiment,
         command.experiment,
@@ -148,6 +154,7 @@ def _train_seeds(command: Train, experiment: Experiment, seeds: list[int]) -> No
         steps=command.steps,
         resume=command.resume,
         jobs=command.jobs,
+        device=str(device),
     )
     if failures:
         told = "".join(f"\n  {one.job}: {one.reason} (see {one.log})" for one in failures)
@@ -168,9 +175,10 @@ def _introduction(training: TrainingRun, seed: int, ranks: Ranks) -> str:
     state, data = training.learner.init_state(), training.experiment.data
     grows = ", which grows" if state.grows else ""
     together = f"{ranks.size} ranks of " if ranks.size > 1 else ""
-    threads = torch.get_num_threads()
+    device = training.learner.device
+    place = f"{torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
     return (
         f"{training.experiment.name}, seed {seed}: {parameters:,} parameters, a state of {state.nbytes:,} "
-        f"bytes{grows}, {data.tasks} tasks x {data.train_shots} shots, on {together}{threads} threads. "
+        f"bytes{grows}, {data.tasks} tasks x {data.train_shots} shots, on {together}{place}. "
         f"In {training.folder.path}"
     )

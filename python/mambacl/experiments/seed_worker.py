@@ -16,7 +16,7 @@ def main() -> None:
     """Trains, and tells what came out."""
     job = settings.read(SeedJob, json.loads(sys.argv[1]), "seed")
     experiment = experiments.load(job.experiment, job.changes)
-    run = TrainingRun.begin(experiment, job.seed, Path(job.folder), resume=job.resume)
+    run = TrainingRun.begin(experiment, job.seed, Path(job.folder), resume=job.resume, device=job.device)
     print(run.summary(run.train(job.steps, progress=False)))
 
 

@@ -23,6 +23,7 @@ class SeedJob(Settings):
         folder: Of the run.
         steps: To stop after; None for all.
         resume: Whether to go on from what the folder holds.
+        device: To train on.
     """
 
     experiment: str
@@ -31,6 +32,7 @@ class SeedJob(Settings):
     folder: str
     steps: int | None
     resume: bool
+    device: str = "cpu"
 
 
 def train_seeds(
@@ -42,6 +44,7 @@ def train_seeds(
     steps: int | None = None,
     resume: bool = False,
     jobs: int = 1,
+    device: str = "cpu",
 ) -> list[Failure]:
     """Meta-trains a run for each seed. When one fails the others go on.
 
@@ -53,6 +56,7 @@ def train_seeds(
         steps: To stop after; None for all.
         resume: Whether to go on from what the folders hold.
         jobs: Processes at a time, each with its share of the threads.
+        device: That all train on.
 
     Returns:
         The seeds that failed.
@@ -69,7 +73,9 @@ def train_seeds(
             # What a cache lacks is computed here, once.
             experiment.source(split, seed).batch(0, 1)
     waiting = {
-        folder.name: _job(SeedJob(source, tuple(changes), seed, str(folder), steps, resume), experiment)
+        folder.name: _job(
+            SeedJob(source, tuple(changes), seed, str(folder), steps, resume, device), experiment
+        )
         for seed, folder in folders.items()
     }
 

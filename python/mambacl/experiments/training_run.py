@@ -39,7 +39,15 @@ class TrainingRun:
     folder: RunFolder
 
     @classmethod
-    def begin(cls, experiment: Experiment, seed: int, path: Path, *, resume: bool) -> TrainingRun:
+    def begin(
+        cls,
+        experiment: Experiment,
+        seed: int,
+        path: Path,
+        *,
+        resume: bool,
+        device: torch.device | str = "cpu",
+    ) -> TrainingRun:
         """Makes the folder of a run, or opens it. Of ranks that train together the first makes it.
 
         Args:
@@ -47,6 +55,7 @@ class TrainingRun:
             seed: Of the run.
             path: Of its folder.
             resume: Whether a run of the same settings may be there already.
+            device: To train on; no part of the run, which may go on on another.
 
         Returns:
             The run.
@@ -61,7 +70,7 @@ class TrainingRun:
         ranks = Ranks.here()
         ranks.share(experiment.train)
         with ranks.first_before_others():
-            learner = experiment.learner(seed)
+            learner = experiment.learner(seed).to(device)
             source, validation = experiment.source("train", seed), experiment.source("validation", seed)
             source.batch(0, 1)
             validation.batch(0, 1)

@@ -11,7 +11,7 @@ from mambacl import _core
 from mambacl.ops.checks import check_devices, check_lengths, check_types
 
 # The fake kernel answers for "meta".
-_DEVICES = ("cpu", "meta")
+_DEVICES = ("cpu", "cuda", "meta")
 
 
 @overload

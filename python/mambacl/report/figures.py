@@ -62,9 +62,9 @@ def _episode(trained: Trained, measured: Measurement, file: Path) -> None:
     episode = source.batch(0, 1)
     learner = trained.learner
     with torch.no_grad():
-        initial = learner.init_state(codebook=episode.codebook)
-        state = learner.observe(initial, episode.train_x, episode.train_y)
-        answers = state.answers(learner.predict(state, episode.test_x))
+        asked = episode.to(learner.device)
+        state = learner.observe(learner.init_state(codebook=asked.codebook), asked.train_x, asked.train_y)
+        answers = state.answers(learner.predict(state, asked.test_x)).cpu()
     ax = plots.episode_images(
         episode.train_x[0], episode.test_x[0], episode.test_y[0], answers[0], tasks=source.spec.tasks
     )

@@ -31,7 +31,9 @@ TASKS_READ = (20, 100)
 _DIGITS = 5
 
 
-def advance(sweep: Sweep, cell: Cell, runs: Path, results: Results, *, jobs: int = 1) -> Outcome:
+def advance(
+    sweep: Sweep, cell: Cell, runs: Path, results: Results, *, jobs: int = 1, device: str = "cpu"
+) -> Outcome:
     """Does all that can be done for a cell now: trains it, as `mambacl train` does, or goes on; and tests it
     if the values of its learner are chosen and are this cell's. What is done is not done again.
 
@@ -41,6 +43,7 @@ def advance(sweep: Sweep, cell: Cell, runs: Path, results: Results, *, jobs: int
         runs: Folder of the sweep's runs.
         results: Where its outcome is written.
         jobs: Cells that are worked on beside one another, for the record.
+        device: To train and test on; states are weighed and inference is timed on the CPU.
 
     Returns:
         The outcome, which has been written.
@@ -53,13 +56,15 @@ def advance(sweep: Sweep, cell: Cell, runs: Path, results: Results, *, jobs: int
     folder = runs / cell.name
     outcome = results.read(cell)
     if outcome is None:
-        outcome = _trained(cell, folder, jobs)
+        outcome = _trained(cell, folder, jobs, device)
         results.write(cell, outcome)
     if outcome.complete or cell not in final(sweep.row(cell.learner), outcomes(sweep, results)):
         return outcome
     if not (folder / "run.json").exists():  # outcomes came without their runs
-        TrainingRun.begin(cell.experiment, cell.seed, folder, resume=True).train(progress=False)
+        run = TrainingRun.begin(cell.experiment, cell.seed, folder, resume=True, device=device)
+        run.train(progress=False)
     trained = load_run(folder)
+    trained.learner.to(device)
     prepare(folder)
     measured = measure(
         trained, "test", episodes=sweep.test.episodes, matrix_episodes=sweep.test.matrix_episodes
@@ -70,13 +75,13 @@ def advance(sweep: Sweep, cell: Cell, runs: Path, results: Results, *, jobs: int
     return outcome
 
 
-def _trained(cell: Cell, folder: Path, jobs: int) -> Outcome:
-    run = TrainingRun.begin(cell.experiment, cell.seed, folder, resume=True)
+def _trained(cell: Cell, folder: Path, jobs: int, device: str) -> Outcome:
+    run = TrainingRun.begin(cell.experiment, cell.seed, folder, resume=True, device=device)
     try:
         history, diverged = run.train(progress=False), None
     except NonFiniteError as error:
         history, diverged = read_history(run.folder), str(error)
-    learner = load_run(folder).learner if run.folder.checkpoints() else run.learner
+    learner = load_run(folder).learner if run.folder.checkpoints() else run.learner.cpu()
     return Outcome(
         learner=cell.learner,
         seed=cell.seed,

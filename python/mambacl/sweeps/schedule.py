@@ -11,7 +11,9 @@ from mambacl.sweeps.plan import due, outcomes
 from mambacl.sweeps.sweep import Cell, Sweep
 
 
-def run(sweep: Sweep, file: Path, runs: Path, results: Results, jobs: int) -> list[Failure]:
+def run(
+    sweep: Sweep, file: Path, runs: Path, results: Results, jobs: int, device: str = "cpu"
+) -> list[Failure]:
     """Runs all that is left to do of a sweep; what is done is not done again.
 
     Each cell is a process with its share of the threads, and a log beside the folder of its run.
@@ -22,6 +24,7 @@ def run(sweep: Sweep, file: Path, runs: Path, results: Results, jobs: int) -> li
         runs: Folder of its runs.
         results: Where outcomes are written.
         jobs: Processes at a time.
+        device: That all train and are tested on.
 
     Returns:
         The cells that failed; the others went on, except those of a learner whose search could not end.
@@ -37,7 +40,7 @@ def run(sweep: Sweep, file: Path, runs: Path, results: Results, jobs: int) -> li
     runs.mkdir(parents=True, exist_ok=True)
     results.folder.mkdir(parents=True, exist_ok=True)
     cells = {cell.name: cell for cell in sweep.cells}
-    places = (str(runs), str(results.folder), str(jobs))
+    places = (str(runs), str(results.folder), str(jobs), device)
 
     def job(cell: Cell) -> Job:
         arguments = (str(file), cell.name, *places)

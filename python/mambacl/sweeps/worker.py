@@ -1,4 +1,4 @@
-"""The process of one cell: `python -m mambacl.sweeps.worker FILE CELL RUNS RESULTS JOBS`."""
+"""The process of one cell: `python -m mambacl.sweeps.worker FILE CELL RUNS RESULTS JOBS DEVICE`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mambacl.sweeps.reading import read_sweep
 
 def main() -> None:
     """Works on the cell."""
-    file, name, runs, results, jobs = sys.argv[1:]
+    file, name, runs, results, jobs, device = sys.argv[1:]
     sweep = read_sweep(Path(file))
     cell = next((cell for cell in sweep.cells if cell.name == name), None)
     if cell is None:
         raise RunError(f"sweep: `{file}` has no cell {name!r} any more")
-    advance(sweep, cell, Path(runs), Results(Path(results)), jobs=int(jobs))
+    advance(sweep, cell, Path(runs), Results(Path(results)), jobs=int(jobs), device=device)
 
 
 if __name__ == "__main__":

@@ -154,7 +154,9 @@ def joined() -> Generator[Ranks, None, None]:
         return
     backend = "gloo"
     if torch.cuda.is_available() and dist.is_nccl_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        own = int(os.environ["LOCAL_RANK"])
+        if own < torch.cuda.device_count():  # more ranks than GPUs may train on the CPU
+            torch.cuda.set_device(own)
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, timeout=_PATIENCE)
     ranks = Ranks.here()

@@ -15,6 +15,7 @@ from mambacl.learner import EpisodeOutput, Learner
 from mambacl.training.config import TrainConfig
 from mambacl.training.distributed import Ranks
 from mambacl.training.history import History, StepRecord
+from mambacl.training.readback import Readback
 
 Tensors = Mapping[str, Tensor]
 
@@ -60,7 +61,7 @@ class Trainer:
         fused = config.non_finite == "skip"
         self._optimiser = kind(groups, lr=config.lr, betas=config.betas, fused=fused)
         self._names = _names(learner, self._optimiser)
-        self._pending: Tensor | None = None
+        self._pending: Readback | None = None
         self._began = time.perf_counter()
 
     def step(self) -> StepRecord | None:
@@ -91,7 +92,7 @@ class Trainer:
         self._protect(measured[0].isfinite() & measured[-2].isfinite() & measured[-1].isfinite(), buffers)
         self._optimiser.step()
         self.done += 1
-        before, self._pending = self._pending, measured
+        before, self._pending = self._pending, Readback(measured)
         return None if before is None else self._read(before, self.done - 1)
 
     def settle(self) -> StepRecord | None:
@@ -202,8 +203,8 @@ class Trainer:
             for name, buffer in self.learner.named_buffers():
                 buffer.copy_(torch.where(finite, buffer, buffers[name]))
 
-    def _read(self, measured: Tensor, step: int) -> StepRecord:
-        loss, objective, penalty, accuracy, norm, statistic = measured.tolist()
+    def _read(self, measured: Readback, step: int) -> StepRecord:
+        loss, objective, penalty, accuracy, norm, statistic = measured.read()
         checked = {"the loss": loss, "the gradient": norm, "a running statistic": statistic}
         lost = next((what for what, value in checked.items() if not math.isfinite(value)), None)
         first = (step - 1) * self.config.batch_size

@@ -119,17 +119,31 @@ fn backward<T: RunBackward>(
     ]
 }
 
-/// The first five inputs of either operator, as `autograd.cpp` orders them.
-fn arguments<'a>(inputs: &[Option<&'a Tensor>], silu: bool) -> Result<CausalConv1d<'a>> {
+/// An input that every call has.
+pub(super) fn required<'a>(inputs: &[Option<&'a Tensor>], index: usize) -> Result<&'a Tensor> {
     let missing = || Error::Kernel { op: OP, reason: "a required tensor is missing".into() };
+    inputs[index].ok_or_else(missing)
+}
+
+/// The first five inputs of either operator, as `autograd.cpp` orders them.
+pub(super) fn arguments<'a>(inputs: &[Option<&'a Tensor>], silu: bool) -> Result<CausalConv1d<'a>> {
     Ok(CausalConv1d {
-        x: inputs[0].ok_or_else(missing)?,
-        weight: inputs[1].ok_or_else(missing)?,
+        x: required(inputs, 0)?,
+        weight: required(inputs, 1)?,
         bias: inputs[2],
         silu,
         initial_window: inputs[3],
         lengths: inputs[4],
     })
+}
+
+/// Each gradient in the type of what it is the gradient of; none where that is absent.
+pub(super) fn like_inputs(
+    [dx, dweight, dbias, dinitial_window]: [Option<Tensor>; 4],
+    inputs: &[Option<&Tensor>],
+) -> [Option<Tensor>; 4] {
+    let like = |gradient: Option<Tensor>, input: Option<&Tensor>| Some(gradient?.to_kind(input?.kind()));
+    [like(dx, inputs[0]), like(dweight, inputs[1]), like(dbias, inputs[2]), like(dinitial_window, inputs[3])]
 }
 
 /// # Safety
@@ -171,21 +185,13 @@ unsafe extern "C" fn mambacl_causal_conv1d_backward_cpu(
         let tensors = inputs.tensors();
         let convolution = arguments(&tensors, silu)?;
         let prepared = Prepared::new(&convolution)?;
-        let missing = Error::Kernel { op: OP, reason: "the gradient of y is missing".into() };
-        let dy = tensors[5].ok_or(missing)?;
+        let dy = required(&tensors, 5)?;
         let level = Level::detect();
-        let [dx, dweight, dbias, dinitial_window] = match prepared.x.kind() {
+        let gradients = match prepared.x.kind() {
             Kind::Double => backward::<f64>(&prepared, dy, tensors[6], level),
             _ => backward::<f32>(&prepared, dy, tensors[6], level),
         };
-        // Each gradient has the type of what it is the gradient of.
-        let like = |gradient: Option<Tensor>, input: Option<&Tensor>| Some(gradient?.to_kind(input?.kind()));
-        Ok([
-            like(dx, tensors[0]),
-            like(dweight, tensors[1]),
-            like(dbias, tensors[2]),
-            like(dinitial_window, tensors[3]),
-        ])
+        Ok(like_inputs(gradients, &tensors))
     };
     // SAFETY: C++ has room for four results.
     unsafe { kernel(outputs, run) }

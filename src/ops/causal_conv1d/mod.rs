@@ -1,12 +1,14 @@
 //! The causal depthwise convolution in front of a selective scan.
 
 mod cpu;
+mod cuda;
 mod kernel;
 pub mod reference;
 
 use super::check::{Check, three_axes, two_axes};
 use super::foreign;
 use crate::error::Result;
+pub(crate) use cuda::kernels;
 use tch::Tensor;
 use torch_sys::C_tensor;
 
@@ -43,7 +45,7 @@ pub struct CausalConv1d<'a> {
     /// groups x g: sequence i continues window i / g. Zeros when absent.
     pub initial_window: Option<&'a Tensor>,
     /// Real length of each sequence, int64 (batch), each in [0, length]. What lies beyond is never
-    /// read, and y is zero there.
+    /// read, and y is zero there. On a GPU the numbers are clamped and not checked, which would mean to wait.
     pub lengths: Option<&'a Tensor>,
 }
 

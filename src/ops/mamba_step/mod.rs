@@ -5,6 +5,7 @@
 //! tensor for each. Here it is one call, and all that is allocated are the results.
 
 mod cpu;
+mod cuda;
 mod kernel;
 pub mod reference;
 
@@ -12,6 +13,7 @@ use super::check::{Check, three_axes, two_axes};
 use super::foreign;
 use super::simd::Level;
 use crate::error::Result;
+pub(crate) use cuda::kernels;
 use kernel::Sizes;
 use tch::{Device, Kind, Tensor};
 
@@ -63,16 +65,22 @@ pub struct Stepped {
 }
 
 impl MambaStep<'_> {
-    /// Runs the kernel, on this thread; the states given stay as they are. None where the kernel
-    /// does not serve: for more than 8 tokens in all, on another device than the CPU, where element
+    /// Runs the kernel, on this thread or on the GPU; the states given stay as they are. None where
+    /// the kernel does not serve: for more than 8 tokens in all, on other devices, where element
     /// types differ or are neither float32 nor float64, for parameters that are not contiguous, and
     /// where autograd, autocast or a transform of torch would want to know.
     ///
     /// # Errors
-    /// When an argument's shape, element type or device does not fit.
+    /// When an argument's shape, element type or device does not fit; when a GPU's kernel cannot start.
     pub fn run(&self, keep_state: bool) -> Result<Option<Stepped>> {
         let sizes = self.sizes()?;
-        Ok(self.serves(&sizes).then(|| cpu::step(self, &sizes, keep_state, Level::detect())))
+        if !self.serves(&sizes) {
+            return Ok(None);
+        }
+        match self.x.device() {
+            Device::Cuda(_) => cuda::step(self, &sizes, keep_state).map(Some),
+            _ => Ok(Some(cpu::step(self, &sizes, keep_state, Level::detect()))),
+        }
     }
 
     fn tensors(&self) -> [&Tensor; 13] {
@@ -97,7 +105,7 @@ impl MambaStep<'_> {
         let tensors = self.tensors();
         let kind = self.x.kind();
         (1..=MOST_TOKENS).contains(&sizes.tokens())
-            && self.x.device() == Device::Cpu
+            && matches!(self.x.device(), Device::Cpu | Device::Cuda(_))
             && matches!(kind, Kind::Float | Kind::Double)
             && tensors.iter().all(|tensor| tensor.kind() == kind)
             && tensors[..11].iter().all(|tensor| tensor.is_contiguous())

@@ -160,12 +160,18 @@ fn backward<T: RunBackward>(
     ]
 }
 
+/// An input that every call has.
+pub(super) fn required<'a>(inputs: &[Option<&'a Tensor>], index: usize) -> Result<&'a Tensor> {
+    let missing = || Error::Kernel { op: OP, reason: "a required tensor is missing".into() };
+    inputs[index].ok_or_else(missing)
+}
+
 /// The first ten inputs of either operator, as `autograd.cpp` orders them.
-fn arguments<'a>(inputs: &[Option<&'a Tensor>], delta_softplus: bool) -> Result<SelectiveScan<'a>> {
-    let required = |index: usize| {
-        let missing = || Error::Kernel { op: OP, reason: "a required tensor is missing".into() };
-        inputs[index].ok_or_else(missing)
-    };
+pub(super) fn arguments<'a>(
+    inputs: &[Option<&'a Tensor>],
+    delta_softplus: bool,
+) -> Result<SelectiveScan<'a>> {
+    let required = |index| required(inputs, index);
     Ok(SelectiveScan {
         d: inputs[5],
         z: inputs[6],
@@ -174,6 +180,16 @@ fn arguments<'a>(inputs: &[Option<&'a Tensor>], delta_softplus: bool) -> Result<
         initial_state: inputs[8],
         lengths: inputs[9],
         ..SelectiveScan::new(required(0)?, required(1)?, required(2)?, required(3)?, required(4)?)
+    })
+}
+
+/// Each gradient in the type of what it is the gradient of; none where that is absent.
+pub(super) fn like_inputs(gradients: [Option<Tensor>; 9], inputs: &[Option<&Tensor>]) -> [Option<Tensor>; 9] {
+    let mut index = 0;
+    gradients.map(|gradient| {
+        let input = inputs[index];
+        index += 1;
+        Some(gradient?.to_kind(input?.kind()))
     })
 }
 
@@ -216,20 +232,13 @@ unsafe extern "C" fn mambacl_selective_scan_backward_cpu(
         let tensors = inputs.tensors();
         let scan = arguments(&tensors, delta_softplus)?;
         let prepared = Prepared::new(&scan)?;
-        let missing = Error::Kernel { op: OP, reason: "the gradient of y is missing".into() };
-        let dy = tensors[10].ok_or(missing)?;
+        let dy = required(&tensors, 10)?;
         let level = Level::detect();
         let gradients = match prepared.u.kind() {
             Kind::Double => backward::<f64>(&prepared, dy, tensors[11], level),
             _ => backward::<f32>(&prepared, dy, tensors[11], level),
         };
-        // Each gradient has the type of what it is the gradient of.
-        let mut index = 0;
-        Ok(gradients.map(|gradient| {
-            let input = tensors[index];
-            index += 1;
-            Some(gradient?.to_kind(input?.kind()))
-        }))
+        Ok(like_inputs(gradients, &tensors))
     };
     // SAFETY: C++ has room for nine results.
     unsafe { kernel(outputs, run) }

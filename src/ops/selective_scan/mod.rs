@@ -4,14 +4,19 @@
 //! rule, as in its authors' code; see [`SelectiveScan`].
 
 mod cpu;
+mod cuda;
+#[cfg(test)]
+mod emulated;
 mod kernel;
 pub mod reference;
+mod variant;
 
 use super::check::{Check, three_axes, two_axes};
 use super::foreign;
 use crate::error::Result;
 use tch::Tensor;
 use torch_sys::C_tensor;
+pub(crate) use variant::kernels;
 
 const OP: &str = "selective_scan";
 
@@ -57,7 +62,7 @@ pub struct SelectiveScan<'a> {
     /// absent.
     pub initial_state: Option<&'a Tensor>,
     /// Real length of each sequence, int64 (batch), each in [0, length]. What lies beyond is never
-    /// read, and y is zero there.
+    /// read, and y is zero there. On a GPU the numbers are clamped and not checked, which would mean to wait.
     pub lengths: Option<&'a Tensor>,
 }
 
