@@ -14,8 +14,9 @@ from mambacl import durable
 from mambacl.errors import MambaclError
 from mambacl.files import load_learner
 from mambacl.streams.comparison.contestants import contestants
-from mambacl.streams.comparison.lives import DATA, Life, StreamOrder, Task
+from mambacl.streams.comparison.lives import Life, StreamOrder, Task
 from mambacl.streams.comparison.telling import Lives, figure_bytes, tables
+from mambacl.streams.comparison.unseen import UNSEEN
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def run(settings: Comparison) -> str:
     settings.out.mkdir(parents=True, exist_ok=True)
     pretrained = None if settings.learner is None else load_learner(settings.learner)
     lives: Lives = {}
-    for data in DATA:
+    for data in UNSEEN:
         for order in get_args(StreamOrder):
             for seed in range(settings.seeds):
                 task = Task.of(data, order, seed)
