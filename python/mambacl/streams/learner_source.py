@@ -42,7 +42,7 @@ def find_learner(source: object) -> Learner:
         return load_run(path).learner
     if not path.is_file():
         raise FileError(
-            f"argument `learner` must be the path of a run's folder or of a learner's file, or one of the names "
-            f"{', '.join(get_args(pretrained.PackagedName))}, got `{path}`, where there is neither"
+            f"argument `learner` must be the path of a run's folder or of a learner's file, or one of the "
+            f"names {', '.join(get_args(pretrained.PackagedName))}, got `{path}`, where there is neither"
         )
     return load_learner(path)

@@ -25,7 +25,7 @@ GLOSSES = (10, 100)
 
 
 def held_out_emoji(seed: int) -> Examples:
-    """Pictures of emoji of the split "test" (no variant of one is in another split), by EfficientNet-Lite0."""
+    """Pictures of emoji of the split "test", no variant of which is in another split, by EfficientNet."""
     classes = features(data_set("emoji").load("test"), frozen_encoder("efficientnet-lite0"))
     return _drawn(classes, seed, EMOJI, 8)
 

@@ -40,8 +40,7 @@ class MixtureSource:
         vocab: Symbols of the codebook.
         seed: 0 to 2^64 - 1.
         split: Separates the episodes of one seed.
-        small: Episodes to begin with, which are small.
-        lengths: Of the streams after them.
+        lengths: Of the streams.
 
     Examples:
         >>> source = MixtureSource((), dim=64, vocab=64, seed=0, split="train")
@@ -55,7 +54,6 @@ class MixtureSource:
     vocab: int
     seed: int
     split: Split
-    small: int = 0
     lengths: Lengths = "mixed"
 
     def batch(self, first_index: int, batch_size: int) -> Episode:
@@ -65,8 +63,7 @@ class MixtureSource:
             InvalidValueError: If the batch is empty, or the seed or an index out of range.
         """
         check_indices("MixtureSource", self.seed, first_index, batch_size)
-        lengths = "small" if first_index < self.small else self.lengths
-        sizes = Sizes.drawn(self._generator("sizes", first_index), lengths)
+        sizes = Sizes.drawn(self._generator("sizes", first_index), self.lengths)
         indices = range(first_index, first_index + batch_size)
         parts = [self._episode(index, sizes) for index in indices]
         return Episode(*(torch.stack(tensors) for tensors in zip(*parts, strict=True)))

@@ -19,14 +19,11 @@ LONG = (100, 1500)
 LONG_SHARE = 0.08
 """Share of batches with long streams: what is learnt on short ones alone fails on those that users have."""
 
-SMALL = 5
-"""Most classes, and most examples of each, of episodes to begin with."""
-
 QUERIES = 40
 """Of an episode, about."""
 
-Lengths = Literal["small", "mixed", "long"]
-"""Of streams: of the first updates, of all sorts, or long ones alone."""
+Lengths = Literal["mixed", "long"]
+"""Of streams: of all sorts, or long ones alone."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +47,12 @@ class Sizes:
 
         Args:
             generator: Of the sizes.
-            lengths: "small" is quickly learnt at first; "mixed" has a share of long streams.
+            lengths: Whether all are long, or a share.
 
         Examples:
             >>> Sizes.drawn(np.random.default_rng(0))
             Sizes(tasks=3, shots=4, queries=13)
         """
-        if lengths == "small":
-            tasks = int(generator.integers(TASKS[0], SMALL + 1))
-            return Sizes(tasks, int(generator.integers(2, SMALL + 1)), max(1, QUERIES // 2 // tasks))
         long = generator.random() < LONG_SHARE or lengths == "long"
         tasks = _log_uniform(generator, *TASKS)
         shots = (
