@@ -87,8 +87,8 @@ def counted_associations(learner: Learner) -> None:
     )
     _check(
         config,
-        "a SequenceConfig of two layers of Mamba2Mixer, whose d_state is the inputs' dim, whose headdim is the "
-        "vocabulary and at most dim, with three heads and a d_model of at least dim + vocabulary + 3",
+        "a SequenceConfig of two layers of Mamba2Mixer, whose d_state is the inputs' dim, whose headdim is "
+        "the vocabulary and at most dim, with three heads and a d_model of at least dim + vocabulary + 3",
         fits,
     )
     token = _Token(dim, vocab)
@@ -122,7 +122,8 @@ class _Layer:
 
     def __init__(self, learner: Learner, number: int) -> None:
         config = learner.config
-        assert isinstance(config, SequenceConfig) and isinstance(config.mixer, Mamba2Mixer)
+        assert isinstance(config, SequenceConfig)
+        assert isinstance(config.mixer, Mamba2Mixer)
 
         def named(name: str) -> Tensor:
             return learner.get_parameter(f"backbone.layers.{number}.mixer.{name}")
@@ -147,8 +148,8 @@ class _Layer:
 def _count(layer: _Layer, token: _Token) -> None:
     """Of a symbol's token a number that falls with the examples of that symbol, about as 1 / count.
 
-    A channel of the second head adds up what is stored under the same symbol, one of the third has a constant;
-    the norm behind them divides one by the length of both.
+    A channel of the second head adds up what is stored under the same symbol, one of the third has a
+    constant; the norm behind them divides each by the length of both.
     """
     counts, constant = token.vocab, 2 * token.vocab
     layer.gate.zero_()
@@ -195,8 +196,9 @@ def _associate(layer: _Layer, token: _Token) -> None:
 def _centre(layer: _Layer, token: _Token) -> None:
     """Adds to inner products a share of -|x|^2 / 2 of the example, in place of the last two inputs.
 
-    After the norm of a token its constant is 16 _ONE / r of 256 numbers, r^2 = |x|^2 + _ONE^2: about linear in
-    |x|^2, whose mean is the number of inputs. Two keys of opposite sign keep SiLU linear: silu(t) - silu(-t) = t.
+    The norm makes of a token's constant `_ONE` sqrt(d_model) / r with r^2 = |x|^2 + _ONE^2: about linear in
+    |x|^2, whose mean is the number of inputs. Two keys of opposite sign are as good as a linear one:
+    silu(t) - silu(-t) = t.
     """
     length = layer.out.shape[0] ** 0.5  # of a token after the norm
     r = (token.dim + _ONE**2) ** 0.5
