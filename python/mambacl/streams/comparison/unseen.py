@@ -17,7 +17,7 @@ from mambacl.encoders import frozen_encoder
 Examples = tuple[NDArray[np.float64], NDArray[np.int64]]
 """(n, features) and the labels 0, 1, ..., (n,)."""
 
-EMOJI = 50
+EMOJI = 20
 """Classes of a stream of emoji, which have 7 or 8 examples each."""
 
 GLOSSES = (10, 100)
