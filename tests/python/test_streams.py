@@ -347,11 +347,11 @@ def test_a_pretrained_learner_is_loaded_once_and_checked(monkeypatch: pytest.Mon
     try:
         expected = small(adapt=True).fit(X, Y).predict_proba(QUERIES)
         np.testing.assert_array_equal(ContinualClassifier().fit(X, Y).predict_proba(QUERIES), expected)
-        assert pretrained.load() is pretrained.load()
+        assert pretrained.load("prototype") is pretrained.load("prototype")
         pretrained.load.cache_clear()
         (tmp_path / "prototype.toml").write_text('sha256 = "other"\n')
         with pytest.raises(DataError, match="is damaged: its sha256 must be other"):
-            pretrained.load()
+            pretrained.load("prototype")
     finally:
         pretrained.load.cache_clear()
 

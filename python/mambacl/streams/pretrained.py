@@ -43,14 +43,14 @@ def packaged_name(source: object) -> PackagedName | None:
 
 
 @functools.cache
-def load(name: PackagedName = DEFAULT) -> Learner:
+def load(name: PackagedName) -> Learner:
     """A pretrained learner of classes, over feature vectors of any dimension.
 
     `files/NAME.safetensors` is as `mambacl.save_learner` writes it; `files/NAME.toml` has its `sha256`, the
     settings that it was trained with, and what was measured.
 
     Args:
-        name: Of the learner.
+        name: Of the learner; an estimator without one takes `DEFAULT`.
 
     Returns:
         The learner, in evaluation mode and without gradients: one for the whole process, which thousands of
