@@ -38,10 +38,10 @@ def held_out_glosses(seed: int) -> Examples:
 
 def _drawn(classes: FeatureClasses, seed: int, tasks: int, most: int) -> Examples:
     """Some classes by chance, with their first examples."""
-    chosen = np.random.default_rng(seed).choice(len(classes), size=tasks, replace=False)
-    counts = classes.examples_per_class.numpy()
-    first = np.cumsum(counts) - counts
-    rows = [np.arange(first[c], first[c] + min(counts[c], most)) for c in chosen]
+    chosen: list[int] = np.random.default_rng(seed).choice(len(classes), size=tasks, replace=False).tolist()
+    counts: list[int] = classes.examples_per_class.tolist()
+    firsts = [sum(counts[:c]) for c in chosen]
+    rows = [np.arange(first, first + min(counts[c], most)) for first, c in zip(firsts, chosen, strict=True)]
     labels = np.repeat(np.arange(tasks), [len(part) for part in rows])
     return classes.features[np.concatenate(rows), 0].double().numpy(), labels
 
