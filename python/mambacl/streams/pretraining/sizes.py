@@ -51,7 +51,7 @@ class Sizes:
 
         Examples:
             >>> Sizes.drawn(np.random.default_rng(0))
-            Sizes(tasks=3, shots=4, queries=13)
+            Sizes(tasks=4, shots=4, queries=10)
         """
         long = generator.random() < LONG_SHARE or lengths == "long"
         tasks = _log_uniform(generator, *TASKS)
