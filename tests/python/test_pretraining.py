@@ -20,7 +20,7 @@ from mambacl.streams import pretrain
 from mambacl.streams.pretraining.adapted import adapted
 from mambacl.streams.pretraining.borrowed import BorrowedClasses
 from mambacl.streams.pretraining.mixture import MixtureSource
-from mambacl.streams.pretraining.sizes import LONG, SHOTS, SMALL, TASKS, Sizes
+from mambacl.streams.pretraining.sizes import LONG, SHOTS, TASKS, Sizes
 
 CLASSES, EACH, VIEWS, WIDTH = 70, 6, 2, 12
 
@@ -38,7 +38,7 @@ def features() -> FeatureClasses:
 
 
 def mixture(seed: int = 0) -> MixtureSource:
-    return MixtureSource((features(),), dim=16, vocab=32, seed=seed, split="train")
+    return MixtureSource((features(),), dim=16, vocab=64, seed=seed, split="train")
 
 
 @given(index=st.integers(0, 2**40), seed=st.integers(0, 2**40))
@@ -153,18 +153,20 @@ def test_what_cannot_be_drawn():
 
 
 def test_sizes_of_many_batches():
-    drawn = [Sizes.drawn(np.random.default_rng(seed)) for seed in range(2000)]
+    drawn = [Sizes.drawn(np.random.default_rng(seed)) for seed in range(4000)]
     assert {size.tasks for size in drawn} == set(range(TASKS[0], TASKS[1] + 1))
     assert {size.shots for size in drawn} >= set(range(SHOTS[0], SHOTS[1] + 1))
-    assert all(size.tasks * size.shots <= LONG[1] for size in drawn)
+    assert all(size.tasks * size.shots <= max(LONG[1], TASKS[1] * SHOTS[1]) for size in drawn)
     assert 0.02 < np.mean([size.shots > SHOTS[1] for size in drawn]) < 0.2
 
 
-def test_small_episodes_to_begin_with():
-    source = dataclasses.replace(mixture(), small=200)
-    early = [source.batch(index, 2).train_y for index in range(0, 200, 10)]
-    assert all(y.max() < SMALL and y.shape[1] <= SMALL**2 for y in early)
-    assert torch.equal(source.batch(200, 2).train_x, mixture().batch(200, 2).train_x)
+def test_long_streams_alone():
+    drawn = [Sizes.drawn(np.random.default_rng(seed), "long") for seed in range(500)]
+    lengths = np.array([size.tasks * size.shots for size in drawn])
+    assert lengths.min() > LONG[0] - TASKS[1]  # examples of a class are rounded down
+    assert 1000 < lengths.max() <= LONG[1]
+    source = dataclasses.replace(mixture(), lengths="long")
+    assert all(source.batch(index, 1).train_y.shape[1] > LONG[0] - TASKS[1] for index in range(5))
 
 
 def test_the_command_writes_a_learner_and_its_description(
@@ -172,23 +174,21 @@ def test_the_command_writes_a_learner_and_its_description(
 ):
     monkeypatch.setattr(pretrain, "feature_sets", lambda split: ())
     chosen = pretrain.Pretrain(
-        tmp_path / "new" / "pretrained.safetensors",
-        mixer="mamba",
-        dim=8,
-        d_model=16,
-        n_layer=1,
-        vocab=32,
+        tmp_path / "new" / "small.safetensors",
+        learner="mamba2",
+        dim=64,
+        d_model=192,
         steps=2,
         batch_size=2,
-        episodes=4,
+        episodes=8,
     )
     monkeypatch.setattr(pretrain.tyro, "cli", lambda *_args, **_named: chosen)
     pretrain.main()
-    assert "validation_accuracy" in capsys.readouterr().out
+    assert "mixed_accuracy" in capsys.readouterr().out
     learner = mambacl.load_learner(chosen.out)
-    assert learner.config == chosen.learner().config
-    assert learner.fingerprint() != chosen.learner().fingerprint()  # it was trained
+    assert learner.config == chosen.first().config
+    assert learner.fingerprint() != chosen.first().fingerprint()  # it was trained
     described = chosen.out.with_suffix(".toml").read_text()
     assert "sha256 = " in described
-    assert 'mixer = "mamba"' in described
+    assert 'learner = "mamba2"' in described
     assert "steps = 2" in described

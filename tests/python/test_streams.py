@@ -330,7 +330,7 @@ def test_without_a_pretrained_learner_the_error_says_what_to_do(
 
     monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)
     pretrained.load.cache_clear()
-    with pytest.raises(DataError, match=r"comes without pretrained\.safetensors: pass a learner"):
+    with pytest.raises(DataError, match=r"comes without prototype\.safetensors: pass a learner"):
         ContinualClassifier().fit(X, Y)
 
 
@@ -339,19 +339,19 @@ def test_a_pretrained_learner_is_loaded_once_and_checked(monkeypatch: pytest.Mon
 
     from mambacl.streams import pretrained
 
-    save_learner(tmp_path / "pretrained.safetensors", small_learner())
-    digest = hashlib.sha256((tmp_path / "pretrained.safetensors").read_bytes()).hexdigest()
-    (tmp_path / "pretrained.toml").write_text(f'sha256 = "{digest}"\n')
+    save_learner(tmp_path / "prototype.safetensors", small_learner())
+    digest = hashlib.sha256((tmp_path / "prototype.safetensors").read_bytes()).hexdigest()
+    (tmp_path / "prototype.toml").write_text(f'sha256 = "{digest}"\n')
     monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)
     pretrained.load.cache_clear()
     try:
         expected = small(adapt=True).fit(X, Y).predict_proba(QUERIES)
         np.testing.assert_array_equal(ContinualClassifier().fit(X, Y).predict_proba(QUERIES), expected)
-        assert pretrained.load() is pretrained.load()
+        assert pretrained.load("prototype") is pretrained.load("prototype")
         pretrained.load.cache_clear()
-        (tmp_path / "pretrained.toml").write_text('sha256 = "other"\n')
+        (tmp_path / "prototype.toml").write_text('sha256 = "other"\n')
         with pytest.raises(DataError, match="is damaged: its sha256 must be other"):
-            pretrained.load()
+            pretrained.load("prototype")
     finally:
         pretrained.load.cache_clear()
 

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from mambacl import save_learner
-from mambacl.streams.comparison import lives
+from mambacl import Learner, PrototypeConfig, VectorEncoder, save_learner
+from mambacl.data.feature_classes import FeatureClasses
+from mambacl.streams.comparison import unseen
 from mambacl.streams.comparison.__main__ import Comparison, run
-from mambacl.streams.comparison.contestants import Sgd, contestants, nearest_class_mean
-from mambacl.streams.comparison.lives import Life, Task
+from mambacl.streams.comparison.contestants import ClassMeans, Sgd
+from mambacl.streams.comparison.lives import Life, StreamOrder, Task
 
-WINE = {"wine": lives.DATA["wine"]}
+WINE = {"wine": unseen.UNSEEN["wine"]}
 
 
 def test_streams_hold_the_same_examples_in_another_order():
@@ -26,18 +28,47 @@ def test_streams_hold_the_same_examples_in_another_order():
     assert shuffled.points[-1] == len(shuffled.x)
 
 
-def test_class_means_are_class_means():
-    """Wine has 13 features: the projection to 64 keeps distances, and standardisation is by hand here."""
-    task = Task.of("wine", "shuffled", 0)
-    x, queries = ((part - task.x[:30].mean(0)) / task.x[:30].std(0) for part in (task.x, task.queries))
-    contestant = contestants(nearest_class_mean())["nearest class mean"](3, 0)
+@pytest.mark.parametrize("order", ["shuffled", "sorted"])
+def test_class_means_are_class_means(order: StreamOrder):
+    """Of standardised features, by hand; the order leaves no mark."""
+    task = Task.of("wine", order, 0)
+    x, queries = ((part - task.x.mean(0)) / task.x.std(0) for part in (task.x, task.queries))
+    contestant = ClassMeans(3)
     for row, label in zip(task.x, task.y.tolist(), strict=True):
         contestant.learn(row, label)
     means = np.stack([x[task.y == label].mean(0) for label in range(3)])
     expected = ((queries[:, None] - means) ** 2).sum(2).argmin(1)
-    assert (
-        contestant.answer(task.queries) == expected
-    ).mean() > 0.97  # but for those read while moments moved
+    np.testing.assert_array_equal(contestant.answer(task.queries), expected)
+    assert contestant.nbytes == 8 * (3 * 13 + 3 + 13 + 13)
+
+
+def test_class_means_answer_with_classes_that_were_shown():
+    contestant = ClassMeans(3)
+    contestant.learn(np.zeros(2), 1)
+    contestant.learn(np.ones(2), 2)
+    assert contestant.answer(np.array([[0.1, 0.0], [0.9, 1.0]])).tolist() == [1, 2]
+
+
+def test_held_out_classes(monkeypatch: pytest.MonkeyPatch):
+    """Another seed draws other classes; each class has examples of its own."""
+    counts = torch.tensor([3, 8, 5, 120])
+    features = torch.arange(int(counts.sum()), dtype=torch.float32).view(-1, 1, 1)
+    faces = torch.zeros(len(features), dtype=torch.int64)
+    classes = FeatureClasses(features, counts, ("a", "b", "c", "d"), faces, ("",))
+    monkeypatch.setattr(unseen, "features", lambda _labelled, _encoder: classes)
+    monkeypatch.setattr(unseen, "frozen_encoder", lambda _name: None)
+    monkeypatch.setattr(unseen, "GLOSSES", (2, 100))
+    owner = np.repeat(np.arange(4), counts.numpy())
+    drawn = set()
+    for seed in range(8):
+        x, y = unseen.UNSEEN["glosses"](seed)
+        of = {label: set(owner[x[y == label, 0].astype(int)]) for label in (0, 1)}
+        assert all(len(each) == 1 for each in of.values())
+        chosen = tuple(each.pop() for each in of.values())
+        assert len(set(chosen)) == 2
+        assert [(y == label).sum() for label in (0, 1)] == [min(100, counts[c]) for c in chosen]
+        drawn.add(chosen)
+    assert len(drawn) > 2
 
 
 def test_a_life_reads_in_order_and_asks_at_its_points():
@@ -52,11 +83,16 @@ def test_a_life_reads_in_order_and_asks_at_its_points():
 
 def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("river")
-    monkeypatch.setattr("mambacl.streams.comparison.__main__.DATA", WINE)
-    save_learner(tmp_path / "learner", nearest_class_mean())
-    text = run(Comparison(tmp_path / "page", learner=tmp_path / "learner", seeds=1))
-    assert len(text.splitlines()) == 2 + 2 * 4
+    monkeypatch.setattr("mambacl.streams.comparison.__main__.UNSEEN", WINE)
+    for name in ("one", "other"):
+        save_learner(
+            tmp_path / f"{name}.safetensors", Learner(PrototypeConfig(VectorEncoder(16), d_model=16))
+        )
+    files = (tmp_path / "one.safetensors", tmp_path / "other.safetensors")
+    text = run(Comparison(tmp_path / "page", learner=files, seeds=1))
+    assert len(text.splitlines()) == 2 + 2 * 5
     assert text in (tmp_path / "page" / "README.md").read_text()
     assert (tmp_path / "page" / "curves.png").read_bytes().startswith(b"\x89PNG")
-    pretrained, means = (line for line in text.splitlines()[2:4])
-    assert pretrained.split("|")[4] == means.split("|")[4]  # the same learner under two names
+    one, other = (line.split("|") for line in text.splitlines()[2:4])
+    assert (one[3].strip(), other[3].strip()) == ("one", "other")
+    assert one[4] == other[4]  # the same learner under two names

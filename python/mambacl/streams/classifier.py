@@ -26,23 +26,24 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
     Classes may be new at any time, up to the learner's vocabulary. All of a call is learnt, or nothing: after
     an error the classifier is as it was.
 
-    **Features.** Where the learner's encoder takes another number of features than X has, with the package's
-    own learner, or with `adapt=True`, they are standardised by the mean and variance of the stream's first
-    examples and projected at random; see `mambacl.streams.adapter.Adapter`. Examples are read as they look
-    at that time, except that the first ten are read again while there are no more. Images, for a learner
-    with a `CnnEncoder`, may come as (n, channels, height, width) or laid out in rows.
+    **Features.** Where the learner's encoder takes another number of features than X has, with one of the
+    package's own learners, or with `adapt=True`, they are standardised by the mean and variance of the
+    stream's first examples and projected at random; see `mambacl.streams.adapter.Adapter`. Examples are read
+    as they look at that time, except that the first ten are read again while there are no more. Images, for a
+    learner with a `CnnEncoder`, may come as (n, channels, height, width) or laid out in rows.
 
     **Copies.** `pickle`, `copy.deepcopy` and `joblib` carry the bytes of a safetensors file. An object may be
     asked from many threads; let one at a time change it.
 
     Args:
-        learner: A `Learner` of classes, the folder of a run, a file of `mambacl.save_learner`, or None for
-            the learner that comes with the package. A learner that is given is used as it is, not copied,
-            and must not change while the stream lasts; many classifiers may share it.
+        learner: A `Learner` of classes, the folder of a run, a file of `mambacl.save_learner`, the name of a
+            learner that comes with the package ("prototype" or "mamba2"; "./mamba2" is a file of that name),
+            or None for the first of these. A learner that is given is used as it is, not copied, and must not
+            change while the stream lasts; many classifiers may share it.
         random_state: Of the symbols that stand for the classes and of the random projection: a number from 0
             to 2^32 - 1, a `numpy.random.RandomState`, or None for another at each stream.
-        adapt: "auto" adapts features if there are more or fewer than the encoder takes, or the learner is the
-            package's own; True always; False never, and another number is an error.
+        adapt: "auto" adapts features if there are more or fewer than the encoder takes, or the learner is one
+            of the package's; True always; False never, and another number is an error.
 
     Attributes:
         classes_: The classes so far, sorted, (n_classes,).

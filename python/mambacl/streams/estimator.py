@@ -28,6 +28,7 @@ from mambacl.streams.labels import Labels
 from mambacl.streams.learner_source import LearnerSource, find_learner
 from mambacl.streams.not_fitted import NotFittedError
 from mambacl.streams.one_row import clean_row, is_clean_label
+from mambacl.streams.pretrained import packaged_name
 from mambacl.streams.stream import Stream, input_numbers
 
 # What was learnt: values that are never changed in place, so that to copy the references is to copy it all.
@@ -141,7 +142,7 @@ class StreamEstimator(BaseEstimator):
 
         Returns:
             The estimator, on the CPU, which goes on where that one was. Its parameter `learner` is the
-            learner of the file, or None where that was None.
+            learner of the file, or its name where that is one of the package's.
 
         Raises:
             FileError: If the file cannot be read, is damaged, truncated, changed, of a newer format, or
@@ -151,7 +152,7 @@ class StreamEstimator(BaseEstimator):
         estimator = cls()
         content = estimator._unpack(files.read(path), where)
         estimator.random_state, estimator.adapt = content.random_state, content.adapt
-        estimator.learner = None if content.packaged else content.learner
+        estimator.learner = content.packaged or content.learner
         estimator._resolved = (estimator.learner, content.learner)
         return estimator
 
@@ -187,7 +188,7 @@ class StreamEstimator(BaseEstimator):
         if not isinstance(random_state, Integral | None):
             random_state = None if fitted is None else fitted.stream.seed
         number = None if random_state is None else int(random_state)
-        content = Content(learner, self.learner is None, number, self.adapt, fitted)
+        content = Content(learner, packaged_name(self.learner), number, self.adapt, fitted)
         return estimator_file.pack(type(self).__name__, content)
 
     def _unpack(self, data: bytes, where: str) -> Content:
@@ -255,8 +256,9 @@ class StreamEstimator(BaseEstimator):
             )
         if self.adapt is True and image:
             raise InvalidValueError(f"{type(self).__name__}: images cannot be adapted, got adapt=True")
-        # The package's own was meta-trained on what the adapter gives, whatever the number of features.
-        adapt = self.adapt is True or features != takes or (self.adapt == "auto" and self.learner is None)
+        # The package's own were meta-trained on what the adapter gives, whatever the number of features.
+        own = self.adapt == "auto" and packaged_name(self.learner) is not None
+        adapt = self.adapt is True or features != takes or own
         return Stream.begin(learner, self._seed(), features, adapt=adapt)
 
     def _seed(self) -> int:

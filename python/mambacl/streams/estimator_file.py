@@ -14,12 +14,13 @@ from mambacl.learner import Learner
 from mambacl.settings import Settings
 from mambacl.streams import container
 from mambacl.streams.labels import Labels
+from mambacl.streams.pretrained import PackagedName
 from mambacl.streams.stream import Stream
 from mambacl.streams.stream_file import StreamFacts, stream_content, stream_of
 
 Adapt = bool | Literal["auto"]
 """Whether features are adapted; "auto": where the learner's encoder takes another number of them, or the
-learner is the package's own."""
+learner is one of the package's."""
 
 
 _LEARNER = "learner"
@@ -48,14 +49,14 @@ class Content:
 
     Attributes:
         learner: The learner.
-        packaged: Whether it is the package's own.
+        packaged: Its name, if it is the package's own.
         random_state: The parameter; of a generator the seed that it gave.
         adapt: The parameter.
         fitted: None before any example.
     """
 
     learner: Learner
-    packaged: bool
+    packaged: PackagedName | None
     random_state: int | None
     adapt: Adapt
     fitted: Fitted | None
@@ -76,7 +77,7 @@ class _FittedFacts(Settings):
 class _Facts(Settings):
     """`Content` as JSON has it; the learner is a tensor of bytes."""
 
-    packaged: bool
+    packaged: PackagedName | None
     random_state: int | None
     adapt: bool | Literal["auto"]
     fitted: _FittedFacts | None

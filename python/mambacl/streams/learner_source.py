@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from mambacl.errors import FileError
 from mambacl.experiments.trained import load_run
@@ -11,7 +12,8 @@ from mambacl.learner import Learner
 from mambacl.streams import pretrained
 
 LearnerSource = Learner | Path | str | None
-"""A learner, the folder of a run, a file of `mambacl.save_learner`, or None for the pretrained one."""
+"""A learner, the folder of a run, a file of `mambacl.save_learner`, the name of a pretrained learner
+(`mambacl.streams.pretrained.PackagedName`), or None for the default of these."""
 
 
 def find_learner(source: object) -> Learner:
@@ -24,23 +26,23 @@ def find_learner(source: object) -> Learner:
         TypeError: If the source is none.
         FileError: If there is no such file or folder, or the file is damaged.
         RunError, ConfigError: If a folder holds no run, or one of another version.
-        DataError: If the package comes without a pretrained learner.
+        DataError: If the package comes without the pretrained learner.
     """
-    if source is None:
-        return pretrained.load()
+    if (name := pretrained.packaged_name(source)) is not None:
+        return pretrained.load(name)
     if isinstance(source, Learner):
         return source
     if not isinstance(source, Path | str):
         raise TypeError(
             "argument `learner` must be a mambacl.Learner, the path of a run's folder or of a learner's "
-            f"file, or None, got {type(source).__name__}"
+            f"file, the name of a packaged one, or None, got {type(source).__name__}"
         )
     path = Path(source)
     if path.is_dir():
         return load_run(path).learner
     if not path.is_file():
         raise FileError(
-            f"argument `learner` must be the path of a run's folder or of a learner's file, got `{path}`, "
-            "where there is neither"
+            f"argument `learner` must be the path of a run's folder or of a learner's file, or one of the "
+            f"names {', '.join(get_args(pretrained.PackagedName))}, got `{path}`, where there is neither"
         )
     return load_learner(path)

@@ -1,4 +1,4 @@
-"""Meta-trains the packaged learner again: `python -m mambacl.streams.pretrain --out FILE`."""
+"""Meta-trains the packaged learners again: `python -m mambacl.streams.pretrain --out FILE`."""
 
 from __future__ import annotations
 
@@ -8,89 +8,86 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import tyro
 
 from mambacl import durable
-from mambacl.config import (
-    ClassTarget,
-    GatedDeltaNetMixer,
-    Mamba2Mixer,
-    MambaMixer,
-    Selectivity,
-    SequenceConfig,
-    VectorEncoder,
-)
-from mambacl.config.mixers import Mixer
+from mambacl.config import ClassTarget, Mamba2Mixer, PrototypeConfig, SequenceConfig, VectorEncoder
 from mambacl.data.splits import Split
 from mambacl.errors import MambaclError
-from mambacl.evaluation import Evaluation, evaluate, evaluate_predictor
+from mambacl.evaluation import evaluate, evaluate_predictor
 from mambacl.files import save_learner
 from mambacl.learner import Learner
 from mambacl.report.measuring import CLASS_YARDSTICKS
+from mambacl.streams.pretrained import DEFAULT, PackagedName
 from mambacl.streams.pretraining.borrowed import feature_sets
+from mambacl.streams.pretraining.first_weights import class_means, counted_associations
 from mambacl.streams.pretraining.mixture import MixtureSource
+from mambacl.streams.pretraining.sizes import Lengths
 from mambacl.training import TrainConfig, meta_train
-
-MixerName = Literal["mamba", "mamba2", "gated_delta_net"]
-
-_MIXERS: dict[MixerName, Mixer] = {
-    "mamba": MambaMixer(),
-    "mamba2": Mamba2Mixer(),
-    "gated_delta_net": GatedDeltaNetMixer(),
-}
 
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Meta-train a small sequence learner over feature vectors on a mixture of episodes.
+    """Meta-train a learner of the package again, over feature vectors, on a mixture of episodes.
 
-    On one thread the same settings give the same weights.
+    "mamba2" is MambaCL with Mamba-2, "prototype" a prototypical network with one hidden layer. Both begin as
+    classifiers (`mambacl.streams.pretraining.first_weights`). On one thread the same settings give the same
+    weights.
 
     Attributes:
         out: File of the learner, as of `mambacl.save_learner`; a TOML file with settings and figures is put
             beside it.
-        mixer: The layer that mixes along the stream.
+        learner: Which.
         dim: Numbers in an input.
-        d_model: Numbers in a token.
-        n_layer: Blocks.
+        d_model: Numbers in a token of "mamba2".
+        hidden: Units of the hidden layer of "prototype".
         vocab: Symbols: the most classes of a stream.
-        selectivity: Weight of the regulariser.
         steps: Updates.
-        small: Updates to begin with, on small episodes.
         batch_size: Episodes of an update.
         lr: Largest learning rate.
+        warmup: Updates until it is reached.
         seed: Of first weights and episodes.
-        episodes: Of meta-validation.
+        episodes: Of meta-validation; of long streams a quarter as many.
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    mixer: MixerName = "gated_delta_net"
-    dim: int = 64
-    d_model: int = 128
-    n_layer: int = 2
+    learner: PackagedName = DEFAULT
+    dim: int = 128
+    d_model: int = 256
+    hidden: int = 512
     vocab: int = 64
-    selectivity: float = 0.5
-    steps: int = 900
-    small: int = 300
+    steps: int = 500
     batch_size: int = 16
-    lr: float = 4e-3
+    lr: float = 3e-4
+    warmup: int = 50
     seed: int = 0
-    episodes: int = 600
+    episodes: int = 400
 
-    def learner(self) -> Learner:
-        """The learner before training."""
+    def first(self) -> Learner:
+        """The learner before training.
+
+        Raises:
+            ConfigError, InvalidValueError: If the sizes do not fit one another.
+        """
+        target = ClassTarget(self.vocab)
+        if self.learner == "prototype":
+            encoder = VectorEncoder(self.dim, hidden=(self.hidden,))
+            learner = Learner(PrototypeConfig(encoder, target, d_model=self.dim), seed=self.seed)
+            class_means(learner)
+            return learner
         config = SequenceConfig(
-            encoder=VectorEncoder(self.dim),
-            target=ClassTarget(self.vocab),
+            VectorEncoder(self.dim),
+            target,
             d_model=self.d_model,
-            n_layer=self.n_layer,
-            mixer=_MIXERS[self.mixer],
-            selectivity=Selectivity(weight=self.selectivity),
+            mixer=Mamba2Mixer(d_state=self.dim, expand=1, headdim=self.vocab),
+            selectivity=None,  # what it guides to is in the first weights
         )
-        return Learner(config, seed=self.seed)
+        learner = Learner(config, seed=self.seed)
+        counted_associations(learner)
+        return learner
 
     def training(self) -> TrainConfig:
         """How it is trained."""
@@ -98,14 +95,14 @@ class Pretrain:
             steps=self.steps,
             batch_size=self.batch_size,
             lr=self.lr,
-            validate_every=max(1, min(250, self.steps)),
+            warmup_steps=self.warmup,
+            validate_every=max(1, min(100, self.steps)),
             validation_episodes=100,
         )
 
-    def source(self, split: Split) -> MixtureSource:
-        """Episodes of a split; those of meta-training are small at first."""
-        small = self.small * self.batch_size if split == "train" else 0
-        return MixtureSource(feature_sets(split), self.dim, self.vocab, self.seed, split, small)
+    def source(self, split: Split, lengths: Lengths = "mixed") -> MixtureSource:
+        """Episodes of a split."""
+        return MixtureSource(feature_sets(split), self.dim, self.vocab, self.seed, split, lengths)
 
 
 def run(settings: Pretrain) -> str:
@@ -122,30 +119,29 @@ def run(settings: Pretrain) -> str:
         OSError: If the folder cannot be made.
     """
     settings.out.parent.mkdir(parents=True, exist_ok=True)  # before the work: told at once if it cannot be
-    learner, validation = settings.learner(), settings.source("validation")
+    learner = settings.first()
+    mixed, long = settings.source("validation"), settings.source("validation", "long")
     began = time.perf_counter()
-    meta_train(learner, settings.source("train"), settings.training(), validation=validation)
+    history = meta_train(learner, settings.source("train"), settings.training(), validation=mixed)
     seconds = time.perf_counter() - began
     save_learner(settings.out, learner.eval())
-    measured = evaluate(learner, validation, settings.episodes)
-    nearest = evaluate_predictor(CLASS_YARDSTICKS["class mean"], validation, settings.episodes)
-    description = _description(settings, measured, nearest.mean)
-    durable.write(settings.out.with_suffix(".toml"), description.encode())
-    return f"{description}trained in {seconds:.0f} s: {settings.out}"
-
-
-def _description(settings: Pretrain, measured: Evaluation, nearest: float) -> str:
-    digest = hashlib.sha256(settings.out.read_bytes()).hexdigest()
-    facts = {
-        "sha256": digest,
-        "validation_accuracy": round(measured.score.mean, 4),
-        "validation_accuracy_of_class_means": round(nearest, 4),
-    }
+    facts: dict[str, str | float] = {"sha256": hashlib.sha256(settings.out.read_bytes()).hexdigest()}
+    nearest = CLASS_YARDSTICKS["class mean"]
+    for name, source, episodes in (
+        ("mixed", mixed, settings.episodes),
+        ("long", long, settings.episodes // 4),
+    ):
+        facts[f"{name}_accuracy"] = round(evaluate(learner, source, episodes).score.mean, 4)
+        facts[f"{name}_accuracy_of_class_means"] = round(
+            evaluate_predictor(nearest, source, episodes).mean, 4
+        )
     chosen = {name: value for name, value in asdict(settings).items() if name != "out"}
+    curve = [[record.step, round(record.score, 4)] for record in history.validations]
     lines = [f"{name} = {json.dumps(value)}" for name, value in facts.items()]
-    return (
-        "\n".join([*lines, "", "[settings]", *(f"{k} = {json.dumps(v)}" for k, v in chosen.items())]) + "\n"
-    )
+    lines += [f"curve = {json.dumps(curve)}", "", "[settings]"]
+    lines += [f"{name} = {json.dumps(value)}" for name, value in chosen.items()]
+    durable.write(settings.out.with_suffix(".toml"), ("\n".join(lines) + "\n").encode())
+    return "\n".join([*lines, f"trained in {seconds:.0f} s: {settings.out}"])
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The learner that comes with the package."""
+"""The learners that come with the package."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import hashlib
 import sys
 from importlib.resources import files
+from typing import Literal, get_args
 
 from mambacl.errors import DataError
 from mambacl.learner import Learner
@@ -15,17 +16,41 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+PackagedName = Literal["prototype", "mamba2"]
+"""The learners that come with the package (docs/streams.md has how they compare)."""
+
+DEFAULT: PackagedName = "prototype"
+
 _FOLDER = files("mambacl.streams") / "files"
-_WEIGHTS = "pretrained.safetensors"
-_DESCRIPTION = "pretrained.toml"
+
+
+def packaged_name(source: object) -> PackagedName | None:
+    """The learner of the package that an estimator's parameter names: of None the default.
+
+    Args:
+        source: Of the parameter `learner`.
+
+    Returns:
+        Its name; None if the parameter is of a learner that was given.
+
+    Examples:
+        >>> packaged_name(None), packaged_name("mamba2"), packaged_name("./mamba2")
+        ('prototype', 'mamba2', None)
+    """
+    if source is None:
+        return DEFAULT
+    return next((name for name in get_args(PackagedName) if isinstance(source, str) and name == source), None)
 
 
 @functools.cache
-def load() -> Learner:
-    """The pretrained learner of classes, over feature vectors of any dimension.
+def load(name: PackagedName) -> Learner:
+    """A pretrained learner of classes, over feature vectors of any dimension.
 
-    `files/pretrained.safetensors` is as `mambacl.save_learner` writes it; `files/pretrained.toml` has its
-    `sha256`.
+    `files/NAME.safetensors` is as `mambacl.save_learner` writes it; `files/NAME.toml` has its `sha256`, the
+    settings that it was trained with, and what was measured.
+
+    Args:
+        name: Of the learner; an estimator without one takes `DEFAULT`.
 
     Returns:
         The learner, in evaluation mode and without gradients: one for the whole process, which thousands of
@@ -35,17 +60,17 @@ def load() -> Learner:
         DataError: If this package comes without it, or a file is damaged.
         FileError: If the file is whole and no learner.
     """
-    contents, description = _packaged(_WEIGHTS), _packaged(_DESCRIPTION)
+    weights, description = f"{name}.safetensors", f"{name}.toml"
+    contents, about = _packaged(weights), _packaged(description)
     try:
-        expected = tomllib.loads(description.decode())["sha256"]
+        expected = tomllib.loads(about.decode())["sha256"]
     except (ValueError, KeyError) as error:
-        raise DataError(f"pretrained learner: the packaged {_DESCRIPTION} is damaged: {error!r}") from error
+        raise DataError(f"pretrained learner: the packaged {description} is damaged: {error!r}") from error
     if (got := hashlib.sha256(contents).hexdigest()) != expected:
         raise DataError(
-            f"pretrained learner: the packaged {_WEIGHTS} is damaged: "
-            f"its sha256 must be {expected}, got {got}"
+            f"pretrained learner: the packaged {weights} is damaged: its sha256 must be {expected}, got {got}"
         )
-    return Learner.from_bytes(contents, f"the packaged {_WEIGHTS}").requires_grad_(False)
+    return Learner.from_bytes(contents, f"the packaged {weights}").requires_grad_(False)
 
 
 def _packaged(file: str) -> bytes:

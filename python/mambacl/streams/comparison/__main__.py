@@ -14,22 +14,25 @@ from mambacl import durable
 from mambacl.errors import MambaclError
 from mambacl.files import load_learner
 from mambacl.streams.comparison.contestants import contestants
-from mambacl.streams.comparison.lives import DATA, Life, StreamOrder, Task
+from mambacl.streams.comparison.lives import Life, StreamOrder, Task
 from mambacl.streams.comparison.telling import Lives, figure_bytes, tables
+from mambacl.streams.comparison.unseen import UNSEEN
+from mambacl.streams.learner_source import LearnerSource
+from mambacl.streams.pretrained import PackagedName
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Compare the pretrained learner with class means, logistic regression and a Hoeffding tree.
+    """Compare the packaged learners with class means, logistic regression and a Hoeffding tree.
 
     Attributes:
         out: Folder for README.md and the figure.
-        learner: A file of `mambacl.save_learner`, in place of the packaged learner.
+        learner: Files of `mambacl.save_learner`, in place of the packaged learners.
         seeds: Of splits, orders, symbols and projections.
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
-    learner: Path | None = None
+    learner: tuple[Path, ...] = ()
     seeds: int = 5
 
 
@@ -47,14 +50,15 @@ def run(settings: Comparison) -> str:
         OSError: If a file cannot be written.
     """
     settings.out.mkdir(parents=True, exist_ok=True)
-    pretrained = None if settings.learner is None else load_learner(settings.learner)
+    learners: dict[str, LearnerSource] = {path.stem: load_learner(path) for path in settings.learner}
+    learners = learners or {f'ContinualClassifier("{name}")': name for name in get_args(PackagedName)}
     lives: Lives = {}
-    for data in DATA:
+    for data in UNSEEN:
         for order in get_args(StreamOrder):
             for seed in range(settings.seeds):
                 task = Task.of(data, order, seed)
                 classes = int(task.y.max()) + 1
-                for name, begin in contestants(pretrained).items():
+                for name, begin in contestants(learners).items():
                     life = Life.lived(begin(classes, seed), task)
                     lives.setdefault((data, order, name), []).append(life)
     text = tables(lives)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import SGDClassifier
+from sklearn.metrics import euclidean_distances
 from sklearn.preprocessing import StandardScaler
 
-from mambacl.config import ClassTarget, PrototypeConfig, VectorEncoder
 from mambacl.errors import DataError
-from mambacl.learner import Learner
 from mambacl.streams.adapter import SETTLED
 from mambacl.streams.classifier import ContinualClassifier
+from mambacl.streams.learner_source import LearnerSource
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
-
-_DIM = 64  # of the pretrained learner, so that class means have the same projection
 
 
 class Contestant(Protocol):
@@ -58,6 +55,36 @@ class Estimator:
     def nbytes(self) -> int:
         """Bytes kept of the stream."""
         return self._classifier.state_nbytes_
+
+
+class ClassMeans:
+    """The nearest class mean, all features standardised by all examples so far. Means are kept of features as
+    they came, so that what was read early is standardised as what was read late: the order leaves no mark."""
+
+    def __init__(self, classes: int) -> None:
+        self._counts = np.zeros(classes)
+        self._means: Array = np.zeros((classes, 0))
+        self._scaler = StandardScaler()
+
+    def learn(self, x: Array, y: int) -> None:
+        """Reads one example, (features,)."""
+        if not self._means.size:
+            self._means = np.zeros((len(self._counts), len(x)))
+        self._scaler.partial_fit(x[None])
+        self._counts[y] += 1
+        self._means[y] += (x - self._means[y]) / self._counts[y]
+
+    def answer(self, x: Array) -> Labels:
+        """Labels of queries, (n, features)."""
+        seen = np.flatnonzero(self._counts)
+        means, queries = self._scaler.transform(self._means[seen]), self._scaler.transform(x)
+        return seen[euclidean_distances(queries, means).argmin(1)]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept of the stream."""
+        moments = (self._scaler.mean_, self._scaler.var_)
+        return self._means.nbytes + self._counts.nbytes + sum(np.asarray(each).nbytes for each in moments)
 
 
 class Sgd:
@@ -112,29 +139,19 @@ class HoeffdingTree:
         return self._model._raw_memory_usage  # pyright: ignore[reportPrivateUsage]
 
 
-def nearest_class_mean() -> Learner:
-    """A learner whose answer is the class with the nearest mean of its inputs: a prototypical network with
-    the identity for an encoder."""
-    learner = Learner(PrototypeConfig(VectorEncoder(_DIM), ClassTarget(64), d_model=_DIM)).eval()
-    with torch.no_grad():
-        learner.get_parameter("encoder.layers.0.linear.weight").copy_(torch.eye(_DIM))
-    return learner
-
-
-def contestants(pretrained: Learner | None) -> dict[str, Callable[[int, int], Contestant]]:
+def contestants(learners: Mapping[str, LearnerSource]) -> dict[str, Callable[[int, int], Contestant]]:
     """Each from a number of classes and a seed.
 
     Args:
-        pretrained: In place of the packaged learner.
+        learners: Of `ContinualClassifier`, by the name of a row.
     """
-    means = nearest_class_mean()
+
+    def reading(learner: LearnerSource) -> Callable[[int, int], Contestant]:
+        return lambda _, seed: Estimator(ContinualClassifier(learner, random_state=seed, adapt=True))
+
     return {
-        "ContinualClassifier()": lambda _, seed: Estimator(
-            ContinualClassifier(pretrained, random_state=seed, adapt=True)
-        ),
-        "nearest class mean": lambda _, seed: Estimator(
-            ContinualClassifier(means, random_state=seed, adapt=True)
-        ),
+        **{name: reading(learner) for name, learner in learners.items()},
+        "nearest class mean": lambda classes, _: ClassMeans(classes),
         "SGDClassifier.partial_fit": Sgd,
         "Hoeffding tree": lambda _classes, _seed: HoeffdingTree(),
     }

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.model_selection import train_test_split
 
 from mambacl.settings import Settings
 from mambacl.streams.comparison.contestants import Contestant
-
-DATA: dict[str, Callable[..., Any]] = {
-    "digits": load_digits,
-    "wine": load_wine,
-    "breast cancer": load_breast_cancer,
-}
+from mambacl.streams.comparison.unseen import UNSEEN
 
 StreamOrder = Literal["shuffled", "sorted"]
 """Of examples: by chance, or class after class (which is first is by chance)."""
@@ -45,8 +38,14 @@ class Task:
 
     @staticmethod
     def of(data: str, order: StreamOrder, seed: int) -> Task:
-        """A stream of 70 % of a data set, queries of the rest; both orders have the same examples."""
-        x, y = DATA[data](return_X_y=True)
+        """A stream of 70 % of a data set, queries of the rest; both orders have the same examples.
+
+        Args:
+            data: Of `mambacl.streams.comparison.unseen.UNSEEN`.
+            order: Of the stream.
+            seed: Of the split, the order, and the classes where there are more than a stream has.
+        """
+        x, y = UNSEEN[data](seed)
         parts: list[Any] = train_test_split(x, y, test_size=0.3, random_state=seed, stratify=y)
         x, queries, y, answers = parts
         if order == "sorted":

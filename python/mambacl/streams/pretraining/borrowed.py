@@ -10,18 +10,27 @@ from numpy.typing import NDArray
 
 from mambacl.data import hanzi21_features
 from mambacl.data.feature_classes import FeatureClasses
+from mambacl.data.features import features
+from mambacl.data.sets import data_set
 from mambacl.data.splits import Split
+from mambacl.encoders import frozen_encoder
 
 _MEMBERS = 3
 
 
 def feature_sets(split: Split) -> tuple[FeatureClasses, ...]:
-    """The sets that episodes are drawn from, by turns; another one is added here.
+    """The sets that episodes are drawn from, by turns: characters, pictures of emoji, definitions of words.
+    Another one is added here.
 
     Args:
         split: "train", or "validation" for classes that meta-training does not see.
+
+    Raises:
+        ConfigError: If the extra `encoders` is not installed.
     """
-    return (hanzi21_features.load(split),)
+    pictures = features(data_set("emoji").load(split), frozen_encoder("efficientnet-lite0"))
+    texts = features(data_set("glosses").load(split), frozen_encoder("wordllama"))
+    return (hanzi21_features.load(split), pictures, texts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from mambacl.episodes import Episode, check_indices
 from mambacl.stream_order import by_appearance, stream_labels
 from mambacl.streams.pretraining.adapted import adapted
 from mambacl.streams.pretraining.borrowed import BorrowedClasses
-from mambacl.streams.pretraining.sizes import Sizes
+from mambacl.streams.pretraining.sizes import Lengths, Sizes
 from mambacl.streams.pretraining.synthetic import SyntheticClasses
 
 MixedOrder = Literal["contiguous", "shuffled", "recurring", "imbalanced", "imbalanced, shuffled"]
@@ -40,7 +40,7 @@ class MixtureSource:
         vocab: Symbols of the codebook.
         seed: 0 to 2^64 - 1.
         split: Separates the episodes of one seed.
-        small: Episodes to begin with, which are small.
+        lengths: Of the streams.
 
     Examples:
         >>> source = MixtureSource((), dim=64, vocab=64, seed=0, split="train")
@@ -54,7 +54,7 @@ class MixtureSource:
     vocab: int
     seed: int
     split: Split
-    small: int = 0
+    lengths: Lengths = "mixed"
 
     def batch(self, first_index: int, batch_size: int) -> Episode:
         """Episodes `first_index` to `first_index + batch_size - 1`, of the sizes of `first_index`.
@@ -63,7 +63,7 @@ class MixtureSource:
             InvalidValueError: If the batch is empty, or the seed or an index out of range.
         """
         check_indices("MixtureSource", self.seed, first_index, batch_size)
-        sizes = Sizes.drawn(self._generator("sizes", first_index), small=first_index < self.small)
+        sizes = Sizes.drawn(self._generator("sizes", first_index), self.lengths)
         indices = range(first_index, first_index + batch_size)
         parts = [self._episode(index, sizes) for index in indices]
         return Episode(*(torch.stack(tensors) for tensors in zip(*parts, strict=True)))

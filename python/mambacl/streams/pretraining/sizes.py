@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-TASKS = (2, 20)
+TASKS = (2, 50)
 """Least and most classes of an episode."""
 
 SHOTS = (1, 10)
 """Least and most examples of a class on average, but for long streams."""
 
-LONG = (100, 300)
-"""Least and most examples of a long stream, which are of up to `LONG_TASKS` classes."""
+LONG = (100, 1500)
+"""Least and most examples of a long stream, about."""
 
-LONG_TASKS = 10
 LONG_SHARE = 0.08
 """Share of batches with long streams: what is learnt on short ones alone fails on those that users have."""
 
-SMALL = 5
-"""Most classes, and most examples of each, of episodes to begin with."""
-
 QUERIES = 40
 """Of an episode, about."""
+
+Lengths = Literal["mixed", "long"]
+"""Of streams: of all sorts, or long ones alone."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,25 @@ class Sizes:
     queries: int
 
     @staticmethod
-    def drawn(generator: np.random.Generator, *, small: bool = False) -> Sizes:
-        """Sizes by chance: of classes few are as likely as many, by their logarithm.
+    def drawn(generator: np.random.Generator, lengths: Lengths = "mixed") -> Sizes:
+        """Sizes by chance: of classes, and of examples of long streams, few are as likely as many, by their
+        logarithm.
 
         Args:
             generator: Of the sizes.
-            small: Whether episodes are to be small: what is quickly learnt at first.
+            lengths: Whether all are long, or a share.
 
         Examples:
             >>> Sizes.drawn(np.random.default_rng(0))
-            Sizes(tasks=3, shots=4, queries=13)
+            Sizes(tasks=4, shots=4, queries=10)
         """
-        if small:
-            tasks = int(generator.integers(TASKS[0], SMALL + 1))
-            return Sizes(tasks, int(generator.integers(2, SMALL + 1)), max(1, QUERIES // 2 // tasks))
-        if generator.random() < LONG_SHARE:
-            tasks = _log_uniform(generator, TASKS[0], LONG_TASKS)
-            shots = max(1, _log_uniform(generator, *LONG) // tasks)
-        else:
-            tasks, shots = _log_uniform(generator, *TASKS), int(generator.integers(SHOTS[0], SHOTS[1] + 1))
+        long = generator.random() < LONG_SHARE or lengths == "long"
+        tasks = _log_uniform(generator, *TASKS)
+        shots = (
+            max(1, _log_uniform(generator, *LONG) // tasks)
+            if long
+            else int(generator.integers(SHOTS[0], SHOTS[1] + 1))
+        )
         return Sizes(tasks, shots, max(1, QUERIES // tasks))
 
 
