@@ -406,7 +406,8 @@ def test_ctrl_c_stops_all_and_leaves_all_resumable(tmp_path: Path):
 def test_a_worker_ends_with_the_process_that_started_it(tmp_path: Path):
     file = written(tmp_path, ONE_ROW, steps=100_000)
     command = [sys.executable, "-m", "mambacl.sweeps.worker", str(file), "prototype-seed0"]
-    with subprocess.Popen([*command, str(tmp_path), str(tmp_path), "1"], stdin=subprocess.PIPE) as worker:
+    told = [str(tmp_path), str(tmp_path), "1", "cpu"]
+    with subprocess.Popen([*command, *told], stdin=subprocess.PIPE) as worker:
         waited(tmp_path / "prototype-seed0" / "log.jsonl")
         assert worker.stdin is not None
         worker.stdin.close()
