@@ -13,6 +13,7 @@ mod check;
 pub mod cuda;
 mod foreign;
 pub mod gated_delta_rule;
+pub mod gpu_kernels;
 mod layout;
 pub mod linear_attention;
 pub mod mamba_step;

@@ -127,5 +127,5 @@ pub fn nvrtc_version(py: Python<'_>) -> PyResult<(i32, i32)> {
 /// Compiles every CUDA kernel for an architecture such as "sm_90", which needs no GPU: (entry, bytes) of each.
 #[pyfunction]
 pub fn compile_cuda_kernels(py: Python<'_>, architecture: &str) -> PyResult<Vec<(&'static str, usize)>> {
-    detached(py, || crate::ops::cuda::compile_all(architecture))
+    detached(py, || crate::ops::gpu_kernels::compile_all(architecture))
 }
