@@ -77,7 +77,8 @@ def causal_conv1d(
             batch = groups x g and sequence i continues window i // g; zeros when absent.
         return_final_window: Whether to return the last d_conv - 1 inputs of each sequence too.
         lengths: Real length of each sequence, (batch) int64, each in [0, length]. What lies beyond is never
-            read, y is zero there, and the final window ends with the last real step.
+            read, y is zero there, and the final window ends with the last real step. On a GPU,
+            which would have to be waited for, lengths out of range are clamped.
 
     Returns:
         y, (batch, length, d_inner), of the dtype of `x`; with `return_final_window` the pair of y and the
@@ -88,7 +89,7 @@ def causal_conv1d(
         ShapeError: If an argument's shape does not fit.
         DtypeError: If an argument's dtype does not fit.
         DeviceError: If tensors lie on different devices, or on one without a kernel.
-        InvalidValueError: If a length is out of range, or the activation unknown.
+        InvalidValueError: If a length on the CPU is out of range, or the activation unknown.
 
     Examples:
         >>> import torch

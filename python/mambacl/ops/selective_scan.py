@@ -108,7 +108,8 @@ def selective_scan(
             sequence i continues state i // g; zeros when absent.
         return_final_state: Whether to return the state after the last step too.
         lengths: Real length of each sequence, (batch) int64, each in [0, length]. What lies beyond is never
-            read, y is zero there, and the final state is that of the last real step.
+            read, y is zero there, and the final state is that of the last real step. On a GPU,
+            which would have to be waited for, lengths out of range are clamped.
 
     Returns:
         y, (batch, length, d_inner), of the dtype of `u`; with `return_final_state` the pair of y and the
@@ -119,7 +120,7 @@ def selective_scan(
         ShapeError: If an argument's shape does not fit.
         DtypeError: If an argument's dtype does not fit.
         DeviceError: If tensors lie on different devices, or on one without a kernel.
-        InvalidValueError: If a length is out of range.
+        InvalidValueError: If a length on the CPU is out of range.
 
     Examples:
         A state that forgets nothing sums its inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import Any
@@ -94,7 +95,9 @@ class CapturedStep:
         put_back = self._remembered()
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+        with torch.cuda.stream(aside), warnings.catch_warnings():
+            # Of steps that are not captured: these are to be undone.
+            warnings.filterwarnings("ignore", message="This instance was constructed with capturable")
             for _ in range(_WARM_UP):
                 self._update()
         torch.cuda.current_stream().wait_stream(aside)

@@ -57,8 +57,8 @@ class Trainer:
         self._model = self.ranks.wrapped(learner)
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimiser]
         groups = learner.parameter_groups(config.weight_decay)
-        # Fused, an optimiser can be told on the device to make no update.
-        fused = config.non_finite == "skip"
+        # Fused, an optimiser can be told on the device to make no update; else torch chooses the form.
+        fused = True if config.non_finite == "skip" else None
         self._optimiser = kind(groups, lr=config.lr, betas=config.betas, fused=fused)
         self._names = _names(learner, self._optimiser)
         self._pending: Readback | None = None

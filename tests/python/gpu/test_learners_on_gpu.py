@@ -62,6 +62,7 @@ def test_answers_are_those_of_the_cpu(config: LearnerConfig):
         torch.testing.assert_close(there.predict(at_once, asked.test_x).cpu(), want, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @every_learner
 def test_a_training_step_waits_for_nothing(config: LearnerConfig):
     learner = Learner(config).to(GPU).train()
@@ -73,8 +74,8 @@ def test_a_training_step_waits_for_nothing(config: LearnerConfig):
 
     step()
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
@@ -131,6 +132,7 @@ def test_states_go_from_device_to_device(tmp_path: Path):
     assert there.fingerprint() == here.fingerprint()
 
 
+@pytest.mark.filterwarnings("ignore:This instance was constructed with capturable")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ["mamba", "mamba2", "attention", "mamba, experts"])
 def test_a_graph_makes_the_updates_of_eager_steps(name: str, precision: str):
