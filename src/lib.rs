@@ -14,7 +14,7 @@
 //! | [`backbone`], [`encoder`], [`target`] | the parts of a sequence learner |
 //! | [`mixers`] | how the stream affects an answer: Mamba, attention and others |
 //! | [`ops`] | functions of tensors with fused kernels |
-//! | [`params`], [`layer_state`], [`codebook`], [`episode`], [`settings`], [`error`] | the ground |
+//! | [`params`], `mlp`, [`layer_state`], [`codebook`], [`episode`], [`settings`], [`error`] | the ground |
 
 #![warn(missing_docs)]
 
@@ -28,6 +28,7 @@ pub mod layer_state;
 pub mod learners;
 pub mod meta;
 pub mod mixers;
+mod mlp;
 pub mod objective;
 pub mod ops;
 pub mod params;

@@ -1,6 +1,7 @@
 //! Targets: what an example is labelled with, as tokens in and as answers out.
 
 use crate::error::{Result, check_size};
+use crate::mlp::Mlp;
 use crate::params::{Init, Path};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -60,6 +61,14 @@ impl TargetConfig {
         }
     }
 
+    /// Checks its size.
+    ///
+    /// # Errors
+    /// When that is out of range.
+    pub(crate) fn check(&self) -> Result<()> {
+        check_size(if self.vocab().is_some() { "target.vocab" } else { "target.dim" }, self.width())
+    }
+
     /// The vocabulary of a classifier.
     pub fn vocab(&self) -> Option<i64> {
         match *self {
@@ -73,9 +82,8 @@ impl TargetConfig {
 enum Embedding {
     /// (vocab, d_model)
     Symbols(Tensor),
-    /// A hidden layer with ReLU, and a linear one: (d_model, dim), (d_model), (d_model, d_model),
-    /// (d_model).
-    Mlp([Tensor; 4]),
+    /// With ReLU.
+    Vectors(Mlp),
 }
 
 /// The token of a target and the head that answers, with their tensors bound.
@@ -93,8 +101,8 @@ impl Target {
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &TargetConfig, d_model: i64) -> Result<Self> {
+        config.check()?;
         let width = config.width();
-        check_size(if config.vocab().is_some() { "target.vocab" } else { "target.dim" }, width)?;
         let token = path.sub("target_embedding");
         let embedding = match config {
             // Unit variance, as the encoder's normalised output has.
@@ -104,14 +112,7 @@ impl Target {
                 Init::Normal { std: 1.0 },
             )?),
             TargetConfig::Vector { dim } | TargetConfig::Angle { dim } => {
-                let (hidden, output) = (token.sub("hidden"), token.sub("output"));
-                let (first, second) = (Init::fan_in(*dim), Init::fan_in(d_model));
-                Embedding::Mlp([
-                    hidden.parameter("weight", &[d_model, *dim], first)?,
-                    hidden.undecayed("bias", &[d_model], first)?,
-                    output.parameter("weight", &[d_model, d_model], second)?,
-                    output.undecayed("bias", &[d_model], second)?,
-                ])
+                Embedding::Vectors(Mlp::new(&token, [*dim, d_model, d_model])?)
             }
         };
         let head = path.sub("head");
@@ -127,10 +128,7 @@ impl Target {
     pub fn embed(&self, targets: &Tensor) -> Tensor {
         match &self.embedding {
             Embedding::Symbols(weight) => Tensor::embedding(weight, targets, -1, false, false),
-            Embedding::Mlp([hidden_weight, hidden_bias, output_weight, output_bias]) => targets
-                .linear(hidden_weight, Some(hidden_bias))
-                .relu()
-                .linear(output_weight, Some(output_bias)),
+            Embedding::Vectors(mlp) => mlp.forward(targets, Tensor::relu),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::experts::{Experts, ExpertsConfig};
 use crate::error::{Result, check_size};
-use crate::params::{Init, Path};
+use crate::mlp::Mlp;
+use crate::params::Path;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -26,38 +27,6 @@ pub struct MlpConfig {
     pub d_hidden: Option<i64>,
 }
 
-/// A feed-forward network with its tensors bound.
-pub struct Mlp {
-    /// (d_hidden, d_model), (d_hidden)
-    hidden: [Tensor; 2],
-    /// (d_model, d_hidden), (d_model)
-    output: [Tensor; 2],
-}
-
-impl Mlp {
-    fn new(path: &Path, config: &MlpConfig, d_model: i64) -> Result<Self> {
-        let d_hidden = config.d_hidden.unwrap_or(2 * d_model);
-        check_size("feed_forward.d_hidden", d_hidden)?;
-        let (hidden, output) = (path.sub("hidden"), path.sub("output"));
-        let (first, second) = (Init::fan_in(d_model), Init::fan_in(d_hidden));
-        Ok(Self {
-            hidden: [
-                hidden.parameter("weight", &[d_hidden, d_model], first)?,
-                hidden.undecayed("bias", &[d_hidden], first)?,
-            ],
-            output: [
-                output.parameter("weight", &[d_model, d_hidden], second)?,
-                output.undecayed("bias", &[d_model], second)?,
-            ],
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let hidden = x.linear(&self.hidden[0], Some(&self.hidden[1])).gelu("none");
-        hidden.linear(&self.output[0], Some(&self.output[1]))
-    }
-}
-
 /// A feed-forward layer with its tensors bound.
 pub enum FeedForward {
     /// A network.
@@ -74,7 +43,11 @@ impl FeedForward {
     pub fn new(path: &Path, config: &FeedForwardConfig, d_model: i64) -> Result<Option<Self>> {
         Ok(match config {
             FeedForwardConfig::None {} => None,
-            FeedForwardConfig::Mlp(config) => Some(Self::Mlp(Mlp::new(path, config, d_model)?)),
+            FeedForwardConfig::Mlp(config) => {
+                let d_hidden = config.d_hidden.unwrap_or(2 * d_model);
+                check_size("feed_forward.d_hidden", d_hidden)?;
+                Some(Self::Mlp(Mlp::new(path, [d_model, d_hidden, d_model])?))
+            }
             FeedForwardConfig::Experts(config) => Some(Self::Experts(Experts::new(path, config, d_model)?)),
         })
     }
@@ -83,7 +56,7 @@ impl FeedForward {
     /// experts.
     pub fn forward(&self, x: &Tensor) -> (Tensor, Option<Tensor>) {
         match self {
-            Self::Mlp(mlp) => (mlp.forward(x), None),
+            Self::Mlp(mlp) => (mlp.forward(x, |hidden| hidden.gelu("none")), None),
             Self::Experts(experts) => {
                 let (output, balance) = experts.forward(x);
                 (output, Some(balance))

@@ -18,16 +18,14 @@
 //! CL-as-Seq's by default, its first convolution has stride 2 instead of 1, and its gates are an
 //! encoder's with a linear map instead of a last norm's.
 
-use super::fast::{Entries, FastNetwork};
+use super::fast::{Entries, FastMemory, FastNetwork};
 use super::fast_layer::Form;
-use super::memory::{Answer, Inputs, Memory, MemorySettings, Read, Shared};
+use super::memory::{Inputs, Memory, MemorySettings};
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::{Error, Result, check_size};
-use crate::layer_state::{LayerState, StateSpec};
 use crate::params::{Init, Path};
 use crate::target::TargetConfig;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
 
 /// The settings of ANML.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,20 +67,9 @@ impl AnmlConfig {
     }
 }
 
-/// ANML with its tensors bound.
-pub struct Anml {
-    prediction: FastNetwork,
-    /// From the encoder to the gates before sigmoid: (width, d_model), (width)
-    gate: [Tensor; 2],
-}
-
-impl Anml {
-    /// Binds all tensors but the encoder's.
-    ///
-    /// # Errors
-    /// When a setting is out of range, or a tensor does not fit.
-    pub fn new(path: &Path, config: &AnmlConfig) -> Result<Self> {
-        let hidden = config.hidden();
+impl MemorySettings for AnmlConfig {
+    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
+        let hidden = self.hidden();
         for &size in hidden {
             check_size("hidden", size)?;
         }
@@ -90,76 +77,26 @@ impl Anml {
             let reason = "must be a list of sizes, got none".into();
             return Err(Error::Config { field: "hidden".into(), reason });
         };
-        let (mut forms, positions) = match &config.encoder {
+        let (mut forms, positions) = match &self.encoder {
             EncoderConfig::Cnn(images) => Form::convolutions(images.in_channels, images.image_size, hidden),
             EncoderConfig::Vector(vectors) => (Form::dense(vectors.dim, hidden), 1),
         };
         let input = width * positions;
-        forms.push(Form::Dense { input, positions, output: config.target.width() });
-        let (path_of_gate, init) = (path.sub("gate"), Init::fan_in(config.d_model));
-        Ok(Self {
-            gate: [
-                path_of_gate.parameter("weight", &[input, config.d_model], init)?,
-                path_of_gate.undecayed("bias", &[input], init)?,
-            ],
-            prediction: FastNetwork::new(path, forms, &config.target, config.inner_lr)?,
-        })
-    }
-
-    /// Gates of the last hidden layer, (batch, n, width).
-    fn gates(&self, encoded: &Tensor) -> Tensor {
-        let [weight, bias] = &self.gate;
-        encoded.linear(weight, Some(bias)).sigmoid()
-    }
-}
-
-impl MemorySettings for AnmlConfig {
-    fn shared(&self) -> Shared<'_> {
-        Shared { d_model: self.d_model, encoder: &self.encoder, target: &self.target }
-    }
-
-    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
-        Ok(Box::new(Anml::new(path, self)?))
+        forms.push(Form::Dense { input, positions, output: self.target.width() });
+        // From the encoder to the gates of the last hidden layer, before sigmoid.
+        let (gate, init) = (path.sub("gate"), Init::fan_in(self.d_model));
+        let weight = gate.parameter("weight", &[input, self.d_model], init)?;
+        let bias = gate.undecayed("bias", &[input], init)?;
+        Ok(Box::new(FastMemory {
+            network: FastNetwork::new(path, forms, &self.target, self.inner_lr)?,
+            enter: move |inputs: &Inputs| Entries {
+                x: inputs.raw.shallow_clone(),
+                gates: Some(inputs.encoded.linear(&weight, Some(&bias)).sigmoid()),
+            },
+        }))
     }
 
     fn state_layers(&self) -> usize {
         self.hidden().len() + 1
-    }
-}
-
-impl Memory for Anml {
-    /// `weight` (out, in) and `bias` (out) of each layer; a convolution's inputs are in x 3 x 3.
-    fn state_specs(&self) -> Vec<Vec<StateSpec>> {
-        self.prediction.state_specs()
-    }
-
-    fn initial_layers(&self, batch: i64, _draw: u64, (kind, _): (Kind, Device)) -> Vec<LayerState> {
-        self.prediction.initial_layers(batch, kind)
-    }
-
-    fn observe(
-        &self,
-        layers: &[LayerState],
-        _examples: i64,
-        inputs: &Inputs,
-        targets: &Tensor,
-        _record: bool,
-    ) -> Result<Read> {
-        let gates = self.gates(inputs.encoded);
-        let stream = Entries { x: inputs.raw, gates: Some(&gates) };
-        Ok(Read::only(self.prediction.learn(layers, &stream, targets)))
-    }
-
-    fn answer(
-        &self,
-        layers: &[LayerState],
-        _examples: i64,
-        inputs: &Inputs,
-        _record: bool,
-    ) -> Result<Answer> {
-        let gates = self.gates(inputs.encoded);
-        let queries = Entries { x: inputs.raw, gates: Some(&gates) };
-        let output = self.prediction.answer(layers, &queries);
-        Ok(Answer::only(output.to_kind(inputs.encoded.kind())))
     }
 }

@@ -1,39 +1,56 @@
 //! Running moments of classes: what a stream's examples of each symbol have in common.
 
+use crate::layer_state::LayerState;
 use tch::{Kind, Tensor};
 
-/// Examples, means and summed squared deviations of the symbols of a batch of streams.
+/// Examples, means and, where they are kept, summed squared deviations of the symbols of a batch of
+/// streams.
 pub(super) struct ClassMoments {
     /// (batch, vocab)
     pub(super) counts: Tensor,
     /// (batch, vocab, d_model)
     pub(super) means: Tensor,
     /// Summed squares about the mean, (batch, vocab, d_model).
-    pub(super) deviations: Tensor,
+    pub(super) deviations: Option<Tensor>,
 }
 
 impl ClassMoments {
-    /// Of examples alone: x (batch, n, d_model), symbols int64 (batch, n) below `vocab`.
-    pub(super) fn of(x: &Tensor, symbols: &Tensor, vocab: i64) -> Self {
-        let member = symbols.one_hot(vocab).to_kind(x.kind()); // (batch, n, vocab)
-        let counts = member.sum_dim_intlist(1, false, None::<Kind>);
-        let per_symbol = |values: &Tensor| member.transpose(1, 2).matmul(values);
-        let means = per_symbol(x) / counts.clamp_min(1.0).unsqueeze(-1);
-        let deviations = per_symbol(&(x - member.matmul(&means)).square());
-        Self { counts, means, deviations }
+    /// The memory of a layer.
+    pub(super) fn of(layer: &LayerState) -> Self {
+        let [counts, means, deviations @ ..] = &layer.0[..] else { unreachable!("the state was checked") };
+        Self {
+            counts: counts.shallow_clone(),
+            means: means.shallow_clone(),
+            deviations: deviations.first().map(Tensor::shallow_clone),
+        }
     }
 
-    /// Of these examples and the other's together (Chan et al., 1979), which holds its digits however
-    /// long the stream.
-    pub(super) fn with(&self, other: &Self) -> Self {
-        let counts = &self.counts + &other.counts;
-        let share = (&other.counts / counts.clamp_min(1.0)).unsqueeze(-1);
-        let apart = &other.means - &self.means;
-        let between = apart.square() * &share * self.counts.unsqueeze(-1);
-        Self {
-            means: &self.means + apart * share,
-            deviations: &self.deviations + &other.deviations + between,
-            counts,
-        }
+    /// As the memory of a layer.
+    pub(super) fn into_layer(self) -> LayerState {
+        LayerState([Some(self.counts), Some(self.means), self.deviations].into_iter().flatten().collect())
+    }
+
+    /// Of these examples and others together, x (batch, n, d_model) with symbols int64 (batch, n), as
+    /// Chan et al. (1979) have it, which holds its digits however long the stream.
+    pub(super) fn with(&self, x: &Tensor, symbols: &Tensor) -> Self {
+        let x = x.to_kind(self.means.kind());
+        let member = symbols.one_hot(self.counts.size()[1]).to_kind(x.kind()); // (batch, n, vocab)
+        let per_symbol = |values: &Tensor| member.transpose(1, 2).matmul(values);
+        let others = member.sum_dim_intlist(1, false, None::<Kind>);
+        let their_means = per_symbol(&x) / others.clamp_min(1.0).unsqueeze(-1);
+        let counts = &self.counts + &others;
+        let share = (others / counts.clamp_min(1.0)).unsqueeze(-1);
+        let apart = &their_means - &self.means;
+        let deviations = self.deviations.as_ref().map(|own| {
+            let theirs = per_symbol(&(&x - member.matmul(&their_means)).square());
+            let between = apart.square() * &share * self.counts.unsqueeze(-1);
+            own + theirs + between
+        });
+        Self { counts, means: &self.means + apart * share, deviations }
+    }
+
+    /// Logits, (batch, Q, vocab), where a symbol without examples has no chance.
+    pub(super) fn seen_only(&self, logits: &Tensor) -> Tensor {
+        logits.masked_fill(&self.counts.eq(0.0).unsqueeze(1), f64::NEG_INFINITY)
     }
 }

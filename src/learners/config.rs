@@ -1,4 +1,5 @@
-//! The learners by name, with their settings. A new kind is a line of `kinds!`.
+//! The learners by name, with their settings. A new kind is a line of `kinds!`; its settings have `d_model`,
+//! `encoder` and `target`, as all have.
 
 use super::Learner;
 use super::anml::AnmlConfig;
@@ -33,6 +34,27 @@ macro_rules! kinds {
             pub fn kind(&self) -> &'static str {
                 match self {
                     $(Self::$kind(_) => $name,)*
+                }
+            }
+
+            /// Numbers in an encoded input.
+            pub fn d_model(&self) -> i64 {
+                match self {
+                    $(Self::$kind(config) => config.d_model,)*
+                }
+            }
+
+            /// From inputs to `d_model` numbers.
+            pub fn encoder(&self) -> &EncoderConfig {
+                match self {
+                    $(Self::$kind(config) => &config.encoder,)*
+                }
+            }
+
+            /// What examples are labelled with.
+            pub fn target(&self) -> &TargetConfig {
+                match self {
+                    $(Self::$kind(config) => &config.target,)*
                 }
             }
 
@@ -104,21 +126,6 @@ impl LearnerConfig {
         })?;
         table["kind"] = json!(self.kind());
         Ok(table.to_string())
-    }
-
-    /// Numbers in an encoded input.
-    pub fn d_model(&self) -> i64 {
-        self.settings().shared().d_model
-    }
-
-    /// From inputs to `d_model` numbers.
-    pub fn encoder(&self) -> &EncoderConfig {
-        self.settings().shared().encoder
-    }
-
-    /// What examples are labelled with.
-    pub fn target(&self) -> &TargetConfig {
-        self.settings().shared().target
     }
 
     /// The regulariser of meta-training, of learners that have one.

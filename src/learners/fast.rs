@@ -16,11 +16,12 @@
 use super::fast_layer::{FastLayer, Form};
 use super::fast_weights::FastWeights;
 use super::inner_loss::InnerLoss;
+use super::memory::{Answer, Inputs, Memory, Read};
 use crate::error::{Error, Result};
 use crate::layer_state::{LayerState, StateSpec};
 use crate::params::{Init, Path};
 use crate::target::TargetConfig;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// A network of fast weights, with ReLU after each layer but the last.
 pub(super) struct FastNetwork {
@@ -31,11 +32,18 @@ pub(super) struct FastNetwork {
 }
 
 /// Examples or queries as the network takes them.
-pub(super) struct Entries<'a> {
+pub(super) struct Entries {
     /// (batch, n, input shape...)
-    pub x: &'a Tensor,
+    pub x: Tensor,
     /// What multiplies the last layer's inputs, (batch, n, width); of gated networks.
-    pub gates: Option<&'a Tensor>,
+    pub gates: Option<Tensor>,
+}
+
+/// A learner whose state is a network of fast weights.
+pub(super) struct FastMemory<Enter> {
+    pub network: FastNetwork,
+    /// Makes entries of inputs.
+    pub enter: Enter,
 }
 
 /// A forward pass, as the backward one needs it.
@@ -83,7 +91,7 @@ impl FastNetwork {
         // Cut once: for each narrowed example, autograd would fill a gradient of the whole stream.
         let rows = self.layers[0].enter(&stream.x.to_kind(kind));
         let rows = rows.split(rows.size()[1] / n, 1);
-        let gates = stream.gates.map(|gates| gates.to_kind(kind).split(1, 1));
+        let gates = stream.gates.as_ref().map(|gates| gates.to_kind(kind).split(1, 1));
         let wanted = self.loss.wanted(targets, kind).split(1, 1);
         let rate = self.log_rate.to_kind(kind).exp();
         let mut weights: Vec<_> = before.iter().map(FastWeights::of).collect();
@@ -100,7 +108,7 @@ impl FastNetwork {
     /// Answers to queries, (batch, n, width).
     pub fn answer(&self, state: &[LayerState], queries: &Entries) -> Tensor {
         let kind = state[0].0[0].kind();
-        let gates = queries.gates.map(|gates| gates.to_kind(kind));
+        let gates = queries.gates.as_ref().map(|gates| gates.to_kind(kind));
         let rows = self.layers[0].enter(&queries.x.to_kind(kind));
         let weights: Vec<_> = state.iter().map(FastWeights::of).collect();
         self.forward(&weights, rows, gates.as_ref(), queries.x.size()[1]).output
@@ -144,5 +152,37 @@ impl FastNetwork {
         after.push(weights[0].step(&descent, &pass.rows[0]));
         after.reverse();
         after
+    }
+}
+
+impl<Enter: Fn(&Inputs) -> Entries> Memory for FastMemory<Enter> {
+    fn state_specs(&self) -> Vec<Vec<StateSpec>> {
+        self.network.state_specs()
+    }
+
+    fn initial_layers(&self, batch: i64, _draw: u64, (kind, _): (Kind, Device)) -> Vec<LayerState> {
+        self.network.initial_layers(batch, kind)
+    }
+
+    fn observe(
+        &self,
+        layers: &[LayerState],
+        _examples: i64,
+        inputs: &Inputs,
+        targets: &Tensor,
+        _record: bool,
+    ) -> Result<Read> {
+        Ok(Read::only(self.network.learn(layers, &(self.enter)(inputs), targets)))
+    }
+
+    fn answer(
+        &self,
+        layers: &[LayerState],
+        _examples: i64,
+        inputs: &Inputs,
+        _record: bool,
+    ) -> Result<Answer> {
+        let output = self.network.answer(layers, &(self.enter)(inputs));
+        Ok(Answer::only(output.to_kind(inputs.encoded.kind())))
     }
 }

@@ -13,7 +13,7 @@
 //! state is a count, a mean and summed squares of each symbol.
 
 use super::class_moments::ClassMoments;
-use super::memory::{Answer, Inputs, Memory, MemorySettings, Read, Shared};
+use super::memory::{Answer, Inputs, Memory, MemorySettings, Read};
 use super::validate::classes_only;
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::Result;
@@ -90,10 +90,11 @@ impl Gemcl {
     /// ln of the density of x (batch, Q, 1, d_model) in each class, up to what all classes share:
     /// (batch, Q, vocab, d_model).
     fn log_density(&self, x: &Tensor, classes: &ClassMoments) -> Tensor {
+        let Some(deviations) = &classes.deviations else { unreachable!("the state was checked") };
         let [alpha, beta] = self.log_prior.each_ref().map(Tensor::exp);
         let counts = classes.counts.unsqueeze(-1); // (batch, vocab, 1)
         let alpha = alpha + &counts * 0.5;
-        let beta = beta + &classes.deviations * 0.5;
+        let beta = beta + deviations * 0.5;
         let each = |values: Tensor| values.unsqueeze(1); // for every query
         let square = (x - each(classes.means.shallow_clone())).square();
         match self.predictive {
@@ -115,10 +116,6 @@ impl Gemcl {
 }
 
 impl MemorySettings for GemclConfig {
-    fn shared(&self) -> Shared<'_> {
-        Shared { d_model: self.d_model, encoder: &self.encoder, target: &self.target }
-    }
-
     fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
         Ok(Box::new(Gemcl::new(path, self)?))
     }
@@ -143,10 +140,8 @@ impl Memory for Gemcl {
         targets: &Tensor,
         _record: bool,
     ) -> Result<Read> {
-        let before = moments(&layers[0]);
-        let x = inputs.encoded.to_kind(before.means.kind());
-        let after = before.with(&ClassMoments::of(&x, targets, self.vocab));
-        Ok(Read::only(vec![LayerState(vec![after.counts, after.means, after.deviations])]))
+        let after = ClassMoments::of(&layers[0]).with(inputs.encoded, targets);
+        Ok(Read::only(vec![after.into_layer()]))
     }
 
     fn answer(
@@ -156,20 +151,9 @@ impl Memory for Gemcl {
         inputs: &Inputs,
         _record: bool,
     ) -> Result<Answer> {
-        let classes = moments(&layers[0]);
+        let classes = ClassMoments::of(&layers[0]);
         let x = inputs.encoded.to_kind(classes.means.kind()).unsqueeze(2);
         let logits = self.log_density(&x, &classes).sum_dim_intlist(-1, false, None::<Kind>);
-        // A symbol without examples has no density.
-        let without = classes.counts.eq(0.0).unsqueeze(1);
-        Ok(Answer::only(logits.masked_fill(&without, f64::NEG_INFINITY)))
-    }
-}
-
-fn moments(layer: &LayerState) -> ClassMoments {
-    let [counts, means, deviations] = &layer.0[..] else { unreachable!("the state was checked") };
-    ClassMoments {
-        counts: counts.shallow_clone(),
-        means: means.shallow_clone(),
-        deviations: deviations.shallow_clone(),
+        Ok(Answer::only(classes.seen_only(&logits)))
     }
 }

@@ -9,7 +9,7 @@
 //! As CL-as-Seq has them: the bound on the norm keeps a step finite near o = 0, where a direction has
 //! none.
 
-use crate::error::{Result, check_size};
+use crate::error::Result;
 use crate::target::TargetConfig;
 use tch::{Kind, Tensor};
 
@@ -27,7 +27,7 @@ impl InnerLoss {
     /// # Errors
     /// When the target's size is out of range.
     pub fn new(target: &TargetConfig) -> Result<Self> {
-        check_size(if target.vocab().is_some() { "target.vocab" } else { "target.dim" }, target.width())?;
+        target.check()?;
         Ok(Self(target.clone()))
     }
 

@@ -3,13 +3,11 @@
 //! What all learners share is around it, in [`super::Learner`]: checks, the encoder, and labels,
 //! which a memory knows as symbols.
 
-use crate::encoder::EncoderConfig;
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::mixers::{Keys, Queries};
 use crate::params::Path;
 use crate::selectivity::SelectivityConfig;
-use crate::target::TargetConfig;
 use tch::{Device, Kind, Tensor};
 
 /// Inputs as they came and as the encoder has them.
@@ -54,21 +52,8 @@ impl Answer {
     }
 }
 
-/// What the settings of every kind of learner have.
-pub struct Shared<'a> {
-    /// Numbers in an encoded input.
-    pub d_model: i64,
-    /// From inputs to `d_model` numbers.
-    pub encoder: &'a EncoderConfig,
-    /// What examples are labelled with.
-    pub target: &'a TargetConfig,
-}
-
-/// The settings of one kind of learner.
+/// The settings of one kind of learner, but for what all kinds have.
 pub trait MemorySettings {
-    /// What all kinds have.
-    fn shared(&self) -> Shared<'_>;
-
     /// Binds all tensors but the encoder's.
     ///
     /// # Errors

@@ -10,16 +10,14 @@
 //! norm here; the ReLU after it makes its output the rectified representation that OML has. The output
 //! layer has a bias, which CL-as-Seq's has not, so that all layers of the state look alike.
 
-use super::fast::{Entries, FastNetwork};
+use super::fast::{Entries, FastMemory, FastNetwork};
 use super::fast_layer::Form;
-use super::memory::{Answer, Inputs, Memory, MemorySettings, Read, Shared};
+use super::memory::{Inputs, Memory, MemorySettings};
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::{Result, check_size};
-use crate::layer_state::{LayerState, StateSpec};
 use crate::params::Path;
 use crate::target::TargetConfig;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
 
 /// The settings of OML.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,69 +47,19 @@ impl Default for OmlConfig {
     }
 }
 
-/// OML with its tensors bound.
-pub struct Oml(FastNetwork);
-
-impl Oml {
-    /// Binds all tensors but the encoder's.
-    ///
-    /// # Errors
-    /// When a setting is out of range, or a tensor does not fit.
-    pub fn new(path: &Path, config: &OmlConfig) -> Result<Self> {
-        for &width in &config.hidden {
+impl MemorySettings for OmlConfig {
+    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
+        for &width in &self.hidden {
             check_size("hidden", width)?;
         }
-        let widths = [&config.hidden[..], &[config.target.width()]].concat();
-        let forms = Form::dense(config.d_model, &widths);
-        Ok(Self(FastNetwork::new(path, forms, &config.target, config.inner_lr)?))
-    }
-}
-
-impl MemorySettings for OmlConfig {
-    fn shared(&self) -> Shared<'_> {
-        Shared { d_model: self.d_model, encoder: &self.encoder, target: &self.target }
-    }
-
-    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
-        Ok(Box::new(Oml::new(path, self)?))
+        let forms = Form::dense(self.d_model, &[&self.hidden[..], &[self.target.width()]].concat());
+        Ok(Box::new(FastMemory {
+            network: FastNetwork::new(path, forms, &self.target, self.inner_lr)?,
+            enter: |inputs: &Inputs| Entries { x: inputs.encoded.relu(), gates: None },
+        }))
     }
 
     fn state_layers(&self) -> usize {
         self.hidden.len() + 1
-    }
-}
-
-impl Memory for Oml {
-    /// `weight` (out, in) and `bias` (out) of each fast layer.
-    fn state_specs(&self) -> Vec<Vec<StateSpec>> {
-        self.0.state_specs()
-    }
-
-    fn initial_layers(&self, batch: i64, _draw: u64, (kind, _): (Kind, Device)) -> Vec<LayerState> {
-        self.0.initial_layers(batch, kind)
-    }
-
-    fn observe(
-        &self,
-        layers: &[LayerState],
-        _examples: i64,
-        inputs: &Inputs,
-        targets: &Tensor,
-        _record: bool,
-    ) -> Result<Read> {
-        let x = inputs.encoded.relu();
-        Ok(Read::only(self.0.learn(layers, &Entries { x: &x, gates: None }, targets)))
-    }
-
-    fn answer(
-        &self,
-        layers: &[LayerState],
-        _examples: i64,
-        inputs: &Inputs,
-        _record: bool,
-    ) -> Result<Answer> {
-        let x = inputs.encoded.relu();
-        let output = self.0.answer(layers, &Entries { x: &x, gates: None });
-        Ok(Answer::only(output.to_kind(inputs.encoded.kind())))
     }
 }

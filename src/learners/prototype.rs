@@ -8,7 +8,7 @@
 //! own). The state is a mean and a count of each symbol.
 
 use super::class_moments::ClassMoments;
-use super::memory::{Answer, Inputs, Memory, MemorySettings, Read, Shared};
+use super::memory::{Answer, Inputs, Memory, MemorySettings, Read};
 use super::validate::classes_only;
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::Result;
@@ -62,10 +62,6 @@ impl Prototype {
 }
 
 impl MemorySettings for PrototypeConfig {
-    fn shared(&self) -> Shared<'_> {
-        Shared { d_model: self.d_model, encoder: &self.encoder, target: &self.target }
-    }
-
     fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
         Ok(Box::new(Prototype::new(path, self)?))
     }
@@ -88,15 +84,8 @@ impl Memory for Prototype {
         targets: &Tensor,
         _record: bool,
     ) -> Result<Read> {
-        let [counts, means] = &layers[0].0[..] else { unreachable!("the state was checked") };
-        let x = inputs.encoded.to_kind(means.kind());
-        let before = ClassMoments {
-            counts: counts.shallow_clone(),
-            means: means.shallow_clone(),
-            deviations: means.zeros_like(),
-        };
-        let after = before.with(&ClassMoments::of(&x, targets, self.vocab));
-        Ok(Read::only(vec![LayerState(vec![after.counts, after.means])]))
+        let after = ClassMoments::of(&layers[0]).with(inputs.encoded, targets);
+        Ok(Read::only(vec![after.into_layer()]))
     }
 
     fn answer(
@@ -106,12 +95,10 @@ impl Memory for Prototype {
         inputs: &Inputs,
         _record: bool,
     ) -> Result<Answer> {
-        let [counts, means] = &layers[0].0[..] else { unreachable!("the state was checked") };
-        let x = inputs.encoded.to_kind(means.kind());
-        let distance =
-            (x.unsqueeze(2) - means.unsqueeze(1)).square().sum_dim_intlist(-1, false, None::<Kind>);
-        let logits = -distance * self.log_scale.exp(); // (batch, Q, vocab)
-        // A symbol without examples is nowhere.
-        Ok(Answer::only(logits.masked_fill(&counts.eq(0.0).unsqueeze(1), f64::NEG_INFINITY)))
+        let classes = ClassMoments::of(&layers[0]);
+        let x = inputs.encoded.to_kind(classes.means.kind());
+        let apart = x.unsqueeze(2) - classes.means.unsqueeze(1); // (batch, Q, vocab, d_model)
+        let logits = -apart.square().sum_dim_intlist(-1, false, None::<Kind>) * self.log_scale.exp();
+        Ok(Answer::only(classes.seen_only(&logits)))
     }
 }

@@ -3,7 +3,7 @@
 //! A stream is read as the tokens x_1, y_1, x_2, y_2, …; a query is a token x that continues the
 //! state, and its answer is read there. With a state-space mixer the state has a fixed size.
 
-use super::memory::{Answer, Inputs, Memory, MemorySettings, Read, Shared};
+use super::memory::{Answer, Inputs, Memory, MemorySettings, Read};
 use crate::backbone::{Backbone, BlockConfig, FeedForwardConfig, MlpConfig, NormConfig, sinusoidal};
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::{Result, check_size};
@@ -135,10 +135,6 @@ impl Sequence {
 }
 
 impl MemorySettings for SequenceConfig {
-    fn shared(&self) -> Shared<'_> {
-        Shared { d_model: self.d_model, encoder: &self.encoder, target: &self.target }
-    }
-
     fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
         Ok(Box::new(Sequence::new(path, self)?))
     }

@@ -9,10 +9,10 @@
 
 use super::BayesConfig;
 use super::belief::{Belief, Prior};
-use super::network::Network;
 use crate::error::{Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
 use crate::learners::memory::{Answer, Inputs, Memory, Read};
+use crate::mlp::Mlp;
 use crate::params::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -21,7 +21,7 @@ pub(super) struct ClassBeliefs {
     vocab: i64,
     d_latent: i64,
     /// From x to ẑ and the precision before softplus.
-    writer: Network,
+    writer: Mlp,
     prior: Prior,
 }
 
@@ -36,14 +36,14 @@ impl ClassBeliefs {
         Ok(Self {
             vocab,
             d_latent,
-            writer: Network::new(&path.sub("writer"), [d_model, d_hidden, 2 * d_latent])?,
+            writer: Mlp::new(&path.sub("writer"), [d_model, d_hidden, 2 * d_latent])?,
             prior: Prior::new(path, d_latent)?,
         })
     }
 
     /// What inputs say, (batch, n, d_latent) each.
     fn said(&self, inputs: &Inputs, kind: Kind) -> Belief {
-        Belief::said(&self.writer.forward(inputs.encoded).to_kind(kind))
+        Belief::said(&self.writer.forward(inputs.encoded, Tensor::relu).to_kind(kind))
     }
 }
 

@@ -14,10 +14,9 @@
 
 mod belief;
 mod classes;
-mod network;
 mod vectors;
 
-use super::memory::{Memory, MemorySettings, Shared};
+use super::memory::{Memory, MemorySettings};
 use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::{Result, check_size};
 use crate::params::Path;
@@ -55,10 +54,6 @@ impl Default for BayesConfig {
 }
 
 impl MemorySettings for BayesConfig {
-    fn shared(&self) -> Shared<'_> {
-        Shared { d_model: self.d_model, encoder: &self.encoder, target: &self.target }
-    }
-
     fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
         check_size("d_latent", self.d_latent)?;
         check_size("d_hidden", self.d_hidden)?;

@@ -8,10 +8,10 @@
 
 use super::BayesConfig;
 use super::belief::{Belief, Prior};
-use super::network::Network;
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::learners::memory::{Answer, Inputs, Memory, Read};
+use crate::mlp::Mlp;
 use crate::params::Path;
 use crate::target::Target;
 use tch::{Device, Kind, Tensor};
@@ -21,9 +21,9 @@ pub(super) struct LatentBelief {
     d_latent: i64,
     target: Target,
     /// From (x, y) to ẑ and the precision before softplus.
-    writer: Network,
+    writer: Mlp,
     /// From (x, m) to what the head answers from.
-    reader: Network,
+    reader: Mlp,
     prior: Prior,
 }
 
@@ -37,8 +37,8 @@ impl LatentBelief {
         Ok(Self {
             d_latent,
             target: Target::new(path, &config.target, d_model)?,
-            writer: Network::new(&path.sub("writer"), [2 * d_model, d_hidden, 2 * d_latent])?,
-            reader: Network::new(&path.sub("reader"), [d_model + d_latent, d_hidden, d_model])?,
+            writer: Mlp::new(&path.sub("writer"), [2 * d_model, d_hidden, 2 * d_latent])?,
+            reader: Mlp::new(&path.sub("reader"), [d_model + d_latent, d_hidden, d_model])?,
             prior: Prior::new(path, d_latent)?,
         })
     }
@@ -65,7 +65,7 @@ impl Memory for LatentBelief {
     ) -> Result<Read> {
         let before = Belief::of(&layers[0]);
         let pairs = Tensor::cat(&[inputs.encoded, &self.target.embed(targets)], -1);
-        let said = Belief::said(&self.writer.forward(&pairs).to_kind(before.mean.kind()));
+        let said = Belief::said(&self.writer.forward(&pairs, Tensor::relu).to_kind(before.mean.kind()));
         let total = |of: &Tensor| of.sum_dim_intlist(1, false, None::<Kind>);
         let weighted = &said.precision * (&said.mean - before.mean.unsqueeze(1));
         Ok(Read::only(vec![before.after(&total(&said.precision), &total(&weighted)).into_layer()]))
@@ -81,7 +81,7 @@ impl Memory for LatentBelief {
         let mean = layers[0].0[0].to_kind(inputs.encoded.kind());
         let queries = inputs.encoded.size()[1];
         let belief = mean.unsqueeze(1).expand([-1, queries, -1], false);
-        let read = self.reader.forward(&Tensor::cat(&[inputs.encoded, &belief], -1));
+        let read = self.reader.forward(&Tensor::cat(&[inputs.encoded, &belief], -1), Tensor::relu);
         Ok(Answer::only(self.target.answer(&read)))
     }
 }

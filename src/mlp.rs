@@ -1,18 +1,18 @@
-//! The slow networks around beliefs.
+//! A network of one hidden layer.
 
 use crate::error::Result;
 use crate::params::{Init, Path};
 use tch::Tensor;
 
-/// A hidden layer with ReLU and a linear one: (hidden, input), (hidden), (output, hidden), (output).
-pub(super) struct Network([Tensor; 4]);
+/// A hidden layer and a linear one: (hidden, input), (hidden), (output, hidden), (output).
+pub struct Mlp([Tensor; 4]);
 
-impl Network {
+impl Mlp {
     /// Binds the tensors.
     ///
     /// # Errors
     /// When a tensor does not fit.
-    pub(super) fn new(path: &Path, [input, hidden, output]: [i64; 3]) -> Result<Self> {
+    pub fn new(path: &Path, [input, hidden, output]: [i64; 3]) -> Result<Self> {
         let (first, second) = (Init::fan_in(input), Init::fan_in(hidden));
         let (lower, upper) = (path.sub("hidden"), path.sub("output"));
         Ok(Self([
@@ -24,8 +24,8 @@ impl Network {
     }
 
     /// (..., input) -> (..., output)
-    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+    pub fn forward(&self, x: &Tensor, activation: impl Fn(&Tensor) -> Tensor) -> Tensor {
         let [hidden, hidden_bias, output, output_bias] = &self.0;
-        x.linear(hidden, Some(hidden_bias)).relu().linear(output, Some(output_bias))
+        activation(&x.linear(hidden, Some(hidden_bias))).linear(output, Some(output_bias))
     }
 }
