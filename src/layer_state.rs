@@ -1,5 +1,6 @@
 //! What a layer remembers of a stream: its tensors, and what they are called and look like.
 
+use crate::error::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
 /// Of a [`StateSpec`]'s axis: as long as the tokens read.
@@ -35,5 +36,18 @@ impl LayerState {
     /// Zeros, and nothing along axes that grow: the state of most layers before any token.
     pub fn zeros(specs: &[StateSpec], batch: i64, options: (Kind, Device)) -> Self {
         Self(specs.iter().map(|spec| Tensor::zeros(spec.size(batch, 0), options)).collect())
+    }
+
+    /// The tensors, which must be as many as their names, of a layer such as "a Mamba layer".
+    ///
+    /// # Errors
+    /// When there are more or fewer.
+    pub(crate) fn parts<const N: usize>(&self, of: &str, names: [&str; N]) -> Result<[&Tensor; N]> {
+        let parts = <&[Tensor; N]>::try_from(&self.0[..]).map_err(|_| {
+            let (first, last) = (names[..N - 1].join(", "), names[N - 1]);
+            let reason = format!("needs {N} tensors, {first} and {last}, got {}", self.0.len());
+            Error::Config { field: format!("state of {of}"), reason }
+        })?;
+        Ok(parts.each_ref())
     }
 }

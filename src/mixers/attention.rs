@@ -9,7 +9,7 @@
 
 use super::heads::{Heads, HeadsConfig, Projected, by_stream};
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layer_state::{GROWS, LayerState, StateSpec};
 use crate::ops::state_kind;
 use crate::params::Path;
@@ -83,10 +83,7 @@ impl Mixer for Attention {
         state: &LayerState,
         association: Option<Association>,
     ) -> Result<Answered> {
-        let [keys, values] = &state.0[..] else {
-            let reason = format!("needs 2 tensors, keys and values, got {}", state.0.len());
-            return Err(Error::Config { field: "state of an attention layer".into(), reason });
-        };
+        let [keys, values] = state.parts("an attention layer", ["keys", "values"])?;
         let Projected { q, k, v } = self.heads.project(&by_stream(tokens, keys.size()[0]));
         let (stream, count) = (keys.size()[2], q.size()[2]);
         let device = q.device();

@@ -10,10 +10,10 @@
 //! Names of tensors, epsilons and the scale of q are those of flash-linear-attention's `GatedDeltaNet`.
 //! The three convolutions are computed as one, whose window is q's, k's and v's one after the other.
 
-use super::heads::by_stream;
+use super::heads::{HeadsConfig, by_stream};
 use super::step_size::check_range;
 use super::{Answered, Association, Keys, Mixer, Observed, Queries};
-use crate::error::{Error, Result, check_size};
+use crate::error::{Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::causal_conv1d::CausalConv1d;
 use crate::ops::gated_delta_rule::GatedDeltaRule;
@@ -50,27 +50,6 @@ impl Default for GatedDeltaNetConfig {
     fn default() -> Self {
         // At a d_model of 128 keys of 32: as many things can be told apart in a head without any mixing.
         Self { n_head: 4, d_key: None, d_value: None, d_conv: 4, dt_min: 1e-3, dt_max: 1e-1 }
-    }
-}
-
-impl GatedDeltaNetConfig {
-    /// d_key and d_value, checked.
-    fn head(&self, d_model: i64) -> Result<(i64, i64)> {
-        let n_head = self.n_head;
-        check_size("mixer.n_head", n_head)?;
-        check_size("mixer.d_conv", self.d_conv)?;
-        if (self.d_key.is_none() || self.d_value.is_none()) && d_model % n_head != 0 {
-            let reason = format!(
-                "must divide d_model = {d_model} where `d_key` and `d_value` are not given, got {n_head}"
-            );
-            return Err(Error::Config { field: "mixer.n_head".into(), reason });
-        }
-        let (d_key, d_value) =
-            (self.d_key.unwrap_or(d_model / n_head), self.d_value.unwrap_or(2 * d_model / n_head));
-        check_size("mixer.d_key", d_key)?;
-        check_size("mixer.d_value", d_value)?;
-        check_range(self.dt_min, self.dt_max)?;
-        Ok((d_key, d_value))
     }
 }
 
@@ -119,8 +98,10 @@ impl GatedDeltaNet {
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &GatedDeltaNetConfig, d_model: i64) -> Result<Self> {
-        let (d_key, d_value) = config.head(d_model)?;
-        let GatedDeltaNetConfig { n_head, d_conv, dt_min, dt_max, .. } = *config;
+        let GatedDeltaNetConfig { n_head, d_key, d_value, d_conv, dt_min, dt_max } = *config;
+        let (d_key, d_value) = HeadsConfig { n_head, d_key, d_value }.sizes(d_model, 2)?;
+        check_size("mixer.d_conv", d_conv)?;
+        check_range(dt_min, dt_max)?;
         let (keys, values) = (n_head * d_key, n_head * d_value);
         let project = |name: &str, rows: i64, columns: i64| {
             path.sub(name).parameter("weight", &[rows, columns], Init::fan_in(columns))
@@ -199,14 +180,10 @@ impl GatedDeltaNet {
     fn asked(&self, q: &Tensor) -> Tensor {
         q * (self.d_key as f64).powf(-0.5)
     }
+}
 
-    fn state<'a>(&self, state: &'a LayerState) -> Result<(&'a Tensor, &'a Tensor)> {
-        let [window, memory] = &state.0[..] else {
-            let reason = format!("needs 2 tensors, conv_window and memory, got {}", state.0.len());
-            return Err(Error::Config { field: "state of a Gated DeltaNet layer".into(), reason });
-        };
-        Ok((window, memory))
-    }
+fn parts(state: &LayerState) -> Result<[&Tensor; 2]> {
+    state.parts("a Gated DeltaNet layer", ["conv_window", "memory"])
 }
 
 /// What tokens are found by: their keys, and for weights b, or b and what is left of it after the stream.
@@ -232,7 +209,7 @@ impl Mixer for GatedDeltaNet {
         state: &LayerState,
         association: Option<Association>,
     ) -> Result<Observed> {
-        let (window, memory) = self.state(state)?;
+        let [window, memory] = parts(state)?;
         let (convolved, window) = self.convolved(tokens, window, true)?;
         let selected = self.select(tokens, &convolved, memory.kind());
         let rule = GatedDeltaRule {
@@ -255,7 +232,7 @@ impl Mixer for GatedDeltaNet {
         state: &LayerState,
         association: Option<Association>,
     ) -> Result<Answered> {
-        let (window, memory) = self.state(state)?;
+        let [window, memory] = parts(state)?;
         let (convolved, _) = self.convolved(tokens, window, false)?;
         let batch = memory.size()[0];
         let (rows, convolved) = (by_stream(tokens, batch), by_stream(&convolved, batch));

@@ -23,6 +23,28 @@ impl Default for HeadsConfig {
     }
 }
 
+impl HeadsConfig {
+    /// d_key and d_value. Where they are not given, values are `wider` times as wide as keys.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub(super) fn sizes(&self, d_model: i64, wider: i64) -> Result<(i64, i64)> {
+        let n_head = self.n_head;
+        check_size("mixer.n_head", n_head)?;
+        if (self.d_key.is_none() || self.d_value.is_none()) && d_model % n_head != 0 {
+            let reason = format!(
+                "must divide d_model = {d_model} where `d_key` and `d_value` are not given, got {n_head}"
+            );
+            return Err(Error::Config { field: "mixer.n_head".into(), reason });
+        }
+        let head = d_model / n_head;
+        let (d_key, d_value) = (self.d_key.unwrap_or(head), self.d_value.unwrap_or(wider * head));
+        check_size("mixer.d_key", d_key)?;
+        check_size("mixer.d_value", d_value)?;
+        Ok((d_key, d_value))
+    }
+}
+
 /// The projections of a layer with heads, with their tensors bound. Linear attentions have the same.
 pub(super) struct Heads {
     n_head: i64,
@@ -50,17 +72,7 @@ impl Heads {
     /// When a setting is out of range, or a tensor does not fit.
     pub(super) fn new(path: &Path, config: &HeadsConfig, d_model: i64) -> Result<Self> {
         let n_head = config.n_head;
-        check_size("mixer.n_head", n_head)?;
-        let head = d_model / n_head;
-        if (config.d_key.is_none() || config.d_value.is_none()) && head * n_head != d_model {
-            let reason = format!(
-                "must divide d_model = {d_model} where `d_key` and `d_value` are not given, got {n_head}"
-            );
-            return Err(Error::Config { field: "mixer.n_head".into(), reason });
-        }
-        let (d_key, d_value) = (config.d_key.unwrap_or(head), config.d_value.unwrap_or(head));
-        check_size("mixer.d_key", d_key)?;
-        check_size("mixer.d_value", d_value)?;
+        let (d_key, d_value) = config.sizes(d_model, 1)?;
         let (read, write) = (Init::fan_in(d_model), Init::fan_in(n_head * d_value));
         Ok(Self {
             n_head,

@@ -11,7 +11,7 @@
 
 use super::heads::{Heads, HeadsConfig, Projected, by_stream};
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::linear_attention::LinearAttention;
 use crate::params::Path;
@@ -91,11 +91,7 @@ fn features(x: &Tensor, like: &Tensor) -> Tensor {
 }
 
 fn parts(state: &LayerState) -> Result<[&Tensor; 2]> {
-    let [kv, normaliser] = &state.0[..] else {
-        let reason = format!("needs 2 tensors, kv and normaliser, got {}", state.0.len());
-        return Err(Error::Config { field: "state of a linear attention layer".into(), reason });
-    };
-    Ok([kv, normaliser])
+    state.parts("a linear attention layer", ["kv", "normaliser"])
 }
 
 impl Mixer for LinearTransformer {

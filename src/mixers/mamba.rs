@@ -10,7 +10,7 @@
 
 use super::step_size::{check_range, log_step};
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity, Stepped};
-use crate::error::{Error, Result, check_size};
+use crate::error::{Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::causal_conv1d::CausalConv1d;
 use crate::ops::mamba_step::MambaStep;
@@ -141,7 +141,7 @@ impl Mamba {
 
     /// Continues a state over tokens, (rows, length, d_model), rows a multiple of the state's.
     fn pass(&self, tokens: &Tensor, state: &LayerState, keep_state: bool) -> Result<Pass> {
-        let [window, ssm_state] = tensors(state)?;
+        let [window, ssm_state] = parts(state)?;
         let projected = tokens.linear(&self.in_proj, None::<&Tensor>).chunk(2, -1);
         let [x, z] = &projected[..] else { unreachable!("chunk(2) of an even size gives two") };
         let taps = self.conv1d_weight.squeeze_dim(1);
@@ -223,12 +223,8 @@ impl Mamba {
     }
 }
 
-/// The tensors of a layer's state.
-fn tensors(state: &LayerState) -> Result<&[Tensor; 2]> {
-    <&[Tensor; 2]>::try_from(&state.0[..]).map_err(|_| {
-        let reason = format!("needs 2 tensors, conv_window and ssm_state, got {}", state.0.len());
-        Error::Config { field: "state of a Mamba layer".into(), reason }
-    })
+fn parts(state: &LayerState) -> Result<[&Tensor; 2]> {
+    state.parts("a Mamba layer", ["conv_window", "ssm_state"])
 }
 
 impl Mixer for Mamba {
@@ -271,7 +267,7 @@ impl Mixer for Mamba {
         state: &LayerState,
         keep_state: bool,
     ) -> Result<Option<Stepped>> {
-        let [conv_window, ssm_state] = tensors(state)?;
+        let [conv_window, ssm_state] = parts(state)?;
         let step = MambaStep {
             x,
             norm_weight,

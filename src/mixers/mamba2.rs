@@ -225,11 +225,7 @@ impl Mamba2 {
 }
 
 fn parts(state: &LayerState) -> Result<[&Tensor; 2]> {
-    let [window, ssm_state] = &state.0[..] else {
-        let reason = format!("needs 2 tensors, conv_window and ssm_state, got {}", state.0.len());
-        return Err(Error::Config { field: "state of a Mamba-2 layer".into(), reason });
-    };
-    Ok([window, ssm_state])
+    state.parts("a Mamba-2 layer", ["conv_window", "ssm_state"])
 }
 
 impl Mixer for Mamba2 {

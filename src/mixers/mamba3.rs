@@ -133,25 +133,6 @@ struct Selected {
     turn: Tensor,
 }
 
-/// The tensors of a state.
-struct State<'a> {
-    angle: &'a Tensor,
-    ssm_state: &'a Tensor,
-    last_b: &'a Tensor,
-    last_x: &'a Tensor,
-}
-
-impl<'a> State<'a> {
-    fn of(state: &'a LayerState) -> Result<Self> {
-        let [angle, ssm_state, last_b, last_x] = &state.0[..] else {
-            let reason =
-                format!("needs 4 tensors, angle, ssm_state, last_b and last_x, got {}", state.0.len());
-            return Err(Error::Config { field: "state of a Mamba-3 layer".into(), reason });
-        };
-        Ok(Self { angle, ssm_state, last_b, last_x })
-    }
-}
-
 impl Mamba3 {
     /// Binds a layer's tensors.
     ///
@@ -251,6 +232,10 @@ fn delayed(first: &Tensor, tokens: &Tensor) -> Tensor {
     Tensor::cat(&[&first.unsqueeze(2), &tokens.slice(2, 0, -1, 1)], 2)
 }
 
+fn parts(state: &LayerState) -> Result<[&Tensor; 4]> {
+    state.parts("a Mamba-3 layer", ["angle", "ssm_state", "last_b", "last_x"])
+}
+
 impl Mixer for Mamba3 {
     /// `angle` (n_head, angles), `ssm_state` (n_head, headdim, d_state), and of the last token b, turned,
     /// and x: `last_b` (n_head, d_state) and `last_x` (n_head, headdim).
@@ -269,7 +254,7 @@ impl Mixer for Mamba3 {
         state: &LayerState,
         association: Option<Association>,
     ) -> Result<Observed> {
-        let State { angle, ssm_state, last_b, last_x } = State::of(state)?;
+        let [angle, ssm_state, last_b, last_x] = parts(state)?;
         let kind = ssm_state.kind();
         let selected = self.select(tokens, kind);
         let Selected { x, log_decay, own, previous, .. } = &selected;
@@ -303,7 +288,7 @@ impl Mixer for Mamba3 {
         state: &LayerState,
         association: Option<Association>,
     ) -> Result<Answered> {
-        let State { angle, ssm_state, last_b, last_x } = State::of(state)?;
+        let [angle, ssm_state, last_b, last_x] = parts(state)?;
         let rows = by_stream(tokens, ssm_state.size()[0]);
         let selected = self.select(&rows, ssm_state.kind());
         let c = self.turned(&selected.c, &(angle.unsqueeze(2) + &selected.turn));

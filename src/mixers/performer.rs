@@ -21,7 +21,7 @@
 use super::heads::{Heads, HeadsConfig, Projected, by_stream};
 use super::linear_attention::Normalised;
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
-use crate::error::{Error, Result, check_size};
+use crate::error::{Result, check_size};
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::sent;
 use crate::params::Path;
@@ -82,11 +82,11 @@ impl Performer {
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &PerformerConfig, d_model: i64) -> Result<Self> {
         let PerformerConfig { n_head, d_key, d_value, d_feature } = *config;
-        let heads = Heads::new(path, &HeadsConfig { n_head, d_key, d_value }, d_model)?;
-        let d_key = config.d_key.unwrap_or(d_model / n_head) as f64;
+        let heads = HeadsConfig { n_head, d_key, d_value };
+        let d_key = heads.sizes(d_model, 1)?.0 as f64;
         let d_feature = d_feature.unwrap_or((d_key * d_key.ln()).ceil().max(1.0) as i64);
         check_size("mixer.d_feature", d_feature)?;
-        Ok(Self { heads, d_feature, name: path.full("projection") })
+        Ok(Self { heads: Heads::new(path, &heads, d_model)?, d_feature, name: path.full("projection") })
     }
 
     /// w · x, (batch, heads, length, d_feature), and |x|² / 2, (batch, heads, length, 1).
@@ -142,11 +142,8 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn of(state: &'a LayerState) -> Result<Self> {
-        let [kv, normaliser, log_scale, projection] = &state.0[..] else {
-            let names = "kv, normaliser, log_scale and projection";
-            let reason = format!("needs 4 tensors, {names}, got {}", state.0.len());
-            return Err(Error::Config { field: "state of a Performer's layer".into(), reason });
-        };
+        let names = ["kv", "normaliser", "log_scale", "projection"];
+        let [kv, normaliser, log_scale, projection] = state.parts("a Performer's layer", names)?;
         Ok(Self { kv, normaliser, log_scale, projection })
     }
 
