@@ -46,6 +46,25 @@ impl<const N: usize> Borrowed<N> {
     }
 }
 
+/// An input that every call has.
+pub(crate) fn required<'a>(inputs: &[Option<&'a Tensor>], index: usize) -> Result<&'a Tensor> {
+    let missing =
+        || Error::Kernel { op: "autograd.cpp", reason: format!("must give tensor {index}, got none") };
+    inputs[index].ok_or_else(missing)
+}
+
+/// The gradients by the first inputs, each in the type of its own; none where that is absent.
+pub(crate) fn like_inputs<const N: usize>(
+    gradients: [Option<Tensor>; N],
+    inputs: &[Option<&Tensor>],
+) -> [Option<Tensor>; N] {
+    let mut inputs = inputs.iter();
+    gradients.map(|gradient| {
+        let input = inputs.next()?.as_ref()?;
+        Some(gradient?.to_kind(input.kind()))
+    })
+}
+
 /// Runs a kernel for C++: its results go to `outputs`, an error or panic becomes a status.
 ///
 /// # Safety

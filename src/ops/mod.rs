@@ -15,6 +15,8 @@ mod foreign;
 pub mod gated_delta_rule;
 pub mod gpu_kernels;
 mod layout;
+#[cfg(test)]
+mod levels;
 pub mod linear_attention;
 pub mod mamba_step;
 pub(crate) mod parallel;

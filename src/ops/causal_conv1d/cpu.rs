@@ -2,9 +2,9 @@
 
 use super::kernel::{Backward, Convolution, Forward, RunBackward, RunForward};
 use super::{CausalConv1d, OP, Sizes};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::check::state_kind;
-use crate::ops::foreign::{Borrowed, kernel};
+use crate::ops::foreign::{Borrowed, kernel, like_inputs, required};
 use crate::ops::layout::{
     channels_last, checked_lengths, pointer, pointer_mut, pointer_mut_or_null, pointer_or_null, rows,
 };
@@ -119,12 +119,6 @@ fn backward<T: RunBackward>(
     ]
 }
 
-/// An input that every call has.
-pub(super) fn required<'a>(inputs: &[Option<&'a Tensor>], index: usize) -> Result<&'a Tensor> {
-    let missing = || Error::Kernel { op: OP, reason: "a required tensor is missing".into() };
-    inputs[index].ok_or_else(missing)
-}
-
 /// The first five inputs of either operator, as `autograd.cpp` orders them.
 pub(super) fn arguments<'a>(inputs: &[Option<&'a Tensor>], silu: bool) -> Result<CausalConv1d<'a>> {
     Ok(CausalConv1d {
@@ -135,15 +129,6 @@ pub(super) fn arguments<'a>(inputs: &[Option<&'a Tensor>], silu: bool) -> Result
         initial_window: inputs[3],
         lengths: inputs[4],
     })
-}
-
-/// Each gradient in the type of what it is the gradient of; none where that is absent.
-pub(super) fn like_inputs(
-    [dx, dweight, dbias, dinitial_window]: [Option<Tensor>; 4],
-    inputs: &[Option<&Tensor>],
-) -> [Option<Tensor>; 4] {
-    let like = |gradient: Option<Tensor>, input: Option<&Tensor>| Some(gradient?.to_kind(input?.kind()));
-    [like(dx, inputs[0]), like(dweight, inputs[1]), like(dbias, inputs[2]), like(dinitial_window, inputs[3])]
 }
 
 /// # Safety
@@ -201,15 +186,9 @@ unsafe extern "C" fn mambacl_causal_conv1d_backward_cpu(
 mod tests {
     use super::*;
     use crate::ops::causal_conv1d::reference::causal_conv1d;
-    use crate::params::Init;
+    use crate::ops::levels::{assert_agree, normal};
 
-    /// Standard normal numbers, as leaves of a graph.
-    fn normal(name: &str, shape: &[i64]) -> Tensor {
-        Init::Normal { std: 1.0 }.draw(0, name, shape).set_requires_grad(true)
-    }
-
-    /// A process uses one level; here each that the processor has is compared with the reference, at
-    /// channels off the width of every level.
+    /// At channels off the width of every level.
     #[test]
     fn every_level_agrees_with_the_reference() {
         let (x, weight) = (normal("x", &[4, 70, 37]), normal("weight", &[37, 4]));
@@ -226,18 +205,11 @@ mod tests {
         let leaves = [&x, &weight, &bias, &window];
         let want: Vec<_> = leaves.iter().map(|leaf| leaf.grad()).chain([y, final_window]).collect();
 
-        tch::no_grad(|| {
-            let prepared = Prepared::new(&convolution).unwrap();
-            for level in Level::available() {
-                let (y, final_window) = forward::<f32>(&prepared, true, level);
-                let gradients = backward::<f32>(&prepared, &dy, Some(&dfinal), level);
-                let got = gradients.into_iter().chain([Some(y), final_window]);
-                for (place, (got, want)) in got.zip(&want).enumerate() {
-                    let scale = want.abs().max().double_value(&[]);
-                    let distance = (got.unwrap() - want).abs().max().double_value(&[]);
-                    assert!(distance <= 2e-6 * scale, "{level:?}, result {place}: {distance} of {scale}");
-                }
-            }
+        let prepared = tch::no_grad(|| Prepared::new(&convolution).unwrap());
+        assert_agree(&want, 2e-6, |level| {
+            let (y, final_window) = forward::<f32>(&prepared, true, level);
+            let gradients = backward::<f32>(&prepared, &dy, Some(&dfinal), level);
+            gradients.into_iter().chain([Some(y), final_window]).flatten().collect()
         });
     }
 }

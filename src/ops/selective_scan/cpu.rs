@@ -2,9 +2,9 @@
 
 use super::kernel::{Backward, Forward, RunBackward, RunForward, Scan};
 use super::{OP, SelectiveScan, Sizes};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::check::state_kind;
-use crate::ops::foreign::{Borrowed, kernel};
+use crate::ops::foreign::{Borrowed, kernel, like_inputs, required};
 use crate::ops::layout::{
     channels_last, checked_lengths, pointer, pointer_mut, pointer_mut_or_null, pointer_or_null, rows,
 };
@@ -160,12 +160,6 @@ fn backward<T: RunBackward>(
     ]
 }
 
-/// An input that every call has.
-pub(super) fn required<'a>(inputs: &[Option<&'a Tensor>], index: usize) -> Result<&'a Tensor> {
-    let missing = || Error::Kernel { op: OP, reason: "a required tensor is missing".into() };
-    inputs[index].ok_or_else(missing)
-}
-
 /// The first ten inputs of either operator, as `autograd.cpp` orders them.
 pub(super) fn arguments<'a>(
     inputs: &[Option<&'a Tensor>],
@@ -180,16 +174,6 @@ pub(super) fn arguments<'a>(
         initial_state: inputs[8],
         lengths: inputs[9],
         ..SelectiveScan::new(required(0)?, required(1)?, required(2)?, required(3)?, required(4)?)
-    })
-}
-
-/// Each gradient in the type of what it is the gradient of; none where that is absent.
-pub(super) fn like_inputs(gradients: [Option<Tensor>; 9], inputs: &[Option<&Tensor>]) -> [Option<Tensor>; 9] {
-    let mut index = 0;
-    gradients.map(|gradient| {
-        let input = inputs[index];
-        index += 1;
-        Some(gradient?.to_kind(input?.kind()))
     })
 }
 
@@ -247,16 +231,10 @@ unsafe extern "C" fn mambacl_selective_scan_backward_cpu(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::levels::{assert_agree, normal};
     use crate::ops::selective_scan::reference::selective_scan;
-    use crate::params::Init;
 
-    /// Standard normal numbers, as leaves of a graph.
-    fn normal(name: &str, shape: &[i64]) -> Tensor {
-        Init::Normal { std: 1.0 }.draw(0, name, shape).set_requires_grad(true)
-    }
-
-    /// A process uses one level; here each that the processor has is compared with the reference, at
-    /// channels and states off the width of every level, over more than one chunk of time.
+    /// At channels and states off the width of every level, over more than one chunk of time.
     #[test]
     fn every_level_agrees_with_the_reference() {
         let (batch, length, d_inner, d_state) = (4, 260, 37, 13);
@@ -280,18 +258,11 @@ mod tests {
         let leaves = [&u, &delta, &a, &b, &c, &d, &z, &bias, &state];
         let want: Vec<_> = leaves.iter().map(|leaf| leaf.grad()).chain([y, final_state]).collect();
 
-        tch::no_grad(|| {
-            let prepared = Prepared::new(&scan).unwrap();
-            for level in Level::available() {
-                let (y, final_state) = forward::<f32>(&prepared, true, level);
-                let gradients = backward::<f32>(&prepared, &dy, Some(&dfinal), level);
-                let got = gradients.into_iter().chain([Some(y), final_state]);
-                for (place, (got, want)) in got.zip(&want).enumerate() {
-                    let scale = want.abs().max().double_value(&[]);
-                    let distance = (got.unwrap() - want).abs().max().double_value(&[]);
-                    assert!(distance <= 5e-6 * scale, "{level:?}, result {place}: {distance} of {scale}");
-                }
-            }
+        let prepared = tch::no_grad(|| Prepared::new(&scan).unwrap());
+        assert_agree(&want, 5e-6, |level| {
+            let (y, final_state) = forward::<f32>(&prepared, true, level);
+            let gradients = backward::<f32>(&prepared, &dy, Some(&dfinal), level);
+            gradients.into_iter().chain([Some(y), final_state]).flatten().collect()
         });
     }
 }

@@ -1,12 +1,12 @@
 //! Tensors taken apart for the GPU kernels, and their results put together.
 
-use super::cpu::{arguments, like_inputs, required};
+use super::cpu::arguments;
 use super::variant::{Entry, Variant};
 use super::{OP, SelectiveScan, Sizes};
 use crate::error::Result;
 use crate::ops::check::state_kind;
 use crate::ops::cuda::task::{Rows, empty, over_first, start};
-use crate::ops::foreign::{Borrowed, kernel};
+use crate::ops::foreign::{Borrowed, kernel, like_inputs, required};
 use crate::ops::layout::{channels_last, pointer_mut, pointer_mut_or_null, pointer_or_null};
 use std::ffi::c_void;
 use tch::{Device, Kind, Tensor};
