@@ -99,8 +99,8 @@ impl GatedDeltaNet {
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &GatedDeltaNetConfig, d_model: i64) -> Result<Self> {
         let GatedDeltaNetConfig { n_head, d_key, d_value, d_conv, dt_min, dt_max } = *config;
-        let (d_key, d_value) = HeadsConfig { n_head, d_key, d_value }.sizes(d_model, 2)?;
         check_size("mixer.d_conv", d_conv)?;
+        let (d_key, d_value) = HeadsConfig { n_head, d_key, d_value }.sizes(d_model, 2)?;
         check_range(dt_min, dt_max)?;
         let (keys, values) = (n_head * d_key, n_head * d_value);
         let project = |name: &str, rows: i64, columns: i64| {
