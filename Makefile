@@ -23,7 +23,7 @@ help: ## List the commands.
 
 setup: $(TOOLS) ## Make .venv with torch and all tools, and build the extension.
 
-demo: $(BUILT) ## Meta-train a small MambaCL and test it on unseen characters (3 minutes once built).
+demo: $(BUILT) ## Meta-train a small MambaCL and test it on unseen characters (3 and a half minutes once built).
 	$(BIN)/mambacl train glyphs-mamba --run-dir runs/demo --resume
 	$(BIN)/mambacl evaluate runs/demo
 

@@ -408,8 +408,8 @@ def test_every_exception_is_of_one_family_and_a_builtin():
         "TorchError": "RuntimeError",
     }
     # Raised in this file: the first five. DataError in test_episodes.py, NonFiniteError in test_train.py.
-    # KernelError, of what CUDA's compiler or driver says, in test_cuda_without_gpu.py; it stands also for a panic
-    # inside a kernel, which nothing from outside is known to cause.
+    # KernelError, of what CUDA's compiler or driver says, in test_cuda_without_gpu.py; it stands also for a
+    # panic inside a kernel, which nothing from outside is known to cause.
     assert want.items() <= builtin.items()
     assert all(issubclass(error, errors.MambaclError) for error in family.values())
 

@@ -243,7 +243,7 @@ def test_peers_that_are_not_installed_are_told_before_anything_is_measured(monke
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert str(end.value) == (
-        "mambacl: bench: `--peers` needs a_package_of_nobody, which `pip install 'mambacl[bench]'` brings"
+        "mambacl: bench: `--peers` needs a_package_of_nobody; pip install '.[bench]' in the checkout"
     )
 
 

@@ -169,4 +169,4 @@ def test_the_list_names_every_encoder(shell: Shell):
     for name in ("efficientnet-lite0", "wordllama", "glyphs", "clip:", "clip-text:", "torchvision:"):
         assert name in said
     assert said.count("Licence: ") == 6
-    assert "pip install 'mambacl[vision]'" in said
+    assert "pip install '.[vision]' in the checkout" in said

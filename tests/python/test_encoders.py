@@ -31,7 +31,7 @@ TEXTS = ["a small dog", "an old oak of the forest", "", "Ünïcode, 漢字 and �
 def offline(name: str) -> FrozenEncoder[Any]:
     missing = [module for module in OFFLINE[name] if find_spec(module) is None]
     if missing:
-        pytest.skip(f"{', '.join(missing)} not installed: pip install 'mambacl[encoders]'")
+        pytest.skip(f"{', '.join(missing)} not installed: pip install '.[encoders]'")
     return frozen_encoder(name)
 
 
@@ -261,7 +261,7 @@ def test_clip_without_a_network_is_one_clear_line():
 
 
 def test_torchvision_is_its_classifier_without_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    models = pytest.importorskip("torchvision.models", reason="pip install 'mambacl[vision]'")
+    models = pytest.importorskip("torchvision.models", reason="pip install '.[vision]'")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     for name, dim in (("resnet18", 512), ("mobilenet_v3_small", 1024)):
@@ -305,7 +305,7 @@ def test_a_missing_extra_is_told_with_the_command(monkeypatch: pytest.MonkeyPatc
     for known in frozen_encoders():
         if not known.extra:
             continue
-        with pytest.raises(ConfigError, match=rf"pip install 'mambacl\[{known.extra}\]'"):
+        with pytest.raises(ConfigError, match=rf"pip install '\.\[{known.extra}\]' in the checkout"):
             frozen_encoder(known.example or known.name)
 
 

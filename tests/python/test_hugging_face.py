@@ -113,7 +113,7 @@ def test_a_name_of_another_form_is_refused():
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match=r"pip install 'mambacl\[datasets\]'"):
+    with pytest.raises(DataError, match=r"needs datasets; pip install '\.\[datasets\]' in the checkout"):
         data_set("hf:org/name").load("train")
 
 

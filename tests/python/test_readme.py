@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BLOCKS = [
     pytest.param(block, id=f"{page}-{number}")
-    for page in ("README.md", "docs/streams.md")
+    for page in ("README.md", "docs/index.md", "docs/streams.md")
     for number, block in enumerate(
         re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
     )

@@ -138,7 +138,7 @@ def test_an_encoder_that_is_not_installed_is_told_when_data_are_loaded(
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
     experiment = load(f"{name}-mamba")
     experiment.learner(0)
-    with pytest.raises(ConfigError, match=r"needs .*; pip install 'mambacl\[encoders\]'"):
+    with pytest.raises(ConfigError, match=r"needs .*; pip install '\.\[encoders\]' in the checkout"):
         experiment.source("test", 0)
 
 

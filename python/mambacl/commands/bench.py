@@ -88,9 +88,8 @@ def _check(command: Bench) -> None:
     if command.peers:
         missing = [name for name in blocks.PEER_PACKAGES if find_spec(name) is None]
         if missing:
-            raise InvalidValueError(
-                f"bench: `--peers` needs {' and '.join(missing)}, which `pip install 'mambacl[bench]'` brings"
-            )
+            install = "pip install '.[bench]' in the checkout"
+            raise InvalidValueError(f"bench: `--peers` needs {' and '.join(missing)}; {install}")
     if command.plot is not None:
         plots.check_file(command.plot)
         if command.stream_only or command.soak:

@@ -86,7 +86,7 @@ def _list() -> None:
     for known in frozen_encoders():
         print(f"{known.example or known.name}\n  {known.kind}: {known.summary}")
         print(f"  Licence: {known.licence}")
-        install = f"pip install 'mambacl[{known.extra}]'" if known.extra else "nothing more"
+        install = f"pip install '.[{known.extra}]' in the checkout" if known.extra else "nothing more"
         print(f"  Needs: {install}\n")
 
 

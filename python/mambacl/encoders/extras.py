@@ -20,11 +20,12 @@ def require(encoder: str, extra: str, *modules: str) -> None:
 
     Examples:
         >>> require("demo", "encoders", "torch")
-        >>> require("demo", "encoders", "torch", "no_such_package")
+        >>> require("demo", "encoders", "torch", "no_package")
         Traceback (most recent call last):
         ...
-        mambacl.errors.ConfigError: encoder demo: needs no_such_package; pip install 'mambacl[encoders]'
+        mambacl.errors.ConfigError: encoder demo: needs no_package; pip install '.[encoders]' in the checkout
     """
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        raise ConfigError(f"encoder {encoder}: needs {', '.join(missing)}; pip install 'mambacl[{extra}]'")
+        install = f"pip install '.[{extra}]' in the checkout"
+        raise ConfigError(f"encoder {encoder}: needs {', '.join(missing)}; {install}")

@@ -26,8 +26,8 @@ Features = Mapping[Hashable, Any]
 
 
 class RiverClassifier(_Base):
-    """A `ContinualClassifier` for River (`pip install river`, or `mambacl[river]`), a `river.base.Classifier`
-    where River is installed. Without it, the methods here are there all the same.
+    """A `ContinualClassifier` for River (`pip install river`, or the extra `river`), and a
+    `river.base.Classifier` where River is installed. Without it, the methods here are there all the same.
 
     The features are those of the first example that is learnt, whatever their order in a dictionary; a
     missing one or another one is an error.

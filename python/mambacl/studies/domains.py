@@ -78,9 +78,10 @@ class Domains(Study[ByCondition]):
     question = (
         "What is left of a learner on inputs unlike those of meta-training? Frozen features: encoder and "
         "learners know print faces only, and are asked of unseen characters in print, brush, hand and "
-        "display faces. Emoji: learners know the coloured designs of four vendors, and are asked of unseen "
-        "emoji in those of others, two of which are black and white. Pixels: learners know all typefaces of "
-        "hanzi21, and are asked of characters that people drew, those of Omniglot. 5 classes."
+        "display faces. Emoji: learners know four coloured designs, and are asked of unseen emoji in four "
+        "others, two of which are black and white, one of these by a vendor whose coloured design they know. "
+        "Pixels: learners know all typefaces of hanzi21, and are asked of characters that people drew, those "
+        "of Omniglot. 5 classes."
     )
     reported = (
         "The paper has a study of shifts of domain, among others on DomainNet (reported); its numbers are "

@@ -66,7 +66,7 @@ class Modality(Study[Accuracy]):
     name = "modality"
     question = (
         "The learners of characters, trained and tested on what is none: definitions of WordNet, whose "
-        "classes are kinds of things, and emoji, whose classes are drawn by 7 or 8 vendors. One learner for "
+        "classes are kinds of things, and emoji, whose classes are drawn in 7 or 8 designs. One learner for "
         "each modality, on features of a frozen encoder that comes in a package. 5 tasks, 5 shots; test "
         "classes are of other subtrees of WordNet, and other emoji, than those of meta-training."
     )

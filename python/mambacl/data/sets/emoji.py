@@ -1,4 +1,4 @@
-"""emoji: 1,053 emoji, each in the designs of 7 or 8 vendors, as colour images of 32 x 32.
+"""emoji: 1,053 emoji, each in 7 or 8 of eight designs by five vendors, as images of 32 x 32.
 
 Classes are emoji, examples are designs: 7,598 images, drawn from the vector files of eight npm packages (see
 NOTICE for their licences). The file comes with the package; nothing is downloaded. A class has 7 or 8
@@ -88,7 +88,7 @@ class Emoji(DataSet):
         super().__init__(
             name="emoji",
             kind="images",
-            summary="1,053 emoji in 7 or 8 vendors' designs, 32 x 32 colour; split by base emoji",
+            summary="1,053 emoji in 7 or 8 of eight designs, 32 x 32 RGB; split by base emoji",
         )
 
     def _load(self, split: Split, root: Path | None) -> Labelled[Image.Image]:

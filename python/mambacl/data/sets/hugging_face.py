@@ -90,7 +90,7 @@ class HuggingFaceSet(DataSet):
             datasets: Any = import_module("datasets")
         except ImportError:
             raise DataError(
-                f"{self.name}: it needs `datasets`, a package that `pip install 'mambacl[datasets]'` brings"
+                f"{self.name}: needs datasets; pip install '.[datasets]' in the checkout"
             ) from None
         try:
             if root is not None and any(

@@ -122,7 +122,7 @@ class HoeffdingTree:
         try:
             from river.tree import HoeffdingTreeClassifier
         except ImportError as error:
-            raise DataError("comparison: River is missing: pip install 'mambacl[river]'") from error
+            raise DataError("comparison: River is missing: pip install '.[river]' in the checkout") from error
         self._model = HoeffdingTreeClassifier()
 
     def learn(self, x: Array, y: int) -> None:
