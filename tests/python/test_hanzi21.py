@@ -1,7 +1,6 @@
 """hanzi21: the packaged file, its split and its selection of faces."""
 
 import dataclasses
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from mambacl.data import Split, hanzi21
 from mambacl.data.splits import split_by_hash
-from mambacl.errors import DataError, InvalidValueError
+from mambacl.errors import InvalidValueError
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -91,35 +90,6 @@ def test_unknown_arguments_are_named():
         hanzi21.load("test", faces=())
     with pytest.raises(InvalidValueError, match="collection of names, got 'brush'"):
         hanzi21.load("test", faces="brush")
-
-
-@pytest.fixture
-def packaged_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """A copy of the packaged file that a test may damage."""
-    copy = tmp_path / "hanzi21.npz"
-    copy.write_bytes(hanzi21._FILE.read_bytes())
-    monkeypatch.setattr(hanzi21, "_FILE", copy)
-    hanzi21._archive.cache_clear()
-    yield copy
-    hanzi21._archive.cache_clear()
-
-
-def test_a_changed_pixel_is_noticed(packaged_file: Path):
-    with np.load(packaged_file) as arrays:
-        contents = dict(arrays)
-    contents["packed"][1234, 56] ^= 1
-    np.savez(packaged_file, **contents)
-    with pytest.raises(DataError, match="damaged: the sha256 of its images must be"):
-        hanzi21.load("test")
-
-
-def test_a_cut_or_missing_file_is_noticed(packaged_file: Path):
-    packaged_file.write_bytes(packaged_file.read_bytes()[:100_000])
-    with pytest.raises(DataError, match=r"hanzi21\.npz cannot be read"):
-        hanzi21.load("test")
-    packaged_file.unlink()
-    with pytest.raises(DataError, match=r"hanzi21\.npz cannot be read"):
-        hanzi21.load("test")
 
 
 def test_split_depends_on_the_code_points_and_the_salt_only():

