@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import hashlib
 import json
-import sys
 import zipfile
 import zlib
 from collections.abc import Generator, Iterable
@@ -18,11 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mambacl.errors import DataError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from mambacl.toml_files import tomllib
 
 
 def folder(package: str) -> Path:
