@@ -113,9 +113,8 @@ def with_weights(weights: dict[str, Tensor]) -> GlyphEncoder:
     Returns:
         The encoder, in float32.
     """
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # first weights that are lost must not move the caller's generator
+    # First weights that are lost must not move the caller's generator.
+    with torch.random.fork_rng(devices=[]):
         encoder = GlyphEncoder()
     encoder.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return encoder.eval().requires_grad_(False)
