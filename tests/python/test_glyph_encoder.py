@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mambacl.data import AffineJitter, FeatureClasses, hanzi21
+from mambacl.data import AffineJitter, FeatureClasses, ImageClasses, hanzi21
 from mambacl.data.encoder_division import encoder_characters, episode_characters
 from mambacl.data.hanzi21_features import compute
 from mambacl.encoder_training import glyph_encoder as training
@@ -48,12 +48,12 @@ def test_division_keeps_each_image_with_its_character():
     train, part = hanzi21.load("train", faces=("ming",)), encoder_characters(faces=("ming",))
     for position in (0, 600, 1199):
         whole = train.names.index(part.names[position])
-        count = int(part.examples_per_class[position])
-        assert count == int(train.examples_per_class[whole])
-        for example in range(count):
-            pair = [torch.tensor([n]) for n in (position, example)]
-            other = [torch.tensor([n]) for n in (whole, example)]
-            assert torch.equal(part.gather(*pair), train.gather(*other))
+        assert torch.equal(inputs_of(part, position), inputs_of(train, whole))
+
+
+def inputs_of(classes: ImageClasses, number: int) -> torch.Tensor:
+    examples = torch.arange(int(classes.examples_per_class[number]))
+    return classes.inputs(torch.full_like(examples, number), examples, torch.empty(len(examples), 0))
 
 
 def test_print_faces_are_those_of_the_print_encoder():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mambacl.data import Split, hanzi21
+from mambacl.data.classes import rows
 from mambacl.data.splits import split_by_hash
 from mambacl.errors import InvalidValueError
 
@@ -34,7 +35,8 @@ def test_every_image_is_found_by_index_arithmetic():
     assert (classes.images.amax((1, 2, 3)) == classes.max_level).all()
     owner = torch.arange(len(classes)).repeat_interleave(classes.examples_per_class)
     example = torch.cat([torch.arange(int(n)) for n in classes.examples_per_class])
-    assert torch.equal(classes.gather(owner, example), classes.images)
+    found = rows(classes.examples_per_class, owner, example)
+    assert torch.equal(found, torch.arange(len(classes.images)))
     # Within a class the faces stand in one order, none twice: a wrong offset would break the order.
     same_class = owner[1:] == owner[:-1]
     assert ((classes.faces[1:] > classes.faces[:-1]) | ~same_class).all()
@@ -44,10 +46,10 @@ def test_the_character_one_is_a_horizontal_stroke():
     """Guards the order of rows and classes at once."""
     (split,) = (split for split in SPLITS if "一" in hanzi21.load(split).names)
     classes = hanzi21.load(split)
-    one = torch.tensor([classes.names.index("一")])
-    for example in range(int(classes.examples_per_class[one])):
-        rows, columns = classes.gather(one, torch.tensor([example]))[0, 0].nonzero().unbind(1)
-        assert columns.max() - columns.min() >= 2 * (rows.max() - rows.min())
+    one = classes.select([classes.names.index("一")])
+    for image in one.images:
+        down, across = image[0].nonzero().unbind(1)
+        assert across.max() - across.min() >= 2 * (down.max() - down.min())
 
 
 def test_pixels_are_the_bit_pairs_of_the_file_in_order():
@@ -57,8 +59,7 @@ def test_pixels_are_the_bit_pairs_of_the_file_in_order():
     bits = np.unpackbits(archive.packed[first : first + 20], axis=1).reshape(20, 1, 32, 32, 2)
     (split,) = (split for split in SPLITS if "一" in hanzi21.load(split).names)
     classes = hanzi21.load(split)
-    examples = torch.arange(20)
-    images = classes.gather(torch.full_like(examples, classes.names.index("一")), examples)
+    images = classes.select([classes.names.index("一")]).images[:20]
     assert np.array_equal(images.numpy(), 2 * bits[..., 0] + bits[..., 1])
 
 
