@@ -107,7 +107,7 @@ def test_split_depends_on_the_code_points_and_the_salt_only():
 def test_split_refuses_sizes_that_do_not_fit():
     with pytest.raises(InvalidValueError, match="`sizes` must sum to the number of classes, 3"):
         split_by_hash([1, 2, 3], {"train": 2}, "a")
-    with pytest.raises(InvalidValueError, match="must be distinct"):
+    with pytest.raises(InvalidValueError, match="must be distinct, got 1 twice"):
         split_by_hash([1, 1], {"train": 2}, "a")
 
 
