@@ -133,13 +133,14 @@ def main() -> None:
     codepoints = [point for point in CODEPOINTS if sum(point in face for face in faces) >= MIN_FACES]
     present = np.array([[point in face for face in faces] for point in codepoints])
     packed = b"".join(face[point] for point in codepoints for face in faces if point in face)
-    np.savez_compressed(
-        folder / "hanzi21.npz",
-        packed=np.frombuffer(packed, np.uint8).reshape(-1, CELL * CELL // 4),
-        present=np.packbits(present, axis=1),
-        codepoints=np.array(codepoints, np.int32),
-    )
-    same = hashlib.sha256(packed).hexdigest() == description["sha256_packed"]
+    of_classes = {"present": np.packbits(present, axis=1), "codepoints": np.array(codepoints, np.int32)}
+    images = np.frombuffer(packed, np.uint8).reshape(-1, CELL * CELL // 4)
+    np.savez_compressed(folder / "hanzi21.npz", packed=images, **of_classes)
+    digests = {
+        "sha256_packed": packed,
+        "sha256_present_codepoints": b"".join(array.tobytes() for array in of_classes.values()),
+    }
+    same = all(hashlib.sha256(data).hexdigest() == description[name] for name, data in digests.items())
     print(f"{len(codepoints)} characters, {int(present.sum())} images;", end=" ")
     print("equal to the packaged file" if same else "NOT equal to the packaged file")
 

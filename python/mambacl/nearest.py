@@ -1,9 +1,35 @@
-"""What an error tells of a name that there is not."""
+"""Things by name, and what an error tells of a name that there is not."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from mambacl.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def found(what: str, name: str, things: Mapping[str, T], others: str = "") -> T:
+    """The thing of a name.
+
+    Args:
+        what: It is, for the message.
+        name: As it was given.
+        things: All that there are, by name.
+        others: What else there is, told after them.
+
+    Raises:
+        ConfigError: If there is none; with the nearest name.
+
+    Examples:
+        >>> found("study", "noise", {"shots": 1, "noise": 2})
+        2
+    """
+    if name not in things:
+        raise ConfigError(f"{what}: there is none named {name!r}; {hint(name, [*things], others)}")
+    return things[name]
 
 
 def hint(name: str, names: Sequence[str], others: str = "") -> str:

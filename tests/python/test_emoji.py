@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import get_args
@@ -15,7 +14,6 @@ from PIL import Image
 
 from mambacl.data import Split
 from mambacl.data.sets import Labelled, data_set, emoji
-from mambacl.errors import DataError
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 TONES = tuple(range(0x1F3FB, 0x1F400))
@@ -128,40 +126,6 @@ def test_the_notice_names_every_design_with_its_licence():
         assert design.package == f"@iconify-json/{design.name}"
         (line,) = (line for line in lines if line.split()[:1] == [design.name])
         assert line.split()[1] == design.licence
-
-
-@pytest.fixture
-def packaged_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A copy of the packaged file that a test may damage."""
-    copy = tmp_path / "emoji.npz"
-    copy.write_bytes(emoji._FILE.read_bytes())
-    monkeypatch.setattr(emoji, "_FILE", copy)
-    emoji._archive.cache_clear()
-    yield copy
-    emoji._archive.cache_clear()
-
-
-@pytest.mark.parametrize("array", ["images", "present", "codepoints", "names"])
-def test_whatever_is_changed_is_noticed(packaged_file: Path, array: str):
-    with np.load(packaged_file) as arrays:
-        contents = dict(arrays)
-    contents[array][[0, 1]] = contents[array][[1, 0]]
-    if array == "present":
-        contents[array][0, 0] ^= True
-    np.savez(packaged_file, **contents)
-    with pytest.raises(
-        DataError, match=r"emoji: the packaged file emoji\.npz is damaged: its sha256 must be"
-    ):
-        load("test")
-
-
-def test_a_cut_or_missing_file_is_noticed(packaged_file: Path):
-    packaged_file.write_bytes(packaged_file.read_bytes()[:100_000])
-    with pytest.raises(DataError, match=r"emoji\.npz cannot be read"):
-        load("test")
-    packaged_file.unlink()
-    with pytest.raises(DataError, match=r"emoji\.npz cannot be read"):
-        load("test")
 
 
 def test_keys_tell_splits_and_designs_apart():

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 import mambacl
-from mambacl import cli
+from mambacl import cli, toml_files
 from mambacl.commands import encode
 from mambacl.data import Split
 from mambacl.data.feature_file import feature_file
@@ -22,7 +22,6 @@ from mambacl.data.sets import DataSet, Labelled
 from mambacl.errors import ConfigError
 from mambacl.experiments.data import features as feature_data
 from mambacl.experiments.experiment import Experiment
-from mambacl.experiments.files import read_toml
 
 Shell = Callable[..., str]
 
@@ -88,7 +87,7 @@ def experiment(settings: dict[str, Any], **data: Any) -> Experiment:
 
 def printed(said: str, file: Path) -> dict[str, Any]:
     file.write_text(said.partition("In an experiment:")[2])
-    return read_toml(file, "settings")
+    return toml_files.read("settings", file)
 
 
 def trained_on(made: Experiment) -> None:

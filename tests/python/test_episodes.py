@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from mambacl import _core
 from mambacl.data import AffineJitter, FeatureClasses, ImageClasses, hanzi21
+from mambacl.data.classes import rows
 from mambacl.episodes import Episode, EpisodeDataset, EpisodeSource, EpisodeSpec
 from mambacl.errors import DataError, DtypeError, InvalidValueError, ShapeError
 
@@ -134,7 +135,8 @@ def test_jitter_takes_the_numbers_of_the_episode_in_order():
             vocab=64,
         )
         owners = torch.cat([classes.repeat_interleave(3), classes.repeat_interleave(2)])
-        levels = plain.gather(owners, torch.cat([train, test])).float()
+        numbers = rows(plain.examples_per_class, owners, torch.cat([train, test]))
+        levels = plain.images[numbers].float()
         uniforms = _core.uniforms(7, "validation", 40 + offset, 25 * 6).view(25, 6)
         expected = AffineJitter()(levels, uniforms) * (2 / 3) - 1
         assert torch.equal(episode.train_x[offset], expected[:15])

@@ -218,7 +218,7 @@ def test_wrong_files(tmp_path: Path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a"] * 10, "`names` must be distinct"),
+        (["a"] * 10, r"`names` must be distinct, .*; got 'a' twice"),
         (["a", "b"], "`labels` must be from 0 to 1, as it has 2 names, got 0 to 9"),
         ({"a": 1}, "`names` must be a list of names"),
         ([1, 2], "`names` must be a list of names"),

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mambacl.data import AffineJitter, FeatureClasses, hanzi21
+from mambacl.data import AffineJitter, FeatureClasses, ImageClasses, hanzi21
 from mambacl.data.encoder_division import encoder_characters, episode_characters
 from mambacl.data.hanzi21_features import compute
 from mambacl.encoder_training import glyph_encoder as training
@@ -19,7 +18,7 @@ from mambacl.encoder_training.glyph_figures import PRINT_STYLES, faces_of
 from mambacl.encoders import GlyphEncoder, GlyphFaces, glyph_encoder, load_glyph_encoder
 from mambacl.encoders.glyph_encoder import packed_weights
 from mambacl.episodes import EpisodeSource, EpisodeSpec
-from mambacl.errors import ConfigError, DataError, DtypeError, InvalidValueError, ShapeError
+from mambacl.errors import ConfigError, DtypeError, InvalidValueError, ShapeError
 from mambacl.evaluation import evaluate_predictor
 from mambacl.yardsticks import class_mean, nearest_neighbour
 
@@ -49,12 +48,12 @@ def test_division_keeps_each_image_with_its_character():
     train, part = hanzi21.load("train", faces=("ming",)), encoder_characters(faces=("ming",))
     for position in (0, 600, 1199):
         whole = train.names.index(part.names[position])
-        count = int(part.examples_per_class[position])
-        assert count == int(train.examples_per_class[whole])
-        for example in range(count):
-            pair = [torch.tensor([n]) for n in (position, example)]
-            other = [torch.tensor([n]) for n in (whole, example)]
-            assert torch.equal(part.gather(*pair), train.gather(*other))
+        assert torch.equal(inputs_of(part, position), inputs_of(train, whole))
+
+
+def inputs_of(classes: ImageClasses, number: int) -> torch.Tensor:
+    examples = torch.arange(int(classes.examples_per_class[number]))
+    return classes.inputs(torch.full_like(examples, number), examples, torch.empty(len(examples), 0))
 
 
 def test_print_faces_are_those_of_the_print_encoder():
@@ -148,35 +147,6 @@ def test_wrong_arguments_are_named():
         encoder(torch.zeros(2, 1, 32, 32, dtype=torch.uint8))
     with pytest.raises(InvalidValueError, match=r"`faces` must be one of .*'print'.*got 'brush'"):
         load_glyph_encoder("brush")  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def packaged_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A copy of the packaged files that a test may damage."""
-    for path in FOLDER.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(glyph_encoder, "_FOLDER", tmp_path)
-    glyph_encoder._description.cache_clear()
-    yield tmp_path
-    glyph_encoder._description.cache_clear()
-
-
-def test_damaged_weights_are_noticed(packaged_files: Path):
-    path = packaged_files / "glyph_encoder_all.safetensors"
-    contents = bytearray(path.read_bytes())
-    contents[-5] ^= 1
-    path.write_bytes(contents)
-    with pytest.raises(DataError, match="damaged: its sha256 must be"):
-        load_glyph_encoder()
-    path.unlink()
-    with pytest.raises(DataError, match=r"glyph_encoder_all\.safetensors cannot be read"):
-        load_glyph_encoder()
-
-
-def test_a_damaged_description_is_noticed(packaged_files: Path):
-    (packaged_files / "glyph_encoder_print.json").write_text("{")
-    with pytest.raises(DataError, match=r"glyph_encoder_print\.json cannot be read"):
-        load_glyph_encoder("print")
 
 
 SETTINGS = TrainGlyphEncoder(Path("unused"), epochs=3, batch_size=32)

@@ -169,9 +169,7 @@ def test_long_streams_alone():
     assert all(source.batch(index, 1).train_y.shape[1] > LONG[0] - TASKS[1] for index in range(5))
 
 
-def test_the_command_writes_a_learner_and_its_description(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_the_command_writes_a_learner_and_its_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pretrain, "feature_sets", lambda split: ())
     chosen = pretrain.Pretrain(
         tmp_path / "new" / "small.safetensors",
@@ -182,9 +180,7 @@ def test_the_command_writes_a_learner_and_its_description(
         batch_size=2,
         episodes=8,
     )
-    monkeypatch.setattr(pretrain.tyro, "cli", lambda *_args, **_named: chosen)
-    pretrain.main()
-    assert "mixed_accuracy" in capsys.readouterr().out
+    assert "mixed_accuracy" in pretrain.run(chosen)
     learner = mambacl.load_learner(chosen.out)
     assert learner.config == chosen.first().config
     assert learner.fingerprint() != chosen.first().fingerprint()  # it was trained

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,11 @@ logger = logging.getLogger(__name__)
 def cache_folder() -> Path:
     """Where files are kept: the environment variable `MAMBACL_CACHE`, or the user's cache folder."""
     return Path(os.environ.get("MAMBACL_CACHE") or platformdirs.user_cache_dir("mambacl"))
+
+
+def key(depends_on: Mapping[str, Any]) -> str:
+    """What a file's name tells of all that its tensor depends on, values of JSON: 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def cached(name: str, compute: Callable[[], Tensor]) -> Tensor:

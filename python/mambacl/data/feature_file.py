@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -146,9 +147,9 @@ def _check(file: Path, table: FeatureTable) -> None:
 
 def _by_hash(file: Path, names: list[str], validation: float, test: float) -> Array:
     """The number of each class's split."""
-    if len(set(names)) != len(names):
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise DataError(
-            f"feature file {file}: `names` must be distinct, or it must hold `split`; got one twice"
+            f"feature file {file}: `names` must be distinct, or it must hold `split`; got {twice[0]!r} twice"
         )
     try:
         dealt = HeldOut(validation, test).split(names, _SALT)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator
 
@@ -11,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mambacl.data.cache import cached_rows
+from mambacl.data.cache import cached_rows, key
 from mambacl.data.feature_classes import FeatureClasses
 from mambacl.data.sets.labelled import Labelled, Raw
 from mambacl.encoders.frozen_encoder import FrozenEncoder
@@ -86,6 +84,5 @@ def _check(part: Tensor, labelled: Labelled[Raw], encoder: FrozenEncoder[Raw], r
 
 def _file(labelled: Labelled[Raw], encoder: FrozenEncoder[Raw]) -> str:
     depends_on = {"format": _FORMAT, "examples": labelled.key, "encoder": encoder.key}
-    digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9]+", "-", f"{labelled.key[:32]}-{encoder.key[:32]}")
-    return f"features-{readable}-{digest[:16]}.safetensors"
+    return f"features-{readable}-{key(depends_on)}.safetensors"

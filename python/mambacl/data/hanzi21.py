@@ -11,23 +11,19 @@ domain beside that of classes.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
-import zipfile
-import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from mambacl import packaged
 from mambacl.data.image_classes import ImageClasses
 from mambacl.data.jitter import AffineJitter
 from mambacl.data.splits import Split, split_by_hash
-from mambacl.errors import DataError, InvalidValueError
+from mambacl.errors import InvalidValueError
 
 SIZES: dict[Split, int] = {"train": 2500, "validation": 363, "test": 700}
 """Classes per split."""
@@ -36,8 +32,7 @@ STYLES = ("brush", "hand", "ming", "gothic", "display")
 """Styles of the typefaces; `ming` and `gothic` are the print faces."""
 
 _SALT = "mambacl/hanzi21/1"
-_FILE = files("mambacl.data") / "files" / "hanzi21.npz"
-_DESCRIPTION = files("mambacl.data") / "files" / "hanzi21.json"
+_FOLDER = packaged.folder("mambacl.data")
 _SIDE = 32
 _MAX_LEVEL = 3
 
@@ -113,13 +108,20 @@ def load(
 
 
 def sha256() -> str:
-    """The digest of all images, in hexadecimal: it tells one version of the data from another."""
+    """The digest of all images, in hexadecimal: it tells one version of the data from another.
+
+    Raises:
+        DataError: If the packaged description is missing or damaged.
+    """
     return _description()["sha256_packed"]
 
 
 @functools.cache
 def typefaces() -> tuple[Face, ...]:
     """The 21 typefaces, in the order of the faces' numbers.
+
+    Raises:
+        DataError: If the packaged description is missing or damaged.
 
     Examples:
         >>> [face.name for face in typefaces() if face.style == "hand"]
@@ -148,18 +150,10 @@ def _columns(faces: Collection[str] | None) -> list[int]:
 
 @functools.cache
 def _archive() -> _Archive:
-    try:
-        with _FILE.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            packed, present, codepoints = arrays["packed"], arrays["present"], arrays["codepoints"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"hanzi21: the packaged file {_FILE.name} cannot be read: {error}") from error
-    expected = sha256()
-    got = hashlib.sha256(packed.tobytes()).hexdigest()
-    if got != expected:
-        raise DataError(
-            f"hanzi21: the packaged file {_FILE.name} is damaged: "
-            f"the sha256 of its images must be {expected}, got {got}"
-        )
+    file = _FOLDER / "hanzi21.npz"
+    (packed,) = packaged.arrays("hanzi21", file, ("packed",), sha256())
+    of_classes = _description()["sha256_present_codepoints"]
+    present, codepoints = packaged.arrays("hanzi21", file, ("present", "codepoints"), of_classes)
     present = np.unpackbits(present, axis=1)[:, : len(typefaces())].astype(bool)
     return _Archive(packed, present, codepoints.tolist())
 
@@ -172,4 +166,5 @@ def _unpack(packed: Bytes) -> Bytes:
 
 @functools.cache
 def _description() -> dict[str, Any]:
-    return json.loads(_DESCRIPTION.read_text(encoding="utf-8"))
+    keys = ("faces", "sha256_packed", "sha256_present_codepoints")
+    return packaged.description("hanzi21", _FOLDER / "hanzi21.json", *keys)

@@ -11,8 +11,6 @@ neither encoder nor learner has seen.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection
 from typing import get_args
 
@@ -22,7 +20,7 @@ from tqdm import tqdm
 
 from mambacl import _core
 from mambacl.data import hanzi21
-from mambacl.data.cache import cached
+from mambacl.data.cache import cached, key
 from mambacl.data.encoder_division import episode_characters
 from mambacl.data.feature_classes import FeatureClasses
 from mambacl.data.image_classes import ImageClasses
@@ -145,5 +143,4 @@ def _file(split: Split, encoder: GlyphFaces, views: int) -> str:
         "views": views,
         "jitter": repr(_JITTER),
     }
-    key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
-    return f"hanzi21-{split}-{encoder}-{views}-{key[:16]}.safetensors"
+    return f"hanzi21-{split}-{encoder}-{views}-{key(depends_on)}.safetensors"

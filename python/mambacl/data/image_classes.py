@@ -34,7 +34,7 @@ class ImageClasses:
         >>> classes = hanzi21.load("validation")
         >>> len(classes), classes.names[0], tuple(classes.images.shape[1:])
         (363, '丁', (1, 32, 32))
-        >>> classes.gather(torch.tensor([0, 0, 7]), torch.tensor([0, 1, 19])).shape
+        >>> classes.inputs(torch.tensor([0, 0, 7]), torch.tensor([0, 1, 19]), torch.empty(3, 0)).shape
         torch.Size([3, 1, 32, 32])
     """
 
@@ -54,18 +54,6 @@ class ImageClasses:
     def uniforms_per_example(self) -> int:
         """Numbers that jitter one image; 0 without jitter."""
         return 0 if self.jitter is None else AffineJitter.UNIFORMS
-
-    def gather(self, classes: Tensor, examples: Tensor) -> Tensor:
-        """The images of pairs (class, example).
-
-        Args:
-            classes: Class of each image, (k,) int64.
-            examples: Index within the class, (k,) int64.
-
-        Returns:
-            (k, channels, height, width) uint8.
-        """
-        return self.images[rows(self.examples_per_class, classes, examples)]
 
     def inputs(self, classes: Tensor, examples: Tensor, uniforms: Tensor) -> Tensor:
         """The images of pairs (class, example), jittered.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -42,8 +43,8 @@ def split_by_hash(
         raise InvalidValueError(
             f"split_by_hash: `sizes` must sum to the number of classes, {len(names)}, got {dict(sizes)}"
         )
-    if len(set(names)) != len(names):
-        raise InvalidValueError("split_by_hash: `names` must be distinct, got one twice")
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise InvalidValueError(f"split_by_hash: `names` must be distinct, got {twice[0]!r} twice")
     ranked = sorted(
         range(len(names)),
         key=lambda position: hashlib.sha256(f"{salt}:{names[position]}".encode()).digest(),

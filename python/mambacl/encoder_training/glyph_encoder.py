@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,12 +20,14 @@ import tyro
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from mambacl import durable
 from mambacl.data.encoder_division import encoder_characters
 from mambacl.data.image_classes import ImageClasses
 from mambacl.data.jitter import AffineJitter
 from mambacl.encoder_training.glyph_figures import faces_of, measure, table
 from mambacl.encoders.glyph_encoder import GlyphEncoder, GlyphFaces, packed_weights, with_weights
-from mambacl.errors import ConfigError, MambaclError
+from mambacl.errors import ConfigError
+from mambacl.processes.script import script
 
 
 @dataclass(frozen=True)
@@ -154,27 +155,15 @@ def run(settings: TrainGlyphEncoder) -> str:
         figures += measure(encoder, settings.faces, "test", episodes=settings.episodes)
 
     contents = safetensors.torch.save(packed_weights(encoder))
-    settings.out.write_bytes(contents)
+    durable.write(settings.out, contents)
     description = {
         "sha256": hashlib.sha256(contents).hexdigest(),
         "settings": {name: value for name, value in asdict(settings).items() if name != "out"},
         "figures": [asdict(figure) for figure in figures],
     }
-    settings.out.with_suffix(".json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    durable.write(settings.out.with_suffix(".json"), (json.dumps(description, indent=1) + "\n").encode())
     return f"{table(figures)}\nTrained in {seconds:.0f} s, {len(contents):,} bytes: {settings.out}"
 
 
-def main() -> None:
-    """Runs the command line; an error of mambacl is one line, and a status of 1."""
-    settings = tyro.cli(TrainGlyphEncoder, prog="python -m mambacl.encoder_training.glyph_encoder")
-    torch.set_num_threads(1)  # sums in one order: the same weights every time
-    try:
-        print(run(settings))
-    except (MambaclError, OSError) as error:
-        sys.exit(f"mambacl: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    main()
+    script(TrainGlyphEncoder, run, "mambacl.encoder_training.glyph_encoder")

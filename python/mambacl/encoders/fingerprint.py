@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import torch
 from torch import nn
-
-from mambacl.errors import DataError
 
 
 def of_module(module: nn.Module) -> str:
@@ -32,29 +29,3 @@ def of_module(module: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def checked(encoder: str, file: Path, sha256: str) -> bytes:
-    """A file of a package that another one published, if it is the one we know.
-
-    Args:
-        encoder: Who reads it, for messages.
-        file: Of weights, say.
-        sha256: What it must have, in hexadecimal.
-
-    Returns:
-        Its contents.
-
-    Raises:
-        DataError: If it cannot be read, is damaged, or is another version's.
-    """
-    try:
-        contents = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"encoder {encoder}: a file of its package cannot be read: {error}") from error
-    if (got := hashlib.sha256(contents).hexdigest()) != sha256:
-        raise DataError(
-            f"encoder {encoder}: {file} is damaged or of another version: its sha256 must be {sha256}, "
-            f"got {got}"
-        )
-    return contents

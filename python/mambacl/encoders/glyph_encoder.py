@@ -5,24 +5,20 @@ It was trained to classify 1,200 characters (`mambacl.encoder_training`); its fe
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
-from importlib.resources import files
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from mambacl.errors import DataError, DtypeError, InvalidValueError, ShapeError
+from mambacl import packaged
+from mambacl.errors import DtypeError, InvalidValueError, ShapeError
 
 GlyphFaces = Literal["all", "print"]
 """Which typefaces an encoder was trained on: all 21, or the 8 of the styles "ming" and "gothic"."""
 
-_FOLDER = files("mambacl.encoders") / "files"
+_FOLDER = packaged.folder("mambacl.encoders")
 
 
 class GlyphEncoder(nn.Module):
@@ -103,19 +99,9 @@ def load_glyph_encoder(faces: GlyphFaces = "all") -> GlyphEncoder:
         InvalidValueError: If `faces` is neither.
         DataError: If a packaged file is missing or damaged.
     """
-    file = f"glyph_encoder_{faces}.safetensors"
-    expected = weights_sha256(faces)
-    try:
-        contents = (_FOLDER / file).read_bytes()
-        if (got := hashlib.sha256(contents).hexdigest()) != expected:
-            raise DataError(
-                f"glyph encoder: the packaged file {file} is damaged: "
-                f"its sha256 must be {expected}, got {got}"
-            )
-        weights = safetensors.torch.load(contents)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"glyph encoder: the packaged file {file} cannot be read: {error}") from error
-    return with_weights(weights)
+    file = _FOLDER / f"glyph_encoder_{faces}.safetensors"
+    contents = packaged.contents("glyph encoder", file, weights_sha256(faces))
+    return with_weights(safetensors.torch.load(contents))
 
 
 def with_weights(weights: dict[str, Tensor]) -> GlyphEncoder:
@@ -127,9 +113,8 @@ def with_weights(weights: dict[str, Tensor]) -> GlyphEncoder:
     Returns:
         The encoder, in float32.
     """
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # first weights that are lost must not move the caller's generator
+    # First weights that are lost must not move the caller's generator.
+    with torch.random.fork_rng(devices=[]):
         encoder = GlyphEncoder()
     encoder.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return encoder.eval().requires_grad_(False)
@@ -158,13 +143,5 @@ def weights_sha256(faces: GlyphFaces) -> str:
         raise InvalidValueError(
             f"glyph encoder: `faces` must be one of {get_args(GlyphFaces)}, got {faces!r}"
         )
-    return _description(faces)["sha256"]
-
-
-@functools.cache
-def _description(faces: GlyphFaces) -> dict[str, Any]:
-    file = f"glyph_encoder_{faces}.json"
-    try:
-        return json.loads((_FOLDER / file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"glyph encoder: the packaged file {file} cannot be read: {error}") from error
+    file = _FOLDER / f"glyph_encoder_{faces}.json"
+    return packaged.description("glyph encoder", file, "sha256")["sha256"]

@@ -75,9 +75,8 @@ def load(model: str) -> Backbone:
             + (f"; did you mean {' or '.join(near)}?" if near else "")
         ) from error
     try:
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # first weights that are lost must not move the caller's generator
+        # First weights that are lost must not move the caller's generator.
+        with torch.random.fork_rng(devices=[]):
             classifier: nn.Module = models.get_model(architecture, weights=weights)
     except (OSError, RuntimeError) as error:
         raise DataError(

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mambacl.encoders import fingerprint
+from mambacl import packaged
 from mambacl.encoders.extras import require
 
 NAME = "wordllama"
@@ -66,8 +66,9 @@ def load() -> WordLlama:
     assert spec is not None
     assert spec.origin is not None
     folder = Path(spec.origin).parent
-    weights = safetensors.torch.load(fingerprint.checked(NAME, folder / _WEIGHTS, _WEIGHTS_SHA256))
-    description = fingerprint.checked(NAME, folder / _TOKENIZER, _TOKENIZER_SHA256)
+    who = f"encoder {NAME}"
+    weights = safetensors.torch.load(packaged.contents(who, folder / _WEIGHTS, _WEIGHTS_SHA256))
+    description = packaged.contents(who, folder / _TOKENIZER, _TOKENIZER_SHA256)
     tokenizer = import_module("tokenizers").Tokenizer.from_str(description.decode())
     tokenizer.no_padding()
     tokenizer.no_truncation()

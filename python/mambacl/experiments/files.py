@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from mambacl import nearest
+from mambacl import packaged, toml_files
 from mambacl.errors import ConfigError
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.tables import merge, nested
+from mambacl.toml_files import tomllib
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-_FOLDER = Path(str(files("mambacl.experiments") / "files"))
+_FOLDER = packaged.folder("mambacl.experiments")
 
 
 def names() -> list[str]:
     """The experiments of the package."""
-    found = (file.name for file in _FOLDER.iterdir())
-    return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))
+    return toml_files.names(_FOLDER)
 
 
 def load(experiment: str, changes: Sequence[str] = ()) -> Experiment:
@@ -60,28 +53,7 @@ def read_table(experiment: str) -> dict[str, Any]:
     Raises:
         ConfigError: If there is no such experiment, or the file cannot be read.
     """
-    if experiment.endswith(".toml"):
-        return read_toml(Path(experiment), "experiment")
-    if experiment in names():
-        return read_toml(_FOLDER / f"{experiment}.toml", "experiment")
-    hint = nearest.hint(experiment, names())
-    raise ConfigError(f"experiment: there is none named {experiment!r}; {hint}")
-
-
-def read_toml(file: Path, what: str) -> dict[str, Any]:
-    """The table of a TOML file.
-
-    Args:
-        file: To read.
-        what: It is, for the message.
-
-    Raises:
-        ConfigError: If it cannot be read.
-    """
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{what}: `{file}` cannot be read: {error}") from error
+    return toml_files.read("experiment", toml_files.path("experiment", experiment, _FOLDER))
 
 
 def _change(table: Mapping[str, Any], change: str) -> dict[str, Any]:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 
 from mambacl import durable
 from mambacl.config import ClassTarget, Mamba2Mixer, PrototypeConfig, SequenceConfig, VectorEncoder
 from mambacl.data.splits import Split
-from mambacl.errors import MambaclError
 from mambacl.evaluation import evaluate, evaluate_predictor
 from mambacl.files import save_learner
 from mambacl.learner import Learner
+from mambacl.processes.script import script
 from mambacl.report.measuring import CLASS_YARDSTICKS
 from mambacl.streams.pretrained import DEFAULT, PackagedName
 from mambacl.streams.pretraining.borrowed import feature_sets
@@ -144,17 +142,5 @@ def run(settings: Pretrain) -> str:
     return "\n".join([*lines, f"trained in {seconds:.0f} s: {settings.out}"])
 
 
-def main() -> None:
-    """Runs the command line; an error of mambacl is one line, and a status of 1."""
-    settings = tyro.cli(Pretrain, prog="python -m mambacl.streams.pretrain")
-    torch.set_num_threads(1)  # sums in one order: the same weights every time
-    try:
-        print(run(settings))
-    except (MambaclError, OSError) as error:
-        sys.exit(f"mambacl: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    main()
+    script(Pretrain, run, "mambacl.streams.pretrain")

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import sys
-from importlib.resources import files
 from typing import Literal, get_args
 
+from mambacl import packaged
 from mambacl.errors import DataError
 from mambacl.learner import Learner
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PackagedName = Literal["prototype", "mamba2"]
 """The learners that come with the package (docs/streams.md has how they compare)."""
 
 DEFAULT: PackagedName = "prototype"
 
-_FOLDER = files("mambacl.streams") / "files"
+_FOLDER = packaged.folder("mambacl.streams")
 
 
 def packaged_name(source: object) -> PackagedName | None:
@@ -60,25 +53,14 @@ def load(name: PackagedName) -> Learner:
         DataError: If this package comes without it, or a file is damaged.
         FileError: If the file is whole and no learner.
     """
-    weights, description = f"{name}.safetensors", f"{name}.toml"
-    contents, about = _packaged(weights), _packaged(description)
+    who, weights = "pretrained learner", _FOLDER / f"{name}.safetensors"
     try:
-        expected = tomllib.loads(about.decode())["sha256"]
-    except (ValueError, KeyError) as error:
-        raise DataError(f"pretrained learner: the packaged {description} is damaged: {error!r}") from error
-    if (got := hashlib.sha256(contents).hexdigest()) != expected:
+        expected = packaged.description(who, weights.with_suffix(".toml"), "sha256")["sha256"]
+        contents = packaged.contents(who, weights, expected)
+    except DataError as error:
         raise DataError(
-            f"pretrained learner: the packaged {weights} is damaged: its sha256 must be {expected}, got {got}"
-        )
-    return Learner.from_bytes(contents, f"the packaged {weights}").requires_grad_(False)
-
-
-def _packaged(file: str) -> bytes:
-    try:
-        return (_FOLDER / file).read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"pretrained learner: this package comes without {file}: pass a learner, as in "
-            "ContinualClassifier(learner), where `learner` is a mambacl.Learner, the folder of a run, or a "
-            "file of mambacl.save_learner, which `python -m mambacl.streams.pretrain --out FILE` makes"
+            f"{error}; pass a learner, as in ContinualClassifier(learner), where `learner` is a "
+            "mambacl.Learner, the folder of a run, or a file of mambacl.save_learner, which "
+            "`python -m mambacl.streams.pretrain --out FILE` makes"
         ) from error
+    return Learner.from_bytes(contents, f"the packaged {weights.name}").requires_grad_(False)

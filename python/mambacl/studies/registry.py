@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from mambacl import nearest
-from mambacl.errors import ConfigError
 from mambacl.studies.compound import Compound
 from mambacl.studies.domains import Domains
 from mambacl.studies.efficiency import Efficiency
@@ -50,7 +49,4 @@ def study(name: str) -> Study[Any]:
         >>> study("tasks").sweeps
         ('sequence-learners',)
     """
-    for known in _STUDIES:
-        if known.name == name:
-            return known()
-    raise ConfigError(f"study: there is none named {name!r}; {nearest.hint(name, names())}")
+    return nearest.found("study", name, {known.name: known for known in _STUDIES})()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
-from mambacl import nearest
-from mambacl.errors import ConfigError
+from mambacl import packaged, toml_files
 
-_FOLDER = Path(str(files("mambacl.sweeps") / "files"))
+_FOLDER = packaged.folder("mambacl.sweeps")
 
 
 def names() -> list[str]:
     """The sweeps of the package."""
-    found = (file.name for file in _FOLDER.iterdir())
-    return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))
+    return toml_files.names(_FOLDER)
 
 
 def sweep_file(sweep: str) -> Path:
@@ -30,8 +27,4 @@ def sweep_file(sweep: str) -> Path:
         >>> sweep_file("features-5x5").name
         'features-5x5.toml'
     """
-    if sweep.endswith(".toml"):
-        return Path(sweep)
-    if sweep in names():
-        return _FOLDER / f"{sweep}.toml"
-    raise ConfigError(f"sweep: there is none named {sweep!r}; {nearest.hint(sweep, names())}")
+    return toml_files.path("sweep", sweep, _FOLDER)

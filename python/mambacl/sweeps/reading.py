@@ -10,11 +10,11 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from mambacl import settings
+from mambacl import settings, toml_files
 from mambacl.errors import ConfigError
 from mambacl.evaluation import Metric
 from mambacl.experiments.experiment import Experiment
-from mambacl.experiments.files import read_table, read_toml
+from mambacl.experiments.files import read_table
 from mambacl.experiments.tables import merge, nested
 from mambacl.settings import Settings
 from mambacl.sweeps.sweep import Cell, Row, Sizes, Sweep, Values
@@ -57,7 +57,7 @@ def read_sweep(file: Path) -> Sweep:
         ConfigError: If the file cannot be read, a setting of any cell is unknown (with the nearest) or
             makes no sense, two rows or cells have one name, or they are scored differently.
     """
-    form = settings.read(_Form, read_toml(file, "sweep"), "sweep")
+    form = settings.read(_Form, toml_files.read("sweep", file), "sweep")
     if not form.learners:
         raise ConfigError("sweep: `learners` must name at least one, got none")
     base: dict[str, Any] = {}

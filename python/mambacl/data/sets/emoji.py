@@ -15,12 +15,7 @@ meta-test emoji is among those for meta-training.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
-import zipfile
-import zlib
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +24,12 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from mambacl import packaged
 from mambacl.data.sets.data_set import DataSet
 from mambacl.data.sets.labelled import Labelled
 from mambacl.data.splits import TENTHS, Split
-from mambacl.errors import DataError
 
-_FILE = files("mambacl.data") / "files" / "emoji.npz"
-_DESCRIPTION = files("mambacl.data") / "files" / "emoji.json"
+_FOLDER = packaged.folder("mambacl.data")
 _KEYCAP = 0x20E3
 
 _ONE_BASE = (
@@ -144,13 +138,20 @@ def base(codepoints: str) -> int:
 
 
 def sha256() -> str:
-    """The digest of the data, in hexadecimal: it tells one version from another."""
+    """The digest of the data, in hexadecimal: it tells one version from another.
+
+    Raises:
+        DataError: If the packaged description is missing or damaged.
+    """
     return _description()["sha256"]
 
 
 @functools.cache
 def designs() -> tuple[Design, ...]:
     """The 8 designs, in the order of the domains' numbers.
+
+    Raises:
+        DataError: If the packaged description is missing or damaged.
 
     Examples:
         >>> [design.name for design in designs() if not design.colour]
@@ -161,22 +162,11 @@ def designs() -> tuple[Design, ...]:
 
 @functools.cache
 def _archive() -> _Archive:
-    try:
-        with _FILE.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            contents = [arrays[name] for name in ("images", "present", "codepoints", "names")]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"emoji: the packaged file {_FILE.name} cannot be read: {error}") from error
-    digest = hashlib.sha256()
-    for array in contents:
-        digest.update(array.tobytes())
-    if (got := digest.hexdigest()) != sha256():
-        raise DataError(
-            f"emoji: the packaged file {_FILE.name} is damaged: its sha256 must be {sha256()}, got {got}"
-        )
-    images, present, codepoints, names = contents
+    arrays = ("images", "present", "codepoints", "names")
+    images, present, codepoints, names = packaged.arrays("emoji", _FOLDER / "emoji.npz", arrays, sha256())
     return _Archive(images, present, codepoints.tolist(), names.tolist())
 
 
 @functools.cache
 def _description() -> dict[str, Any]:
-    return json.loads(_DESCRIPTION.read_text(encoding="utf-8"))
+    return packaged.description("emoji", _FOLDER / "emoji.json", "sha256", "designs")

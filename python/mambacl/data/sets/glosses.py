@@ -14,25 +14,22 @@ above or below one of another split.
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
 import json
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import torch
 
+from mambacl import packaged
 from mambacl.data.sets.data_set import DataSet
 from mambacl.data.sets.labelled import Labelled
 from mambacl.data.splits import TENTHS, Split
-from mambacl.errors import DataError
 
 _SALT = "mambacl/glosses/1"
-_FILE = files("mambacl.data") / "files" / "glosses.json.gz"
+_FOLDER = packaged.folder("mambacl.data")
 _SHA256 = "b3d4aced60e1ccf5ede716a63c58a0bb6ad6985620920b92b16124e7e80cdbd5"
 
 
@@ -110,14 +107,7 @@ def gloss_classes() -> tuple[GlossClass, ...]:
     Raises:
         DataError: If the packaged file is missing or damaged.
     """
-    try:
-        contents = gzip.decompress(_FILE.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"glosses: the packaged file {_FILE.name} cannot be read: {error}") from error
-    if (got := hashlib.sha256(contents).hexdigest()) != _SHA256:
-        raise DataError(
-            f"glosses: the packaged file {_FILE.name} is damaged: its sha256 must be {_SHA256}, got {got}"
-        )
+    contents = packaged.contents("glosses", _FOLDER / "glosses.json.gz", _SHA256)
     return tuple(
         GlossClass(one["name"], tuple(one["above"]), one["group"], tuple(one["glosses"]))
         for one in json.loads(contents)

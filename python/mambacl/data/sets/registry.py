@@ -16,7 +16,6 @@ from mambacl.data.sets.hugging_face import PREFIX, hugging_face
 from mambacl.data.sets.image_folder import FOLDER, IMAGENET_1K, IMAGENET_R, MS_CELEB_1M, STANFORD_DOGS
 from mambacl.data.sets.omniglot import OMNIGLOT, OMNIGLOT_SMALL1
 from mambacl.data.sets.stanford_cars import STANFORD_CARS
-from mambacl.errors import ConfigError
 
 _SETS: tuple[DataSet, ...] = (
     Hanzi21(),
@@ -58,9 +57,4 @@ def data_set(name: str) -> DataSet:
     """
     if name.startswith(PREFIX):
         return hugging_face(name)
-    for known in _SETS:
-        if known.name == name:
-            return known
-    names = [known.name for known in _SETS]
-    hint = nearest.hint(name, names, f"{PREFIX}ORG/NAME")
-    raise ConfigError(f"data: there is no data set {name!r}; {hint}")
+    return nearest.found("data set", name, {known.name: known for known in _SETS}, f"{PREFIX}ORG/NAME")

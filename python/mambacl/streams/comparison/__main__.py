@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, get_args
 
-import torch
 import tyro
 
 from mambacl import durable
-from mambacl.errors import MambaclError
 from mambacl.files import load_learner
+from mambacl.processes.script import script
 from mambacl.streams.comparison.contestants import contestants
 from mambacl.streams.comparison.lives import Life, StreamOrder, Task
 from mambacl.streams.comparison.telling import Lives, figure_bytes, tables
@@ -68,17 +66,5 @@ def run(settings: Comparison) -> str:
     return text
 
 
-def main() -> None:
-    """Runs the command line; an error of mambacl is one line, and a status of 1."""
-    settings = tyro.cli(Comparison, prog="python -m mambacl.streams.comparison")
-    torch.set_num_threads(1)
-    try:
-        print(run(settings))
-    except (MambaclError, OSError) as error:
-        sys.exit(f"mambacl: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    main()
+    script(Comparison, run, "mambacl.streams.comparison")
