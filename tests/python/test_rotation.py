@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mambacl import EpisodeSource, EpisodeSpec
 from mambacl.data import ImageClasses, Split, hanzi21
-from mambacl.data.rotation import RotationEpisodes
 from mambacl.episodes import Episode, EpisodeSizes
+from mambacl.episodes.rotation import RotationEpisodes
 from mambacl.errors import InvalidValueError
 
 SMALL = EpisodeSizes(tasks=3, train_shots=2, test_shots=1)
