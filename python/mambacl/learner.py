@@ -16,7 +16,7 @@ from mambacl.config import ClassTarget, LearnerConfig, SequenceConfig
 from mambacl.devices import sent
 from mambacl.episodes import Episode
 from mambacl.errors import InvalidValueError, ShapeError
-from mambacl.layer_states import layer_state
+from mambacl.layer_states import LAYER_STATES
 from mambacl.ops.checks import check_devices, check_types
 from mambacl.state import Keys, LearnerState, Trace
 
@@ -414,9 +414,10 @@ class Learner(nn.Module):
         labels: tuple[Tensor | None, ...] = (None, None)
         if self.is_classifier:
             labels, tensors = tuple(tensors[:2]), tensors[2:]
-        kind = layer_state(self.config)
+        config = self.config
+        layer = LAYER_STATES[config.mixer.kind if isinstance(config, SequenceConfig) else config.kind]
         each = len(tensors) // self._engine.state_layers()
-        layers = tuple(kind(*tensors[i : i + each]) for i in range(0, len(tensors), each))
+        layers = tuple(layer(*tensors[i : i + each]) for i in range(0, len(tensors), each))
         counts = None
         if before is not None and before.counts is not None:
             counts = before.counts + (examples - before.examples)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
-from mambacl.layer_states import AttentionState, LayerState, LinearAttentionState, PerformerState
+from mambacl.layer_states import TELL_POSITIONS, AttentionState, LayerState
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class LearnerState:
     """The state of a batch of streams: fixed in size whatever they have seen, but for attention's.
 
     Streams are chosen with `select`, put back with `scatter` and joined with `cat`. Those of one state may
-    have observed different numbers of examples, unless their tokens are told positions: see `paced`.
+    have observed different numbers of examples, unless it `tells_positions`.
 
     Attributes:
         examples: Examples observed by each stream; where they differ, by the one that has observed the
@@ -33,7 +33,8 @@ class LearnerState:
 
     Raises:
         InvalidValueError: If there is no tensor at all: such a state is of no stream; if `examples` is
-            negative, or not the least of `counts`; if the state is `paced` and there are counts.
+            negative, or not the least of `counts`; if the state `tells_positions` and there are
+            counts.
         ShapeError: If the counts are not of as many streams.
 
     Examples:
@@ -56,7 +57,7 @@ class LearnerState:
             raise InvalidValueError(f"LearnerState: `examples` must be at least 0, got {self.examples}")
         if self.counts is None:
             return
-        if self.paced:
+        if self.tells_positions:
             raise InvalidValueError(
                 "LearnerState: `counts` must be None, as tokens of this learner are told their positions"
             )
@@ -95,11 +96,10 @@ class LearnerState:
         return any(isinstance(layer, AttentionState) for layer in self.layers)
 
     @property
-    def paced(self) -> bool:
-        """Whether all streams of a state must have observed as many examples: attention, linear attention and
-        Performer tell each token its position in the stream."""
-        told = (AttentionState, LinearAttentionState, PerformerState)
-        return any(isinstance(layer, told) for layer in self.layers)
+    def tells_positions(self) -> bool:
+        """Whether tokens are told their positions in the stream, as those of attention, linear attention and
+        Performer: all streams of a state must then have observed as many examples."""
+        return any(isinstance(layer, TELL_POSITIONS) for layer in self.layers)
 
     def examples_of_each(self) -> Tensor:
         """Examples observed by each stream, (batch,) int64 on the CPU."""
@@ -148,7 +148,7 @@ class LearnerState:
         Raises:
             ShapeError, DtypeError, DeviceError: If `other` or the indices do not fit.
             InvalidValueError: If an index is out of range or there twice; or if streams have observed
-                different numbers of examples, and the state is `paced`.
+                different numbers of examples, and the state `tells_positions`.
 
         Examples:
             See `select`.
@@ -187,7 +187,7 @@ class LearnerState:
         Raises:
             ShapeError, DtypeError, DeviceError: If they are not of one learner.
             InvalidValueError: If there is none; or if they have observed different numbers of examples, and
-                are `paced`.
+                the first `tells_positions`.
 
         Examples:
             >>> from mambacl import Learner, LearnerState, SequenceConfig, VectorEncoder
@@ -318,7 +318,7 @@ def _check_alike(op: str, name: str, one: LearnerState, other: LearnerState) -> 
     )
     if kinds != other_kinds:
         raise ShapeError(f"{op}: argument `{name}` must be of the same learner, got layers {other_kinds[1]}")
-    if one.paced and one.examples != other.examples:
+    if one.tells_positions and one.examples != other.examples:
         raise InvalidValueError(
             f"{op}: argument `{name}` must have observed {one.examples} examples, as tokens of this learner "
             f"are told their positions, got {other.examples}"
