@@ -32,8 +32,8 @@ def classes_of_dots(count: int = 12, shots: int = 8) -> ImageClasses:
         images=images,
         examples_per_class=torch.full((count,), shots),
         names=tuple(map(str, range(count))),
-        faces=torch.zeros(n, dtype=torch.int64),
-        face_names=("only",),
+        domains=torch.zeros(n, dtype=torch.int64),
+        domain_names=("only",),
         max_level=255,
     )
 

@@ -79,7 +79,7 @@ class EncodedFeatures(FeatureEpisodes):
         labelled = what.load(split, Path(self.root).expanduser() if self.root else None)
         found = self._checked(features(labelled, _encoder(self.encoder)))
         faces = self.faces if split == "train" else self.test_faces
-        return found.of_faces(faces) if faces else found
+        return found.only(faces) if faces else found
 
 
 @dataclass(frozen=True)
