@@ -69,7 +69,8 @@ from mambacl.layer_states import (
     PrototypeState,
 )
 from mambacl.learner import EpisodeOutput, Learner
-from mambacl.state import Keys, LearnerState, Trace
+from mambacl.state import LearnerState
+from mambacl.trace import Keys, Trace
 from mambacl.training import History, TrainConfig, meta_train
 
 if TYPE_CHECKING:

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from mambacl.config import LearnerConfig, SequenceConfig
-
 
 class MambaState(NamedTuple):
     """All that a Mamba layer keeps of the tokens it has read.
@@ -167,31 +165,21 @@ LayerState = (
     | FastState
 )
 
-_OF_MIXERS: dict[str, type[LayerState]] = {
+TELL_POSITIONS = (AttentionState, LinearAttentionState, PerformerState)
+"""The states of layers whose tokens are told their positions in the stream."""
+
+LAYER_STATES: dict[str, type[LayerState]] = {
     "mamba": MambaState,
-    "attention": AttentionState,
-    "linear_attention": LinearAttentionState,
+    "mamba2": Mamba2State,
     "mamba3": Mamba3State,
     "gated_delta_net": GatedDeltaNetState,
+    "linear_attention": LinearAttentionState,
     "performer": PerformerState,
-    "mamba2": Mamba2State,
-}
-_OF_LEARNERS: dict[str, type[LayerState]] = {
+    "attention": AttentionState,
     "prototype": PrototypeState,
     "gemcl": GemclState,
     "bayes": BayesState,
     "oml": FastState,
     "anml": FastState,
 }
-
-
-def layer_state(config: LearnerConfig) -> type[LayerState]:
-    """What a layer of a learner remembers.
-
-    Examples:
-        >>> layer_state(SequenceConfig()).__name__
-        'MambaState'
-    """
-    if isinstance(config, SequenceConfig):
-        return _OF_MIXERS[config.mixer.kind]
-    return _OF_LEARNERS[config.kind]
+"""What a layer remembers, by the kind of its mixer, or of a learner without mixers."""

@@ -16,14 +16,10 @@ from mambacl.config import ClassTarget, LearnerConfig, SequenceConfig
 from mambacl.devices import sent
 from mambacl.episodes import Episode
 from mambacl.errors import InvalidValueError, ShapeError
-from mambacl.layer_states import layer_state
+from mambacl.layer_states import LAYER_STATES
 from mambacl.ops.checks import check_devices, check_types
-from mambacl.state import Keys, LearnerState, Trace
-
-PlainTrace: TypeAlias = tuple[
-    list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor | None, bool] | None], Tensor | None
-]
-"""A trace as the engine takes it."""
+from mambacl.state import LearnerState
+from mambacl.trace import Trace
 
 PlainState: TypeAlias = tuple[int, list[Tensor]]
 """A state as the engine takes and gives it."""
@@ -184,9 +180,7 @@ class Learner(nn.Module):
         """
         self._check_stream("observe", state, {"x": x, "y": y})
         after, trace = self._engine.observe_traced(self._tensors(), _plain(state), x, y)
-        moments, keys, auxiliary = trace
-        typed_keys = tuple(None if key is None else Keys(*key) for key in keys)
-        return self._state(after, state), Trace(tuple(moments), typed_keys, auxiliary)
+        return self._state(after, state), Trace.of_plain(trace)
 
     def predict(
         self, state: LearnerState, x: Tensor, trace: Trace | None = None, *, chunk_size: int | None = None
@@ -211,7 +205,7 @@ class Learner(nn.Module):
             raise InvalidValueError(f"predict: argument `chunk_size` must be at least 1, got {chunk_size}")
         self._check_stream("predict", state, {"x": x})
         tensors, plain = self._tensors(), _plain(state)
-        plain_trace = None if trace is None else _plain_trace(trace)
+        plain_trace = None if trace is None else trace.plain()
         whole = chunk_size is None or x.dim() < 2  # the engine refuses inputs without queries
         chunks: Sequence[Tensor] = [x] if whole else x.split(chunk_size, dim=1)
         outputs = [self._engine.predict(tensors, plain, chunk, plain_trace) for chunk in chunks]
@@ -234,7 +228,7 @@ class Learner(nn.Module):
         """
         self._check_stream("associate", state, {"x": x})
         _check_is("associate", "trace", trace, Trace)
-        return self._engine.associate(self._tensors(), _plain(state), x, _plain_trace(trace))
+        return self._engine.associate(self._tensors(), _plain(state), x, trace.plain())
 
     def forward(self, episode: Episode, step: int = 0) -> EpisodeOutput:
         """Lives through a batch of episodes: observe, predict, measure.
@@ -414,9 +408,10 @@ class Learner(nn.Module):
         labels: tuple[Tensor | None, ...] = (None, None)
         if self.is_classifier:
             labels, tensors = tuple(tensors[:2]), tensors[2:]
-        kind = layer_state(self.config)
+        config = self.config
+        layer = LAYER_STATES[config.mixer.kind if isinstance(config, SequenceConfig) else config.kind]
         each = len(tensors) // self._engine.state_layers()
-        layers = tuple(kind(*tensors[i : i + each]) for i in range(0, len(tensors), each))
+        layers = tuple(layer(*tensors[i : i + each]) for i in range(0, len(tensors), each))
         counts = None
         if before is not None and before.counts is not None:
             counts = before.counts + (examples - before.examples)
@@ -443,8 +438,3 @@ def _check_seed(op: str, seed: int) -> None:
 
 def _plain(state: LearnerState) -> PlainState:
     return state.examples, state.tensors()
-
-
-def _plain_trace(trace: Trace) -> PlainTrace:
-    keys = [None if key is None else (key.features, key.log_weight, key.positive) for key in trace.keys]
-    return list(trace.moments), keys, trace.auxiliary

@@ -1,4 +1,4 @@
-"""What a learner remembers of its streams, and what reading them leaves for meta-training.
+"""What a learner remembers of its streams.
 
 A state is a value: `observe` makes another and leaves it as it is. To keep a snapshot is to keep the old
 state, to undo is to go back to it; neither copies anything.
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
-from mambacl.layer_states import AttentionState, LayerState, LinearAttentionState, PerformerState
+from mambacl.errors import DeviceError, InvalidValueError, ShapeError
+from mambacl.layer_states import TELL_POSITIONS, AttentionState, LayerState
+from mambacl.state_checks import check_rows, stream_indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class LearnerState:
     """The state of a batch of streams: fixed in size whatever they have seen, but for attention's.
 
     Streams are chosen with `select`, put back with `scatter` and joined with `cat`. Those of one state may
-    have observed different numbers of examples, unless their tokens are told positions: see `paced`.
+    have observed different numbers of examples, unless it `tells_positions`.
 
     Attributes:
         examples: Examples observed by each stream; where they differ, by the one that has observed the
@@ -33,7 +34,8 @@ class LearnerState:
 
     Raises:
         InvalidValueError: If there is no tensor at all: such a state is of no stream; if `examples` is
-            negative, or not the least of `counts`; if the state is `paced` and there are counts.
+            negative, or not the least of `counts`; if the state `tells_positions` and there are
+            counts.
         ShapeError: If the counts are not of as many streams.
 
     Examples:
@@ -56,7 +58,7 @@ class LearnerState:
             raise InvalidValueError(f"LearnerState: `examples` must be at least 0, got {self.examples}")
         if self.counts is None:
             return
-        if self.paced:
+        if self.tells_positions:
             raise InvalidValueError(
                 "LearnerState: `counts` must be None, as tokens of this learner are told their positions"
             )
@@ -95,11 +97,10 @@ class LearnerState:
         return any(isinstance(layer, AttentionState) for layer in self.layers)
 
     @property
-    def paced(self) -> bool:
-        """Whether all streams of a state must have observed as many examples: attention, linear attention and
-        Performer tell each token its position in the stream."""
-        told = (AttentionState, LinearAttentionState, PerformerState)
-        return any(isinstance(layer, told) for layer in self.layers)
+    def tells_positions(self) -> bool:
+        """Whether tokens are told their positions in the stream, as those of attention, linear attention and
+        Performer: all streams of a state must then have observed as many examples."""
+        return any(isinstance(layer, TELL_POSITIONS) for layer in self.layers)
 
     def examples_of_each(self) -> Tensor:
         """Examples observed by each stream, (batch,) int64 on the CPU."""
@@ -127,7 +128,7 @@ class LearnerState:
             >>> users.examples_of_each()[[3, 4, 59]]
             tensor([1, 0, 1])
         """
-        where = _indices("select", indices, self.batch_size)
+        where = stream_indices("select", indices, self.batch_size)
         counts = self.examples_of_each()[where]
         return self._map(lambda tensor: tensor.index_select(0, where.to(tensor.device)), counts)
 
@@ -148,13 +149,13 @@ class LearnerState:
         Raises:
             ShapeError, DtypeError, DeviceError: If `other` or the indices do not fit.
             InvalidValueError: If an index is out of range or there twice; or if streams have observed
-                different numbers of examples, and the state is `paced`.
+                different numbers of examples, and the state `tells_positions`.
 
         Examples:
             See `select`.
         """
         op = "scatter"
-        where = _indices(op, indices, self.batch_size)
+        where = stream_indices(op, indices, self.batch_size)
         if where.unique().numel() != where.numel():
             raise InvalidValueError(f"{op}: argument `indices` must name no stream twice")
         if other.batch_size != where.numel():
@@ -187,7 +188,7 @@ class LearnerState:
         Raises:
             ShapeError, DtypeError, DeviceError: If they are not of one learner.
             InvalidValueError: If there is none; or if they have observed different numbers of examples, and
-                are `paced`.
+                the first `tells_positions`.
 
         Examples:
             >>> from mambacl import Learner, LearnerState, SequenceConfig, VectorEncoder
@@ -291,25 +292,6 @@ class LearnerState:
         )
 
 
-def _indices(op: str, indices: Tensor | Sequence[int], streams: int) -> Tensor:
-    """Indices of streams, (n,) int64 on the CPU."""
-    try:
-        where = torch.as_tensor(indices, device="cpu")
-    except (TypeError, ValueError, RuntimeError):
-        got = type(indices).__name__
-        raise TypeError(f"{op}: argument `indices` must be integers, got {got}") from None
-    if where.dim() != 1 or where.numel() == 0:
-        raise ShapeError(f"{op}: argument `indices` must have shape (n >= 1,), got {tuple(where.shape)}")
-    if where.dtype.is_floating_point or where.dtype.is_complex or where.dtype == torch.bool:
-        raise DtypeError(f"{op}: argument `indices` must be integers, got {where.dtype}")
-    low, high = (int(bound) for bound in where.aminmax())
-    if low < 0 or high >= streams:
-        raise InvalidValueError(
-            f"{op}: argument `indices` must be in [0, {streams}), the streams, got {low} to {high}"
-        )
-    return where.long()
-
-
 def _check_alike(op: str, name: str, one: LearnerState, other: LearnerState) -> None:
     """Checks that two states may be parts of one."""
     kinds, other_kinds = (
@@ -318,50 +300,9 @@ def _check_alike(op: str, name: str, one: LearnerState, other: LearnerState) -> 
     )
     if kinds != other_kinds:
         raise ShapeError(f"{op}: argument `{name}` must be of the same learner, got layers {other_kinds[1]}")
-    if one.paced and one.examples != other.examples:
+    if one.tells_positions and one.examples != other.examples:
         raise InvalidValueError(
             f"{op}: argument `{name}` must have observed {one.examples} examples, as tokens of this learner "
             f"are told their positions, got {other.examples}"
         )
-    for tensor, beside in zip(one.tensors(), other.tensors(), strict=True):
-        if tensor.shape[1:] != beside.shape[1:]:
-            raise ShapeError(
-                f"{op}: argument `{name}` must hold tensors of shape (batch, *{tuple(tensor.shape[1:])}), "
-                f"got {tuple(beside.shape)}"
-            )
-        if tensor.dtype != beside.dtype:
-            raise DtypeError(f"{op}: argument `{name}` must hold {tensor.dtype}, got {beside.dtype}")
-        if tensor.device != beside.device:
-            raise DeviceError(f"{op}: argument `{name}` must be on {tensor.device}, got {beside.device}")
-
-
-@dataclass(frozen=True, eq=False)
-class Keys:
-    """What the tokens of a stream are found by, in one layer.
-
-    Attributes:
-        features: (batch, heads, tokens, features).
-        log_weight: Added to the logits of the association, (batch, heads, tokens); None for nothing.
-        positive: Whether features are positive, as in linear attention: the logit is then the logarithm of
-            the inner product with a query's, else the inner product.
-    """
-
-    features: Tensor
-    log_weight: Tensor | None
-    positive: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """What reading a stream in training leaves for its queries. It grows with the stream and is no
-    part of the state.
-
-    Attributes:
-        moments: Mean and variance of each of the encoder's norms over the stream.
-        keys: For each layer, or None where the regulariser does not look; empty where there are no layers.
-        auxiliary: Added to the loss: the weighted balance of experts, a number; None where there are none.
-    """
-
-    moments: tuple[tuple[Tensor, Tensor], ...]
-    keys: tuple[Keys | None, ...]
-    auxiliary: Tensor | None = None
+    check_rows(op, name, one.tensors(), other.tensors())

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mambacl import EpisodeSource, EpisodeSpec
 from mambacl.data import hanzi21
-from mambacl.data.completion import CompletionEpisodes
 from mambacl.episodes import Episode, EpisodeSizes
+from mambacl.episodes.completion import CompletionEpisodes
 from mambacl.errors import InvalidValueError
 
 SMALL = EpisodeSizes(tasks=3, train_shots=2, test_shots=1)

@@ -128,8 +128,8 @@ def test_faces_are_domains(shell: Shell, tmp_path: Path):
         made.data.classes(split)  # pyright: ignore[reportAttributeAccessIssue]
         for split in ("train", "test")
     )
-    assert set(train.faces.tolist()) == {0}
-    assert set(test.faces.tolist()) == {1}
+    assert set(train.domains.tolist()) == {0}
+    assert set(test.domains.tolist()) == {1}
 
 
 def test_settings_that_do_not_fit():

@@ -27,8 +27,8 @@ def numbered_classes(
         images=torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous(),
         examples_per_class=torch.full((classes,), examples),
         names=tuple(str(c) for c in range(classes)),
-        faces=torch.arange(examples).repeat(classes),
-        face_names=tuple(str(e) for e in range(examples)),
+        domains=torch.arange(examples).repeat(classes),
+        domain_names=tuple(str(e) for e in range(examples)),
         max_level=count,
         jitter=jitter,
     )
@@ -45,8 +45,8 @@ def features(classes: int = 12, examples: int = 6, views: int = 3) -> FeatureCla
         features=torch.stack(parts, dim=-1).flatten(0, 1).half(),
         examples_per_class=torch.full((classes,), examples),
         names=tuple(str(c) for c in range(classes)),
-        faces=torch.arange(examples).repeat(classes),
-        face_names=tuple(str(e) for e in range(examples)),
+        domains=torch.arange(examples).repeat(classes),
+        domain_names=tuple(str(e) for e in range(examples)),
     )
 
 

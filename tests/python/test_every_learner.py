@@ -29,7 +29,7 @@ from mambacl import (
 )
 from mambacl.config import LEARNERS, ExpertsFeedForward, Mixer
 from mambacl.errors import ConfigError, FileError
-from mambacl.layer_states import layer_state
+from mambacl.layer_states import LAYER_STATES
 
 BASE = {"encoder": VectorEncoder(dim=4), "target": ClassTarget(vocab=6), "d_model": 64}
 OF_VECTORS = {**BASE, "target": VectorTarget(dim=3)}
@@ -111,7 +111,7 @@ def test_copies_answer_alike(config: LearnerConfig):
 def test_a_state_is_of_its_documented_class(config: LearnerConfig):
     learner = Learner(config).eval()
     state = learner.init_state(2)
-    assert {type(layer) for layer in state.layers} == {layer_state(config)}
+    assert {type(layer) for layer in state.layers} == {LAYER_STATES[getattr(config, "mixer", config).kind]}
     episode = drawn(learner, seed=0)
     state = learner.observe(first_state(learner, episode), episode.train_x, episode.train_y)
     fields = [len(layer) for layer in learner.init_state().layers]
@@ -172,24 +172,24 @@ def rows(learner: Learner, streams: int, examples: int, seed: int) -> tuple[torc
 def test_streams_that_are_gathered_observed_and_scattered_are_each_as_alone(config: LearnerConfig):
     """In double precision: the sums of a matrix product depend on the batch."""
     learner = Learner(config, seed=1).double().eval()
-    paced = learner.init_state().paced
+    told = learner.init_state().tells_positions
     bank = learner.init_state(5, seed=3)
     alone = [bank.select([stream]) for stream in range(5)]
     # Where tokens are told their positions, none is put among those that have read less.
-    turns = [[4, 0, 2, 1, 3]] * 2 if paced else [[4, 0], [2], [0, 3, 4]]
+    turns = [[4, 0, 2, 1, 3]] * 2 if told else [[4, 0], [2], [0, 3, 4]]
     for turn, streams in enumerate(turns):
         x, y = rows(learner, len(streams), 1 + turn, seed=7 * turn)
         x, y = x.double(), y if learner.is_classifier else y.double()
         before = bank.clone()
         read = learner.observe(bank.select(streams), x, y)
-        after = read.select(torch.tensor(streams).argsort()) if paced else bank.scatter(streams, read)
+        after = read.select(torch.tensor(streams).argsort()) if told else bank.scatter(streams, read)
         same_state(bank, before)  # a value: it stays as it was
         bank = after
         for row, stream in enumerate(streams):
             alone[stream] = learner.observe(alone[stream], x[row : row + 1], y[row : row + 1])
     assert bank.examples_of_each().tolist() == [state.examples for state in alone]
     same_state(bank, LearnerState.cat(alone), 1e-10)
-    asked = list(range(5)) if paced else [0, 2, 3, 4]
+    asked = list(range(5)) if told else [0, 2, 3, 4]
     x, _ = rows(learner, len(asked), 4, seed=50)
     answers = learner.predict(bank.select(asked), x.double())
     for row, stream in enumerate(asked):

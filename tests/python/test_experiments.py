@@ -16,7 +16,7 @@ from mambacl.config import ClassTarget, PrototypeConfig, VectorEncoder
 from mambacl.data import AffineJitter
 from mambacl.errors import ConfigError
 from mambacl.experiments import EVALUATION_SEED, Experiment
-from mambacl.experiments.data import Glyphs
+from mambacl.experiments.data import Hanzi21Images
 from mambacl.experiments.trained import run_settings
 
 
@@ -32,7 +32,7 @@ def test_every_file_reads_and_says_what_to_expect(name: str):
 def test_the_engine_and_python_have_the_same_defaults():
     assert LearnerConfig.from_table({}) == SequenceConfig()
     experiment = Experiment.from_table({"name": "plain"})
-    assert (experiment.train, experiment.data) == (TrainConfig(), Glyphs())
+    assert (experiment.train, experiment.data) == (TrainConfig(), Hanzi21Images())
 
 
 def test_settings_change_by_their_full_names():
@@ -49,7 +49,7 @@ def test_settings_change_by_their_full_names():
     assert experiment.model.n_layer == 3
     assert experiment.model.selectivity is not None
     assert experiment.model.selectivity.layers == (0, 2)
-    assert experiment.data == Glyphs(faces=("ming",), jitter=AffineJitter(degrees=5.0))
+    assert experiment.data == Hanzi21Images(faces=("ming",), jitter=AffineJitter(degrees=5.0))
     assert experiment.model.mixer.d_state == 8
 
 

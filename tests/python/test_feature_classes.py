@@ -18,8 +18,8 @@ def feature_classes(views: int = 4) -> FeatureClasses:
         features=torch.stack([images, view], dim=-1).half(),
         examples_per_class=torch.tensor([3, 1, 2]),
         names=("a", "b", "c"),
-        faces=torch.tensor([0, 1, 2, 1, 0, 2]),
-        face_names=("x", "y", "z"),
+        domains=torch.tensor([0, 1, 2, 1, 0, 2]),
+        domain_names=("x", "y", "z"),
     )
 
 
@@ -52,7 +52,7 @@ def test_every_image_is_found_by_class_and_example():
             r"3 numbers that sum to 6, got shape \(3,\) and sum 7",
         ),
         ({"names": ("a", "b")}, ShapeError, "must hold 2 numbers that sum to 6"),
-        ({"faces": torch.zeros(5)}, ShapeError, r"`faces` must have shape \(6,\), got \(5,\)"),
+        ({"domains": torch.zeros(5)}, ShapeError, r"`domains` must have shape \(6,\), got \(5,\)"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changes: dict[str, object], error: type, message: str):

@@ -60,8 +60,8 @@ def test_each_example_has_its_own_features_in_order():
     assert encoder.seen == TEXTS
     assert classes.names == ("short", "long")
     assert classes.examples_per_class.tolist() == [70, 80]
-    assert classes.faces.tolist() == [number % 3 for number in range(150)]
-    assert classes.face_names == ("a", "b", "c")
+    assert classes.domains.tolist() == [number % 3 for number in range(150)]
+    assert classes.domain_names == ("a", "b", "c")
 
 
 def test_the_second_time_nothing_is_read_or_encoded():
@@ -168,13 +168,13 @@ def test_no_examples_are_no_features():
     assert features(empty, Lengths()).features.shape == (0, 1, 2)
 
 
-def test_some_faces():
+def test_some_domains():
     classes = features(labelled(), Lengths())
-    some = classes.of_faces(("c", "a"))
+    some = classes.only(("c", "a"))
     kept = [row for row in range(150) if row % 3 != 1]
     assert torch.equal(some.features, classes.features[kept])
     assert some.examples_per_class.tolist() == [sum(row < 70 for row in kept), sum(row >= 70 for row in kept)]
-    assert some.faces.tolist() == [row % 3 for row in kept]
+    assert some.domains.tolist() == [row % 3 for row in kept]
     for wrong in (("d",), ()):
-        with pytest.raises(InvalidValueError, match="`faces` must name some of a, b, c"):
-            classes.of_faces(wrong)
+        with pytest.raises(InvalidValueError, match="`domains` must name some of a, b, c"):
+            classes.only(wrong)

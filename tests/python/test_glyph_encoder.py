@@ -128,8 +128,8 @@ def test_class_mean_of_features_tells_unseen_characters_apart(
         compute(images, "validation", load_glyph_encoder(faces), 1, progress=False),
         images.examples_per_class,
         images.names,
-        images.faces,
-        images.face_names,
+        images.domains,
+        images.domain_names,
     )
     spec = EpisodeSpec(tasks=20, train_shots=5, test_shots=5)
     source = EpisodeSource(features, spec, 0, "validation")

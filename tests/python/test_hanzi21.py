@@ -39,7 +39,7 @@ def test_every_image_is_found_by_index_arithmetic():
     assert torch.equal(found, torch.arange(len(classes.images)))
     # Within a class the faces stand in one order, none twice: a wrong offset would break the order.
     same_class = owner[1:] == owner[:-1]
-    assert ((classes.faces[1:] > classes.faces[:-1]) | ~same_class).all()
+    assert ((classes.domains[1:] > classes.domains[:-1]) | ~same_class).all()
 
 
 def test_the_character_one_is_a_horizontal_stroke():
@@ -68,10 +68,10 @@ def test_faces_select_images_and_keep_classes(split: Split):
     everything = hanzi21.load(split)
     selected = hanzi21.load(split, faces=("ming", "sousho"))
     assert selected.names == everything.names
-    wanted = [everything.face_names.index(name) for name in ("sousho", "bizudm", "dejima")]
-    kept = torch.isin(everything.faces, torch.tensor(wanted))
+    wanted = [everything.domain_names.index(name) for name in ("sousho", "bizudm", "dejima")]
+    kept = torch.isin(everything.domains, torch.tensor(wanted))
     assert torch.equal(selected.images, everything.images[kept])
-    assert torch.equal(selected.faces, everything.faces[kept])
+    assert torch.equal(selected.domains, everything.domains[kept])
     assert int(selected.examples_per_class.sum()) == int(kept.sum())
 
 

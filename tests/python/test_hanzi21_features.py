@@ -121,9 +121,9 @@ def test_faces_are_cut_from_the_whole(folder: Path):
     brush = hanzi21_features.load("validation", faces=("brush", "yoz"), views=2, progress=False)
     assert len(list(folder.iterdir())) == 1
     wanted = [i for i, face in enumerate(hanzi21.typefaces()) if face.style == "brush" or face.name == "yoz"]
-    kept = torch.isin(whole.faces, torch.tensor(wanted))
+    kept = torch.isin(whole.domains, torch.tensor(wanted))
     assert torch.equal(brush.features, whole.features[kept])
-    assert torch.equal(brush.faces, whole.faces[kept])
+    assert torch.equal(brush.domains, whole.domains[kept])
     assert brush.names == whole.names
     assert int(brush.examples_per_class.sum()) == int(kept.sum())
 

@@ -53,8 +53,8 @@ def test_hanzi21_as_pictures_is_hanzi21():
     ours = pixels(data_set("hanzi21").load("validation"), 32, "L", ink=True, progress=False)
     theirs = hanzi21.load("validation")
     assert torch.equal(ours.images, theirs.images * 85)
-    assert torch.equal(ours.faces, theirs.faces)
-    assert (ours.names, ours.face_names) == (theirs.names, theirs.face_names)
+    assert torch.equal(ours.domains, theirs.domains)
+    assert (ours.names, ours.domain_names) == (theirs.names, theirs.domain_names)
 
 
 def test_jitter_brings_in_ground():

@@ -33,8 +33,8 @@ def features() -> FeatureClasses:
     x[..., -1] = torch.arange(CLASSES * EACH).view(CLASSES, EACH, 1)
     counts = torch.full((CLASSES,), EACH)
     names = tuple(map(str, range(CLASSES)))
-    faces = torch.zeros(CLASSES * EACH, dtype=torch.int64)
-    return FeatureClasses(x.flatten(0, 1), counts, names, faces, ("only",))
+    domains = torch.zeros(CLASSES * EACH, dtype=torch.int64)
+    return FeatureClasses(x.flatten(0, 1), counts, names, domains, ("only",))
 
 
 def mixture(seed: int = 0) -> MixtureSource:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from mambacl import Learner, cli, experiments
-from mambacl.data.sine import SineEpisodes
+from mambacl.episodes.sine import SineEpisodes
 from mambacl.errors import ConfigError, InvalidValueError, NonFiniteError, RunError
 from mambacl.evaluation import SQUARED_ERROR, over_seeds
 from mambacl.experiments.trained import Trained, load_run, run_settings

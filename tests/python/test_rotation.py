@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mambacl import EpisodeSource, EpisodeSpec
 from mambacl.data import ImageClasses, Split, hanzi21
-from mambacl.data.rotation import RotationEpisodes
 from mambacl.episodes import Episode, EpisodeSizes
+from mambacl.episodes.rotation import RotationEpisodes
 from mambacl.errors import InvalidValueError
 
 SMALL = EpisodeSizes(tasks=3, train_shots=2, test_shots=1)
@@ -32,8 +32,8 @@ def classes_of_dots(count: int = 12, shots: int = 8) -> ImageClasses:
         images=images,
         examples_per_class=torch.full((count,), shots),
         names=tuple(map(str, range(count))),
-        faces=torch.zeros(n, dtype=torch.int64),
-        face_names=("only",),
+        domains=torch.zeros(n, dtype=torch.int64),
+        domain_names=("only",),
         max_level=255,
     )
 

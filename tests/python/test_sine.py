@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mambacl import _core
-from mambacl.data.sine import POINTS, SineEpisodes
 from mambacl.episodes import Episode, EpisodeSizes
+from mambacl.episodes.sine import POINTS, SineEpisodes
 from mambacl.errors import InvalidValueError
 
 SMALL = EpisodeSizes(tasks=3, train_shots=2, test_shots=1)

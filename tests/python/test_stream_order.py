@@ -30,8 +30,8 @@ def source(order: Order, spec: EpisodeSpec = SPEC, seed: int = 0) -> EpisodeSour
         features=pairs.unsqueeze(1).half(),
         examples_per_class=torch.full((12,), 9),
         names=tuple(map(str, range(12))),
-        faces=torch.arange(9).repeat(12),
-        face_names=tuple(map(str, range(9))),
+        domains=torch.arange(9).repeat(12),
+        domain_names=tuple(map(str, range(9))),
     )
     return EpisodeSource(classes, dataclasses.replace(spec, order=order), seed, "train")
 

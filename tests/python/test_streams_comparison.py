@@ -53,8 +53,8 @@ def test_held_out_classes(monkeypatch: pytest.MonkeyPatch):
     """Another seed draws other classes; each class has examples of its own."""
     counts = torch.tensor([3, 8, 5, 120])
     features = torch.arange(int(counts.sum()), dtype=torch.float32).view(-1, 1, 1)
-    faces = torch.zeros(len(features), dtype=torch.int64)
-    classes = FeatureClasses(features, counts, ("a", "b", "c", "d"), faces, ("",))
+    domains = torch.zeros(len(features), dtype=torch.int64)
+    classes = FeatureClasses(features, counts, ("a", "b", "c", "d"), domains, ("",))
     monkeypatch.setattr(unseen, "features", lambda _labelled, _encoder: classes)
     monkeypatch.setattr(unseen, "frozen_encoder", lambda _name: None)
     monkeypatch.setattr(unseen, "GLOSSES", (2, 100))

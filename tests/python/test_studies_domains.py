@@ -56,8 +56,8 @@ def numbered(images: int = 3, shots: int = 2, order: str = "contiguous") -> Epis
         features=torch.tensor(rows, dtype=torch.float16),
         examples_per_class=torch.full((6,), images),
         names=tuple("abcdef"),
-        faces=torch.arange(images).repeat(6),
-        face_names=("x", "y", "z")[:images],
+        domains=torch.arange(images).repeat(6),
+        domain_names=("x", "y", "z")[:images],
     )
     spec = EpisodeSpec(tasks=3, train_shots=shots, test_shots=1, vocab=8, order=order)  # pyright: ignore[reportArgumentType]
     return EpisodeSource(classes, spec, 0, "test")
@@ -117,7 +117,7 @@ def faces(source: Episodes) -> int:
     inner = source.source if isinstance(source, ViewEpisodes) else source
     assert isinstance(inner, EpisodeSource)
     assert isinstance(inner.classes, FeatureClasses)
-    return len(inner.classes.faces.unique())
+    return len(inner.classes.domains.unique())
 
 
 def test_emoji_are_of_designs_known_and_held_out():
@@ -135,8 +135,8 @@ def test_emoji_are_of_designs_known_and_held_out():
     for name, source in shown.items():
         assert isinstance(source, EpisodeSource)
         assert isinstance(source.classes, FeatureClasses)
-        same = {source.classes.face_names[face] for face in source.classes.faces.unique()} & {
-            known.face_names[face] for face in known.faces.unique()
+        same = {source.classes.domain_names[face] for face in source.classes.domains.unique()} & {
+            known.domain_names[face] for face in known.domains.unique()
         }
         assert len(same) == (4 if "known" in name else 0)
         assert not {*source.classes.names} & {*known.names}

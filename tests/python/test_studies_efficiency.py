@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from mambacl import AttentionMixer, ClassTarget, Learner, PrototypeConfig, SequenceConfig, VectorEncoder
 from mambacl.errors import TorchError
 from mambacl.experiments import Experiment
-from mambacl.experiments.data import GlyphFeatures
+from mambacl.experiments.data import Hanzi21Features
 from mambacl.studies import costs as measuring
 from mambacl.studies.costs import Cost, Mark, Timed, costs
 from mambacl.studies.efficiency import Efficiency
@@ -24,7 +24,7 @@ VOCAB, D_MODEL, N_LAYER, SHOTS = 8, 16, 2, 3
 SEQUENCE = SequenceConfig(VectorEncoder(128), ClassTarget(VOCAB), D_MODEL, n_layer=N_LAYER)
 EXPERIMENTS = {
     name: Experiment(
-        name, model=model, train=TrainConfig(batch_size=2), data=GlyphFeatures(tasks=2, train_shots=SHOTS)
+        name, model=model, train=TrainConfig(batch_size=2), data=Hanzi21Features(tasks=2, train_shots=SHOTS)
     )
     for name, model in {
         "mamba": SEQUENCE,

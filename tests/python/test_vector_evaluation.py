@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mambacl import AngleTarget, Learner, SequenceConfig, VectorEncoder, VectorTarget, evaluate
 from mambacl.config import ClassTarget, MambaMixer, Target
-from mambacl.data.sine import SineEpisodes
 from mambacl.episodes import Episode, EpisodeSizes
+from mambacl.episodes.sine import SineEpisodes
 from mambacl.errors import DtypeError, InvalidValueError, ShapeError
 from mambacl.evaluation import (
     ACCURACY,

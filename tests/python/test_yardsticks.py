@@ -168,8 +168,8 @@ def test_compound_classes_have_no_middle():
         features=(points + noise).view(1200, 1, 24),
         examples_per_class=torch.full((60,), 20),
         names=tuple(map(str, range(60))),
-        faces=torch.zeros(1200, dtype=torch.int64),
-        face_names=("",),
+        domains=torch.zeros(1200, dtype=torch.int64),
+        domain_names=("",),
     )
     found: dict[int, list[float]] = {}
     for compound in (1, 3):

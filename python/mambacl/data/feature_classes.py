@@ -25,8 +25,8 @@ class FeatureClasses:
         features: (n, views, dim), float16 or float32; may be memory-mapped.
         examples_per_class: (classes,) int64, sums to n.
         names: Name of each class; for characters, the character.
-        faces: Which of `face_names` drew each image, (n,) int64.
-        face_names: Names of the typefaces (or designs, or writers).
+        domains: Which of `domain_names` each image is of, (n,) int64.
+        domain_names: Typefaces, designs, writers, styles.
 
     Raises:
         ShapeError: If `features` is not three-dimensional, or the other attributes do not fit to it.
@@ -37,8 +37,8 @@ class FeatureClasses:
         ...     features=torch.arange(12.0).view(3, 2, 2),  # three images in two views
         ...     examples_per_class=torch.tensor([2, 1]),
         ...     names=("one", "two"),
-        ...     faces=torch.tensor([0, 1, 0]),
-        ...     face_names=("brush", "print"),
+        ...     domains=torch.tensor([0, 1, 0]),
+        ...     domain_names=("brush", "print"),
         ... )
         >>> pair = torch.tensor([0, 1]), torch.tensor([1, 0])
         >>> classes.inputs(*pair, uniforms=torch.tensor([[0.2], [0.7]]))
@@ -49,8 +49,8 @@ class FeatureClasses:
     features: Tensor
     examples_per_class: Tensor
     names: tuple[str, ...]
-    faces: Tensor
-    face_names: tuple[str, ...]
+    domains: Tensor
+    domain_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if self.features.ndim != 3 or 0 in self.features.shape[1:]:
@@ -68,9 +68,9 @@ class FeatureClasses:
                 f"FeatureClasses: `examples_per_class` must hold {classes} numbers that sum to {images}, got "
                 f"shape {tuple(self.examples_per_class.shape)} and sum {int(self.examples_per_class.sum())}"
             )
-        if self.faces.shape != (images,):
+        if self.domains.shape != (images,):
             raise ShapeError(
-                f"FeatureClasses: `faces` must have shape ({images},), got {tuple(self.faces.shape)}"
+                f"FeatureClasses: `domains` must have shape ({images},), got {tuple(self.domains.shape)}"
             )
 
     def __len__(self) -> int:
@@ -106,11 +106,11 @@ class FeatureClasses:
         view = (uniforms[:, 0].double() * self.views).long()
         return self.features[rows(self.examples_per_class, classes, examples), view].float()
 
-    def of_faces(self, faces: Collection[str]) -> FeatureClasses:
-        """The images of some faces only; a class that has none of them is left out.
+    def only(self, domains: Collection[str]) -> FeatureClasses:
+        """The images of some domains only; a class that has none of them is left out.
 
         Args:
-            faces: Names among `face_names`.
+            domains: Names among `domain_names`.
 
         Returns:
             Features that are a copy.
@@ -123,21 +123,21 @@ class FeatureClasses:
             ...     features=torch.arange(6.0).view(3, 1, 2),
             ...     examples_per_class=torch.tensor([2, 1]),
             ...     names=("one", "two"),
-            ...     faces=torch.tensor([0, 1, 0]),
-            ...     face_names=("brush", "print"),
+            ...     domains=torch.tensor([0, 1, 0]),
+            ...     domain_names=("brush", "print"),
             ... )
-            >>> printed = classes.of_faces(["print"])
+            >>> printed = classes.only(["print"])
             >>> printed.names, printed.examples_per_class, printed.features
             (('one',), tensor([1]), tensor([[[2., 3.]]]))
         """
-        unknown = [face for face in faces if face not in self.face_names]
-        if unknown or not faces:
+        unknown = [name for name in domains if name not in self.domain_names]
+        if unknown or not domains:
             raise InvalidValueError(
-                f"FeatureClasses.of_faces: `faces` must name some of {', '.join(self.face_names)}, got "
+                f"FeatureClasses.only: `domains` must name some of {', '.join(self.domain_names)}, got "
                 f"{unknown[0] if unknown else 'none'!r}"
             )
-        wanted = torch.tensor([number for number, face in enumerate(self.face_names) if face in faces])
-        kept = torch.isin(self.faces, wanted)
+        wanted = torch.tensor([number for number, name in enumerate(self.domain_names) if name in domains])
+        kept = torch.isin(self.domains, wanted)
         of_class = torch.arange(len(self)).repeat_interleave(self.examples_per_class)
         counts = torch.bincount(of_class[kept], minlength=len(self))
         return dataclasses.replace(
@@ -145,5 +145,5 @@ class FeatureClasses:
             features=self.features[kept],
             examples_per_class=counts[counts > 0],
             names=tuple(name for name, count in zip(self.names, counts.tolist(), strict=True) if count),
-            faces=self.faces[kept],
+            domains=self.domains[kept],
         )

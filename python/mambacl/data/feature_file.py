@@ -82,7 +82,7 @@ def feature_file(
 
 
 def write_feature_file(file: Path, splits: Mapping[Split, FeatureClasses]) -> None:
-    """Writes features as a file that `feature_file` reads, whole or not at all; faces are not kept.
+    """Writes features as a file that `feature_file` reads, whole or not at all; domains are not kept.
 
     Args:
         file: Ends in .safetensors; one that was there is replaced.

@@ -32,7 +32,7 @@ def features(labelled: Labelled[Raw], encoder: FrozenEncoder[Raw], progress: boo
         progress: Whether to show a progress bar while computing, if on a terminal.
 
     Returns:
-        One view of each example, (n, 1, dim) float32, memory-mapped; faces are the examples' domains.
+        One view of each example, (n, 1, dim) float32, memory-mapped.
 
     Raises:
         DataError: If an example cannot be read, or its features are NaN or infinite.

@@ -100,8 +100,8 @@ def load(
         images=torch.from_numpy(images),
         examples_per_class=torch.from_numpy(wanted.sum(1)[classes]),
         names=tuple(chr(archive.codepoints[c]) for c in classes),
-        faces=torch.from_numpy(np.nonzero(wanted)[1]),
-        face_names=tuple(face.name for face in typefaces()),
+        domains=torch.from_numpy(np.nonzero(wanted)[1]),
+        domain_names=tuple(face.name for face in typefaces()),
         max_level=_MAX_LEVEL,
         jitter=jitter,
     )

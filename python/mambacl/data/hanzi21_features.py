@@ -76,8 +76,10 @@ def load(
         lambda: compute(everything, split, load_glyph_encoder(encoder), views, progress=progress),
     )
     if faces is not None:
-        features = features[torch.isin(everything.faces, chosen.faces)]
-    return FeatureClasses(features, chosen.examples_per_class, chosen.names, chosen.faces, chosen.face_names)
+        features = features[torch.isin(everything.domains, chosen.domains)]
+    return FeatureClasses(
+        features, chosen.examples_per_class, chosen.names, chosen.domains, chosen.domain_names
+    )
 
 
 def compute(

@@ -23,8 +23,8 @@ class ImageClasses:
         images: Grey levels 0 (background) to `max_level` (ink), (n, channels, height, width) uint8.
         examples_per_class: (classes,) int64, sums to n.
         names: Name of each class; for characters, the character.
-        faces: Which of `face_names` drew each image, (n,) int64.
-        face_names: Names of the typefaces (or designs, or writers).
+        domains: Which of `domain_names` each image is of, (n,) int64.
+        domain_names: Typefaces, designs, writers, styles.
         max_level: The largest value an image can hold.
         jitter: Applied to each image that becomes an input, with its own amounts; None for none.
 
@@ -41,8 +41,8 @@ class ImageClasses:
     images: Tensor
     examples_per_class: Tensor
     names: tuple[str, ...]
-    faces: Tensor
-    face_names: tuple[str, ...]
+    domains: Tensor
+    domain_names: tuple[str, ...]
     max_level: int
     jitter: AffineJitter | None = None
 
@@ -106,5 +106,5 @@ class ImageClasses:
             images=self.images[kept],
             examples_per_class=counts,
             names=tuple(self.names[c] for c in classes),
-            faces=self.faces[kept],
+            domains=self.domains[kept],
         )

@@ -58,7 +58,7 @@ def pixels(
         progress: Whether to show a progress bar while decoding.
 
     Returns:
-        The images, (n, 1 or 3, side, side) uint8; their faces are the domains.
+        The images, (n, 1 or 3, side, side) uint8.
 
     Raises:
         InvalidValueError: If the side is below 1, or there is no such mode.

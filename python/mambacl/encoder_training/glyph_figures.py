@@ -85,8 +85,8 @@ def measure(
             compute(pixels, split, encoder, _VIEWS, progress=progress),
             pixels.examples_per_class,
             pixels.names,
-            pixels.faces,
-            pixels.face_names,
+            pixels.domains,
+            pixels.domain_names,
         )
         for tasks in (5, 20):
             spec = EpisodeSpec(tasks, train_shots=5, test_shots=test_shots)

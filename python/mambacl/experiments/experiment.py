@@ -12,7 +12,7 @@ from mambacl.data import Split
 from mambacl.episodes import SizedEpisodes
 from mambacl.errors import ConfigError
 from mambacl.evaluation import Metric, metric_of
-from mambacl.experiments.data import Data, Glyphs
+from mambacl.experiments.data import Data, Hanzi21Images
 from mambacl.experiments.tables import merge
 from mambacl.learner import Learner
 from mambacl.settings import Settings
@@ -43,7 +43,7 @@ class Experiment(Settings):
     time: str = ""
     model: LearnerConfig = field(default_factory=SequenceConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    data: Data = field(default_factory=Glyphs)
+    data: Data = field(default_factory=Hanzi21Images)
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Experiment:

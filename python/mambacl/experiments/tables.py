@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mambacl.config import LearnerConfig, SequenceConfig
-from mambacl.experiments.data import Glyphs
+from mambacl.experiments.data import Hanzi21Images
 
-_DEFAULT_KINDS = {"model": SequenceConfig.kind, "data": Glyphs.kind}
+_DEFAULT_KINDS = {"model": SequenceConfig.kind, "data": Hanzi21Images.kind}
 """What a table is of where it names no kind."""
 
 _SHARED = {"model": {field.name for field in dataclasses.fields(LearnerConfig)} - {"kind"}}

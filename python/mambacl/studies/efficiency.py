@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mambacl.config import VectorEncoder
-from mambacl.experiments.data import GlyphFeatures
+from mambacl.experiments.data import Hanzi21Features
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.files import load
 from mambacl.plots import LINES
@@ -121,7 +121,7 @@ class Efficiency(Study[Cost]):
 
 def _from_features(experiment: Experiment) -> Experiment:
     """The same on features that a frozen encoder has made."""
-    data = GlyphFeatures(
+    data = Hanzi21Features(
         tasks=experiment.data.tasks,
         train_shots=experiment.data.train_shots,
         test_shots=experiment.data.test_shots,

@@ -11,7 +11,7 @@ from mambacl.data.sets.domainnet import DOMAIN_NET
 from mambacl.data.sets.emoji import Emoji
 from mambacl.data.sets.fgvc_aircraft import FGVC_AIRCRAFT
 from mambacl.data.sets.glosses import Glosses
-from mambacl.data.sets.glyphs import Hanzi21
+from mambacl.data.sets.hanzi21_pictures import Hanzi21
 from mambacl.data.sets.hugging_face import PREFIX, hugging_face
 from mambacl.data.sets.image_folder import FOLDER, IMAGENET_1K, IMAGENET_R, MS_CELEB_1M, STANFORD_DOGS
 from mambacl.data.sets.omniglot import OMNIGLOT, OMNIGLOT_SMALL1

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Discriminator
 
-from mambacl.experiments.data.characters import GlyphFeatures, Glyphs
+from mambacl.experiments.data.characters import Hanzi21Features, Hanzi21Images
 from mambacl.experiments.data.class_episodes import ClassEpisodes
 from mambacl.experiments.data.completion import Completion
 from mambacl.experiments.data.episode_data import EpisodeData
@@ -22,14 +22,14 @@ __all__ = [
     "EncodedFeatures",
     "EpisodeData",
     "FeatureFile",
-    "GlyphFeatures",
-    "Glyphs",
+    "Hanzi21Features",
+    "Hanzi21Images",
     "Images",
     "Rotation",
     "Sine",
 ]
 
 Data = Annotated[
-    Glyphs | GlyphFeatures | Images | EncodedFeatures | FeatureFile | Sine | Rotation | Completion,
+    Hanzi21Images | Hanzi21Features | Images | EncodedFeatures | FeatureFile | Sine | Rotation | Completion,
     Discriminator("kind"),
 ]

@@ -27,7 +27,7 @@ class CharacterEpisodes(ClassEpisodes):
 
 
 @dataclass(frozen=True)
-class Glyphs(CharacterEpisodes):
+class Hanzi21Images(CharacterEpisodes):
     """Images of characters, 32 x 32 (`mambacl.data.hanzi21`).
 
     Attributes:
@@ -48,7 +48,7 @@ class Glyphs(CharacterEpisodes):
 
 
 @dataclass(frozen=True)
-class GlyphFeatures(CharacterEpisodes):
+class Hanzi21Features(CharacterEpisodes):
     """Features of jittered images of characters by a frozen encoder (`mambacl.data.hanzi21_features`).
 
     Attributes:

@@ -7,8 +7,8 @@ from typing import Literal
 
 from mambacl.config import Target, VectorTarget
 from mambacl.data import Split, hanzi21
-from mambacl.data.completion import CompletionEpisodes
 from mambacl.episodes import EpisodeSizes
+from mambacl.episodes.completion import CompletionEpisodes
 from mambacl.errors import ConfigError
 from mambacl.experiments.data.episode_data import EpisodeData
 
@@ -20,7 +20,7 @@ _PIXELS = HALF[0] * HALF[1]
 
 @dataclass(frozen=True)
 class Completion(EpisodeData):
-    """Regression of a character's bottom half from its top half (`mambacl.data.completion`)."""
+    """Regression of a character's bottom half from its top half (`mambacl.episodes.completion`)."""
 
     kind: Literal["completion"] = field(default="completion", kw_only=True, repr=False)
 

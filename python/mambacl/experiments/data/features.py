@@ -67,7 +67,7 @@ class EncodedFeatures(FeatureEpisodes):
 
         Raises:
             ConfigError: If there is no such set or encoder, or one does not fit to the other, or to `dim`.
-            InvalidValueError: If there is no such face.
+            InvalidValueError: If there is no such domain.
             DataError: If the set or the encoder's weights are missing or damaged.
         """
         what, reads = data_set(self.set), known_encoder(self.encoder).kind
@@ -79,7 +79,7 @@ class EncodedFeatures(FeatureEpisodes):
         labelled = what.load(split, Path(self.root).expanduser() if self.root else None)
         found = self._checked(features(labelled, _encoder(self.encoder)))
         faces = self.faces if split == "train" else self.test_faces
-        return found.of_faces(faces) if faces else found
+        return found.only(faces) if faces else found
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from typing import Literal
 
 from mambacl.config import AngleTarget, Target
 from mambacl.data import Split, hanzi21
-from mambacl.data.rotation import RotationEpisodes
 from mambacl.episodes import EpisodeSizes
+from mambacl.episodes.rotation import RotationEpisodes
 from mambacl.errors import ConfigError
 from mambacl.experiments.data.episode_data import EpisodeData
 
 
 @dataclass(frozen=True)
 class Rotation(EpisodeData):
-    """Regression of the angle that a character is turned by (`mambacl.data.rotation`)."""
+    """Regression of the angle that a character is turned by (`mambacl.episodes.rotation`)."""
 
     kind: Literal["rotation"] = field(default="rotation", kw_only=True, repr=False)
 

@@ -7,15 +7,15 @@ from typing import Literal
 
 from mambacl.config import Target, VectorTarget
 from mambacl.data import Split
-from mambacl.data.sine import POINTS, SineEpisodes
 from mambacl.episodes import EpisodeSizes
+from mambacl.episodes.sine import POINTS, SineEpisodes
 from mambacl.errors import ConfigError
 from mambacl.experiments.data.episode_data import EpisodeData
 
 
 @dataclass(frozen=True)
 class Sine(EpisodeData):
-    """Regression of sine waves (`mambacl.data.sine`)."""
+    """Regression of sine waves (`mambacl.episodes.sine`)."""
 
     tasks: int = 10
     kind: Literal["sine"] = field(default="sine", kw_only=True, repr=False)

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from mambacl import _core
 from mambacl.data.splits import Split
-from mambacl.episodes import Episode, EpisodeSizes, check_indices
+from mambacl.episodes.episode import Episode
+from mambacl.episodes.protocols import check_indices
+from mambacl.episodes.sizes import EpisodeSizes
 from mambacl.errors import InvalidValueError
 
 POINTS = 50

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from mambacl import _core
 from mambacl.data.image_classes import ImageClasses
-from mambacl.data.image_tasks import image_source, of_vectors
 from mambacl.data.jitter import AffineJitter
 from mambacl.data.splits import Split
-from mambacl.episodes import Episode, EpisodeSizes, EpisodeSource
+from mambacl.episodes.episode import Episode
+from mambacl.episodes.image_tasks import image_source, of_vectors
+from mambacl.episodes.sizes import EpisodeSizes
+from mambacl.episodes.source import EpisodeSource
 
 _TURN = AffineJitter(degrees=180.0, scale=0.0, shear=0.0, shift=0.0)
 

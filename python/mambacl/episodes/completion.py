@@ -8,9 +8,11 @@ from functools import cached_property
 from torch import Tensor
 
 from mambacl.data.image_classes import ImageClasses
-from mambacl.data.image_tasks import image_source, of_vectors
 from mambacl.data.splits import Split
-from mambacl.episodes import Episode, EpisodeSizes, EpisodeSource
+from mambacl.episodes.episode import Episode
+from mambacl.episodes.image_tasks import image_source, of_vectors
+from mambacl.episodes.sizes import EpisodeSizes
+from mambacl.episodes.source import EpisodeSource
 from mambacl.errors import InvalidValueError
 
 

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from mambacl.data.image_classes import ImageClasses
 from mambacl.data.splits import Split
-from mambacl.episodes import Episode, EpisodeSizes, EpisodeSource, EpisodeSpec
+from mambacl.episodes.episode import Episode
+from mambacl.episodes.sizes import EpisodeSizes, EpisodeSpec
+from mambacl.episodes.source import EpisodeSource
 
 
 def image_source(images: ImageClasses, spec: EpisodeSizes, seed: int, split: Split) -> EpisodeSource:

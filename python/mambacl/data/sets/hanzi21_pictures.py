@@ -36,6 +36,6 @@ class Hanzi21(DataSet):
             classes.names,
             classes.examples_per_class,
             read,
-            classes.faces,
-            classes.face_names,
+            classes.domains,
+            classes.domain_names,
         )
