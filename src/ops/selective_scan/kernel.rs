@@ -66,6 +66,42 @@ impl<T> Scan<T> {
         // SAFETY: `lengths` has an entry for every sequence.
         unsafe { *self.lengths.add(sequence) as usize }
     }
+
+    /// Where a step's channels begin in an array like y.
+    #[inline(always)]
+    fn place(&self, sequence: usize, time: usize) -> usize {
+        (sequence * self.length + time) * self.d_inner
+    }
+
+    /// The rates of a tile and its states before any step.
+    #[inline(always)]
+    unsafe fn load_states<S: Simd<Scalar = T>>(
+        &self,
+        group: usize,
+        tile: Tile,
+        a_log2: &mut [S],
+        initial: &mut [S],
+    ) {
+        unsafe {
+            for n in 0..self.d_state {
+                a_log2[n] = tile.load(self.a_log2.add(n * self.d_inner));
+                initial[n] = S::zero();
+                if !self.initial_state.is_null() {
+                    initial[n] = tile.load(self.initial_state.add((group * self.d_state + n) * self.d_inner));
+                }
+            }
+        }
+    }
+
+    /// A step's values times silu(z), if there is a gate.
+    #[inline(always)]
+    unsafe fn gated<S: Simd<Scalar = T>>(&self, tile: Tile, sequence: usize, time: usize, values: S) -> S {
+        unsafe {
+            let Some(z) = &self.z else { return values };
+            let z = tile.load::<S>(z.at(sequence, time));
+            values.mul(z.mul(z.sigmoid()))
+        }
+    }
 }
 
 /// A forward scan and where its results go.
@@ -115,8 +151,26 @@ dispatch! {
     trait RunBackward: backward(Backward)
 }
 
-/// What a chunk knows of each time step, a vector each.
+/// A tile with what it has at every step.
+#[derive(Clone, Copy)]
+struct Channels<S> {
+    tile: Tile,
+    bias: S,
+    skip: S,
+}
+
+impl<S: Simd> Channels<S> {
+    #[inline(always)]
+    unsafe fn new(scan: &Scan<S::Scalar>, tile: Tile) -> Self {
+        unsafe { Self { tile, bias: tile.load_or_zero(scan.delta_bias), skip: tile.load_or_zero(scan.d) } }
+    }
+}
+
+/// Steps of a sequence, and what is known of each, a vector each.
 struct Chunk<S> {
+    sequence: usize,
+    start: usize,
+    steps: usize,
     delta: Vec<S>,
     delta_u: Vec<S>,
     /// The sum over states of C h.
@@ -125,21 +179,21 @@ struct Chunk<S> {
 
 impl<S: Simd> Chunk<S> {
     #[inline(always)]
-    unsafe fn new(steps: usize) -> Self {
-        let zeros = unsafe { vec![S::zero(); steps] };
-        Self { delta: zeros.clone(), delta_u: zeros.clone(), sum: zeros }
+    unsafe fn new(most: usize) -> Self {
+        let zeros = unsafe { vec![S::zero(); most] };
+        Self { sequence: 0, start: 0, steps: 0, delta: zeros.clone(), delta_u: zeros.clone(), sum: zeros }
     }
 
     #[inline(always)]
     unsafe fn fill(
         &mut self,
         scan: &Scan<S::Scalar>,
-        tile: Tile,
-        bias: S,
+        Channels { tile, bias, .. }: Channels<S>,
         sequence: usize,
         start: usize,
         steps: usize,
     ) {
+        (self.sequence, self.start, self.steps) = (sequence, start, steps);
         unsafe {
             for step in 0..steps {
                 let raw = tile.load::<S>(scan.delta.at(sequence, start + step));
@@ -184,28 +238,28 @@ macro_rules! for_state_blocks {
     }};
 }
 
-/// Carries a block of N states over a chunk. With `saved`, writes there the state before each step.
+/// Carries the block of N states from `first` on over a chunk. With `saved`, writes there the state before
+/// each step.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the innermost loop takes its pointers one by one")]
 unsafe fn advance<S: Simd, const N: usize>(
+    scan: &Scan<S::Scalar>,
+    chunk: &mut Chunk<S>,
+    first: usize,
     a_log2: &[S],
     h: &mut [S],
-    chunk: &mut Chunk<S>,
-    steps: usize,
-    b: *const S::Scalar,
-    b_stride: usize,
-    c: *const S::Scalar,
-    c_stride: usize,
     saved: *mut S,
 ) {
     unsafe {
-        let mut states: [S; N] = *h.as_ptr().cast();
-        let rates: [S; N] = *a_log2.as_ptr().cast();
-        for step in 0..steps {
+        let h = h[first..].as_mut_ptr().cast::<[S; N]>();
+        let mut states = *h;
+        let rates: [S; N] = *a_log2[first..].as_ptr().cast();
+        let b = scan.b.at(chunk.sequence, chunk.start).add(first);
+        let c = scan.c.at(chunk.sequence, chunk.start).add(first);
+        for step in 0..chunk.steps {
             let delta = *chunk.delta.get_unchecked(step);
             let delta_u = *chunk.delta_u.get_unchecked(step);
             let mut sum = *chunk.sum.get_unchecked(step);
-            let (b, c) = (b.add(step * b_stride), c.add(step * c_stride));
+            let (b, c) = (b.add(step * scan.b.time_stride), c.add(step * scan.c.time_stride));
             for n in 0..N {
                 if !saved.is_null() {
                     saved.add(step * N + n).write(states[n]);
@@ -217,7 +271,22 @@ unsafe fn advance<S: Simd, const N: usize>(
             }
             *chunk.sum.get_unchecked_mut(step) = sum;
         }
-        h.as_mut_ptr().cast::<[S; N]>().write(states);
+        h.write(states);
+    }
+}
+
+/// Carries all states over a chunk.
+#[inline(always)]
+unsafe fn advance_all<S: Simd>(scan: &Scan<S::Scalar>, chunk: &mut Chunk<S>, a_log2: &[S], h: &mut [S]) {
+    unsafe {
+        for_state_blocks!(scan.d_state, |first, N| advance::<S, N>(
+            scan,
+            chunk,
+            first,
+            a_log2,
+            h,
+            std::ptr::null_mut()
+        ));
     }
 }
 
@@ -228,51 +297,28 @@ unsafe fn forward<S: Simd>(task: &Forward<S::Scalar>, index: usize) {
         let (d_inner, d_state) = (scan.d_inner, scan.d_state);
         let tiles = d_inner.div_ceil(S::LANES);
         let (group, tile) = (index / tiles, Tile::new::<S>(index % tiles, d_inner));
-        let bias = tile.load_or_zero::<S>(scan.delta_bias);
-        let skip = tile.load_or_zero::<S>(scan.d);
-        let mut chunk = Chunk::<S>::new(FORWARD_CHUNK.min(scan.length));
+        let channels = Channels::<S>::new(scan, tile);
+        let mut chunk = Chunk::new(FORWARD_CHUNK.min(scan.length));
         let mut a_log2 = vec![S::zero(); d_state];
-        let mut initial = vec![S::zero(); d_state];
-        for n in 0..d_state {
-            a_log2[n] = tile.load(scan.a_log2.add(n * d_inner));
-            if !scan.initial_state.is_null() {
-                initial[n] = tile.load(scan.initial_state.add((group * d_state + n) * d_inner));
-            }
-        }
+        let mut initial = a_log2.clone();
+        scan.load_states(group, tile, &mut a_log2, &mut initial);
         let mut h = initial.clone();
         for sequence in group * scan.per_group..(group + 1) * scan.per_group {
             h.copy_from_slice(&initial);
             let length = scan.real_length(sequence);
-            let y = task.y.add(sequence * scan.length * d_inner);
-            let mut start = 0;
-            while start < length {
-                let steps = FORWARD_CHUNK.min(length - start);
-                chunk.fill(scan, tile, bias, sequence, start, steps);
-                let (b, c) = (scan.b.at(sequence, start), scan.c.at(sequence, start));
-                for_state_blocks!(d_state, |first, N| advance::<S, N>(
-                    &a_log2[first..],
-                    &mut h[first..],
-                    &mut chunk,
-                    steps,
-                    b.add(first),
-                    scan.b.time_stride,
-                    c.add(first),
-                    scan.c.time_stride,
-                    std::ptr::null_mut(),
-                ));
-                for step in 0..steps {
-                    let u = tile.load::<S>(scan.u.at(sequence, start + step));
-                    let mut value = skip.mul_add(u, chunk.sum[step]);
-                    if let Some(z) = &scan.z {
-                        let z = tile.load::<S>(z.at(sequence, start + step));
-                        value = value.mul(z.mul(z.sigmoid()));
-                    }
-                    tile.store(value, y.add((start + step) * d_inner));
+            for start in (0..length).step_by(FORWARD_CHUNK) {
+                chunk.fill(scan, channels, sequence, start, FORWARD_CHUNK.min(length - start));
+                advance_all(scan, &mut chunk, &a_log2, &mut h);
+                for step in 0..chunk.steps {
+                    let time = start + step;
+                    let u = tile.load::<S>(scan.u.at(sequence, time));
+                    let y = channels.skip.mul_add(u, chunk.sum[step]);
+                    let y = scan.gated(tile, sequence, time, y);
+                    tile.store(y, task.y.add(scan.place(sequence, time)));
                 }
-                start += steps;
             }
             for time in length..scan.length {
-                tile.store(S::zero(), y.add(time * d_inner));
+                tile.store(S::zero(), task.y.add(scan.place(sequence, time)));
             }
             if !task.final_state.is_null() {
                 for (n, h) in h.iter().enumerate() {
@@ -293,73 +339,17 @@ struct ChunkGradient<S> {
     ddelta_u: Vec<S>,
 }
 
-/// Runs a block of N states backwards over a chunk, whose states before each step are in `saved`.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the innermost loop takes its pointers one by one")]
-unsafe fn retreat<S: Simd, const N: usize>(
-    a_log2: &[S],
-    dh: &mut [S],
-    da: &mut [S],
-    chunk: &Chunk<S>,
-    gradient: &mut ChunkGradient<S>,
-    steps: usize,
-    b: *const S::Scalar,
-    b_stride: usize,
-    c: *const S::Scalar,
-    c_stride: usize,
-    db: *mut S::Scalar,
-    dc: *mut S::Scalar,
-    d_state: usize,
-    saved: *const S,
-) {
-    unsafe {
-        let mut dstates: [S; N] = *dh.as_ptr().cast();
-        let mut drates: [S; N] = *da.as_ptr().cast();
-        let rates: [S; N] = *a_log2.as_ptr().cast();
-        for step in (0..steps).rev() {
-            let delta = *chunk.delta.get_unchecked(step);
-            let delta_u = *chunk.delta_u.get_unchecked(step);
-            let dy = *gradient.dy.get_unchecked(step);
-            let mut ddelta = *gradient.ddelta.get_unchecked(step);
-            let mut ddelta_u = *gradient.ddelta_u.get_unchecked(step);
-            let (b, c) = (b.add(step * b_stride), c.add(step * c_stride));
-            let (mut to_b, mut to_c) = ([S::zero(); N], [S::zero(); N]);
-            for n in 0..N {
-                let (b, c) = (S::broadcast(*b.add(n)), S::broadcast(*c.add(n)));
-                let decay = delta.mul(rates[n]).exp2();
-                let kept = decay.mul(*saved.add(step * N + n));
-                let h = delta_u.mul_add(b, kept);
-                to_c[n] = dy.mul(h);
-                let dh = dy.mul_add(c, dstates[n]);
-                to_b[n] = dh.mul(delta_u);
-                ddelta_u = dh.mul_add(b, ddelta_u);
-                let dexponent = dh.mul(kept);
-                drates[n] = dexponent.mul_add(delta, drates[n]);
-                ddelta = dexponent.mul_add(rates[n], ddelta);
-                dstates[n] = dh.mul(decay);
+impl<S: Simd> ChunkGradient<S> {
+    #[inline(always)]
+    unsafe fn fill(&mut self, task: &Backward<S::Scalar>, tile: Tile, chunk: &Chunk<S>) {
+        unsafe {
+            for step in 0..chunk.steps {
+                let (sequence, time) = (chunk.sequence, chunk.start + step);
+                let dy = tile.load(task.dy.at(sequence, time));
+                self.dy[step] = task.scan.gated(tile, sequence, time, dy);
+                self.ddelta[step] = S::zero();
+                self.ddelta_u[step] = S::zero();
             }
-            S::add_sums(&to_b, db.add(step * d_state));
-            S::add_sums(&to_c, dc.add(step * d_state));
-            *gradient.ddelta.get_unchecked_mut(step) = ddelta;
-            *gradient.ddelta_u.get_unchecked_mut(step) = ddelta_u;
-        }
-        dh.as_mut_ptr().cast::<[S; N]>().write(dstates);
-        da.as_mut_ptr().cast::<[S; N]>().write(drates);
-    }
-}
-
-#[inline(always)]
-unsafe fn backward<S: Simd>(task: &Backward<S::Scalar>, index: usize) {
-    unsafe {
-        let scan = &task.scan;
-        let (d_inner, d_state) = (scan.d_inner, scan.d_state);
-        let (group, span) = (index / task.spans, index % task.spans);
-        let tiles = d_inner.div_ceil(S::LANES);
-        let per_span = tiles.div_ceil(task.spans);
-        let steps = BACKWARD_CHUNK.min(scan.length);
-        let mut scratch = Scratch::<S>::new(steps, scan.length, d_state);
-        for tile in span * per_span..tiles.min((span + 1) * per_span) {
-            backward_tile(task, group, span, Tile::new::<S>(tile, d_inner), &mut scratch);
         }
     }
 }
@@ -406,6 +396,178 @@ impl<S: Simd> Scratch<S> {
     }
 }
 
+/// Finds where each chunk of a sequence begins. One chunk, the usual case, begins at the initial state.
+#[inline(always)]
+unsafe fn find_starts<S: Simd>(
+    scan: &Scan<S::Scalar>,
+    channels: Channels<S>,
+    sequence: usize,
+    chunks: usize,
+    Scratch { chunk, starts, a_log2, initial, h, .. }: &mut Scratch<S>,
+) {
+    unsafe {
+        h.copy_from_slice(initial);
+        for part in 0..chunks {
+            starts[part * scan.d_state..(part + 1) * scan.d_state].copy_from_slice(h);
+            if part + 1 < chunks {
+                chunk.fill(scan, channels, sequence, part * BACKWARD_CHUNK, BACKWARD_CHUNK);
+                advance_all(scan, chunk, a_log2, h);
+            }
+        }
+    }
+}
+
+/// Runs the block of N states from `first` on backwards over the chunk, whose states before each step are
+/// in `saved`. `sums` is where the chunk begins in the gradients by B and C.
+#[inline(always)]
+unsafe fn retreat<S: Simd, const N: usize>(
+    task: &Backward<S::Scalar>,
+    Scratch { chunk, gradient, saved, a_log2, dh, da, .. }: &mut Scratch<S>,
+    first: usize,
+    sums: usize,
+) {
+    unsafe {
+        let scan = &task.scan;
+        let dh = dh[first..].as_mut_ptr().cast::<[S; N]>();
+        let da = da[first..].as_mut_ptr().cast::<[S; N]>();
+        let (mut dstates, mut drates) = (*dh, *da);
+        let rates: [S; N] = *a_log2[first..].as_ptr().cast();
+        let saved = saved.as_ptr();
+        let b = scan.b.at(chunk.sequence, chunk.start).add(first);
+        let c = scan.c.at(chunk.sequence, chunk.start).add(first);
+        let (db, dc) = (task.db.add(sums + first), task.dc.add(sums + first));
+        for step in (0..chunk.steps).rev() {
+            let delta = *chunk.delta.get_unchecked(step);
+            let delta_u = *chunk.delta_u.get_unchecked(step);
+            let dy = *gradient.dy.get_unchecked(step);
+            let mut ddelta = *gradient.ddelta.get_unchecked(step);
+            let mut ddelta_u = *gradient.ddelta_u.get_unchecked(step);
+            let (b, c) = (b.add(step * scan.b.time_stride), c.add(step * scan.c.time_stride));
+            let (mut to_b, mut to_c) = ([S::zero(); N], [S::zero(); N]);
+            for n in 0..N {
+                let (b, c) = (S::broadcast(*b.add(n)), S::broadcast(*c.add(n)));
+                let decay = delta.mul(rates[n]).exp2();
+                let kept = decay.mul(*saved.add(step * N + n));
+                let h = delta_u.mul_add(b, kept);
+                to_c[n] = dy.mul(h);
+                let dh = dy.mul_add(c, dstates[n]);
+                to_b[n] = dh.mul(delta_u);
+                ddelta_u = dh.mul_add(b, ddelta_u);
+                let dexponent = dh.mul(kept);
+                drates[n] = dexponent.mul_add(delta, drates[n]);
+                ddelta = dexponent.mul_add(rates[n], ddelta);
+                dstates[n] = dh.mul(decay);
+            }
+            S::add_sums(&to_b, db.add(step * scan.d_state));
+            S::add_sums(&to_c, dc.add(step * scan.d_state));
+            *gradient.ddelta.get_unchecked_mut(step) = ddelta;
+            *gradient.ddelta_u.get_unchecked_mut(step) = ddelta_u;
+        }
+        dh.write(dstates);
+        da.write(drates);
+    }
+}
+
+/// Carries all states over the chunk and back, block by block.
+#[inline(always)]
+unsafe fn there_and_back<S: Simd>(task: &Backward<S::Scalar>, span: usize, scratch: &mut Scratch<S>) {
+    unsafe {
+        let scan = &task.scan;
+        let Chunk { sequence, start, .. } = scratch.chunk;
+        let batch = scan.groups * scan.per_group;
+        let sums = ((span * batch + sequence) * scan.length + start) * scan.d_state;
+        for_state_blocks!(scan.d_state, |first, N| {
+            let Scratch { chunk, saved, a_log2, h, .. } = &mut *scratch;
+            advance::<S, N>(scan, chunk, first, a_log2, h, saved.as_mut_ptr());
+            retreat::<S, N>(task, scratch, first, sums);
+        });
+    }
+}
+
+/// Writes the gradients of a chunk's steps, and adds to those by the skip and by the bias.
+#[inline(always)]
+unsafe fn write_steps<S: Simd>(
+    task: &Backward<S::Scalar>,
+    Channels { tile, bias, skip }: Channels<S>,
+    chunk: &Chunk<S>,
+    gradient: &ChunkGradient<S>,
+    [mut dskip, mut dbias]: [S; 2],
+) -> [S; 2] {
+    unsafe {
+        let scan = &task.scan;
+        // The rates carry a factor log2(e) that the derivative by delta must not have.
+        let ln_2 = S::splat(std::f64::consts::LN_2);
+        for step in 0..chunk.steps {
+            let (sequence, time) = (chunk.sequence, chunk.start + step);
+            let place = scan.place(sequence, time);
+            let u = tile.load::<S>(scan.u.at(sequence, time));
+            let dy = gradient.dy[step];
+            let ddelta_u = gradient.ddelta_u[step];
+            let du = ddelta_u.mul_add(chunk.delta[step], dy.mul(skip));
+            tile.store(du, task.du.add(place));
+            let mut ddelta = ddelta_u.mul_add(u, gradient.ddelta[step].mul(ln_2));
+            if scan.delta_softplus {
+                let raw = tile.load::<S>(scan.delta.at(sequence, time));
+                ddelta = ddelta.mul(raw.add(bias).sigmoid());
+            }
+            tile.store(ddelta, task.ddelta.add(place));
+            dbias = dbias.add(ddelta);
+            dskip = dy.mul_add(u, dskip);
+            if let Some(z) = &scan.z {
+                let z = tile.load::<S>(z.at(sequence, time));
+                let sigmoid = z.sigmoid();
+                // silu'(z) = s + z s (1 - s)
+                let rest = S::splat(1.0).sub(sigmoid);
+                let slope = z.mul(sigmoid).mul_add(rest, sigmoid);
+                let y = skip.mul_add(u, chunk.sum[step]);
+                let dy = tile.load::<S>(task.dy.at(sequence, time));
+                tile.store(dy.mul(y).mul(slope), task.dz.add(place));
+            }
+        }
+        [dskip, dbias]
+    }
+}
+
+/// Writes zeros where a sequence is padding.
+#[inline(always)]
+unsafe fn clear_padding<S: Simd>(task: &Backward<S::Scalar>, tile: Tile, sequence: usize, length: usize) {
+    unsafe {
+        for time in length..task.scan.length {
+            for gradient in [task.du, task.ddelta, task.dz] {
+                if !gradient.is_null() {
+                    tile.store(S::zero(), gradient.add(task.scan.place(sequence, time)));
+                }
+            }
+        }
+    }
+}
+
+/// Writes the sums over a group's sequences.
+#[inline(always)]
+unsafe fn write_sums<S: Simd>(
+    task: &Backward<S::Scalar>,
+    group: usize,
+    tile: Tile,
+    Scratch { da, dinitial, .. }: &Scratch<S>,
+    [dskip, dbias]: [S; 2],
+) {
+    unsafe {
+        let Scan { d_inner, d_state, .. } = task.scan;
+        for n in 0..d_state {
+            let at = (group * d_state + n) * d_inner;
+            tile.store(da[n], task.da.add(at));
+            if !task.dinitial_state.is_null() {
+                tile.store(dinitial[n], task.dinitial_state.add(at));
+            }
+        }
+        for (sum, to) in [(dskip, task.dd), (dbias, task.ddelta_bias)] {
+            if !to.is_null() {
+                tile.store(sum, to.add(group * d_inner));
+            }
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn backward_tile<S: Simd>(
     task: &Backward<S::Scalar>,
@@ -416,156 +578,50 @@ unsafe fn backward_tile<S: Simd>(
 ) {
     unsafe {
         let scan = &task.scan;
-        let (d_inner, d_state) = (scan.d_inner, scan.d_state);
-        let Scratch { chunk, gradient, saved, starts, a_log2, initial, h, dh, da, dinitial } = scratch;
-        let batch = scan.groups * scan.per_group;
-        let bias = tile.load_or_zero::<S>(scan.delta_bias);
-        let skip = tile.load_or_zero::<S>(scan.d);
-        let mut dskip = S::zero();
-        let mut dbias = S::zero();
-        for n in 0..d_state {
-            a_log2[n] = tile.load(scan.a_log2.add(n * d_inner));
-            initial[n] = S::zero();
-            if !scan.initial_state.is_null() {
-                initial[n] = tile.load(scan.initial_state.add((group * d_state + n) * d_inner));
-            }
-            da[n] = S::zero();
-            dinitial[n] = S::zero();
-        }
+        let channels = Channels::<S>::new(scan, tile);
+        scan.load_states(group, tile, &mut scratch.a_log2, &mut scratch.initial);
+        scratch.da.fill(S::zero());
+        scratch.dinitial.fill(S::zero());
+        let mut sums = [S::zero(); 2];
         for sequence in group * scan.per_group..(group + 1) * scan.per_group {
             let length = scan.real_length(sequence);
             let chunks = length.div_ceil(BACKWARD_CHUNK);
-
-            // Where each chunk begins. One chunk, the usual case, begins at the initial state.
-            h.copy_from_slice(initial);
-            for part in 0..chunks {
-                starts[part * d_state..(part + 1) * d_state].copy_from_slice(h);
-                if part + 1 < chunks {
-                    let start = part * BACKWARD_CHUNK;
-                    chunk.fill(scan, tile, bias, sequence, start, BACKWARD_CHUNK);
-                    let (b, c) = (scan.b.at(sequence, start), scan.c.at(sequence, start));
-                    for_state_blocks!(d_state, |first, N| advance::<S, N>(
-                        &a_log2[first..],
-                        &mut h[first..],
-                        chunk,
-                        BACKWARD_CHUNK,
-                        b.add(first),
-                        scan.b.time_stride,
-                        c.add(first),
-                        scan.c.time_stride,
-                        std::ptr::null_mut(),
-                    ));
-                }
-            }
-
-            for (n, dh) in dh.iter_mut().enumerate() {
+            find_starts(scan, channels, sequence, chunks, scratch);
+            for (n, dh) in scratch.dh.iter_mut().enumerate() {
                 *dh = S::zero();
                 if !task.dfinal_state.is_null() {
-                    *dh = tile.load(task.dfinal_state.add((sequence * d_state + n) * d_inner));
+                    *dh = tile.load(task.dfinal_state.add((sequence * scan.d_state + n) * scan.d_inner));
                 }
             }
-            let row = sequence * scan.length;
             for part in (0..chunks).rev() {
                 let start = part * BACKWARD_CHUNK;
-                let steps = BACKWARD_CHUNK.min(length - start);
-                chunk.fill(scan, tile, bias, sequence, start, steps);
-                for step in 0..steps {
-                    let mut dy = tile.load::<S>(task.dy.at(sequence, start + step));
-                    if let Some(z) = &scan.z {
-                        let z = tile.load::<S>(z.at(sequence, start + step));
-                        dy = dy.mul(z.mul(z.sigmoid()));
-                    }
-                    gradient.dy[step] = dy;
-                    gradient.ddelta[step] = S::zero();
-                    gradient.ddelta_u[step] = S::zero();
-                }
+                let Scratch { chunk, gradient, starts, h, .. } = &mut *scratch;
+                chunk.fill(scan, channels, sequence, start, BACKWARD_CHUNK.min(length - start));
+                gradient.fill(task, tile, chunk);
+                h.copy_from_slice(&starts[part * scan.d_state..(part + 1) * scan.d_state]);
+                there_and_back(task, span, scratch);
+                sums = write_steps(task, channels, &scratch.chunk, &scratch.gradient, sums);
+            }
+            clear_padding::<S>(task, tile, sequence, length);
+            for (sum, dh) in scratch.dinitial.iter_mut().zip(&scratch.dh) {
+                *sum = sum.add(*dh);
+            }
+        }
+        write_sums(task, group, tile, scratch, sums);
+    }
+}
 
-                h.copy_from_slice(&starts[part * d_state..(part + 1) * d_state]);
-                let (b, c) = (scan.b.at(sequence, start), scan.c.at(sequence, start));
-                let sums = ((span * batch + sequence) * scan.length + start) * d_state;
-                for_state_blocks!(d_state, |first, N| {
-                    advance::<S, N>(
-                        &a_log2[first..],
-                        &mut h[first..],
-                        chunk,
-                        steps,
-                        b.add(first),
-                        scan.b.time_stride,
-                        c.add(first),
-                        scan.c.time_stride,
-                        saved.as_mut_ptr(),
-                    );
-                    retreat::<S, N>(
-                        &a_log2[first..],
-                        &mut dh[first..],
-                        &mut da[first..],
-                        chunk,
-                        gradient,
-                        steps,
-                        b.add(first),
-                        scan.b.time_stride,
-                        c.add(first),
-                        scan.c.time_stride,
-                        task.db.add(sums + first),
-                        task.dc.add(sums + first),
-                        d_state,
-                        saved.as_ptr(),
-                    );
-                });
-
-                // The rates carry a factor log2(e) that the derivative by delta must not have.
-                let ln_2 = S::splat(std::f64::consts::LN_2);
-                for step in 0..steps {
-                    let time = start + step;
-                    let u = tile.load::<S>(scan.u.at(sequence, time));
-                    let dy = gradient.dy[step];
-                    let ddelta_u = gradient.ddelta_u[step];
-                    let delta = chunk.delta[step];
-                    let du = ddelta_u.mul_add(delta, dy.mul(skip));
-                    tile.store(du, task.du.add((row + time) * d_inner));
-                    let mut ddelta = ddelta_u.mul_add(u, gradient.ddelta[step].mul(ln_2));
-                    if scan.delta_softplus {
-                        let raw = tile.load::<S>(scan.delta.at(sequence, time));
-                        ddelta = ddelta.mul(raw.add(bias).sigmoid());
-                    }
-                    tile.store(ddelta, task.ddelta.add((row + time) * d_inner));
-                    dbias = dbias.add(ddelta);
-                    dskip = dy.mul_add(u, dskip);
-                    if let Some(z) = &scan.z {
-                        let z = tile.load::<S>(z.at(sequence, time));
-                        let sigmoid = z.sigmoid();
-                        // silu'(z) = s + z s (1 - s)
-                        let rest = S::splat(1.0).sub(sigmoid);
-                        let slope = z.mul(sigmoid).mul_add(rest, sigmoid);
-                        let y = skip.mul_add(u, chunk.sum[step]);
-                        let dy = tile.load::<S>(task.dy.at(sequence, time));
-                        tile.store(dy.mul(y).mul(slope), task.dz.add((row + time) * d_inner));
-                    }
-                }
-            }
-            for time in length..scan.length {
-                tile.store(S::zero(), task.du.add((row + time) * d_inner));
-                tile.store(S::zero(), task.ddelta.add((row + time) * d_inner));
-                if !task.dz.is_null() {
-                    tile.store(S::zero(), task.dz.add((row + time) * d_inner));
-                }
-            }
-            for n in 0..d_state {
-                dinitial[n] = dinitial[n].add(dh[n]);
-            }
-        }
-        for n in 0..d_state {
-            let at = (group * d_state + n) * d_inner;
-            tile.store(da[n], task.da.add(at));
-            if !task.dinitial_state.is_null() {
-                tile.store(dinitial[n], task.dinitial_state.add(at));
-            }
-        }
-        if !task.dd.is_null() {
-            tile.store(dskip, task.dd.add(group * d_inner));
-        }
-        if !task.ddelta_bias.is_null() {
-            tile.store(dbias, task.ddelta_bias.add(group * d_inner));
+#[inline(always)]
+unsafe fn backward<S: Simd>(task: &Backward<S::Scalar>, index: usize) {
+    unsafe {
+        let scan = &task.scan;
+        let (group, span) = (index / task.spans, index % task.spans);
+        let tiles = scan.d_inner.div_ceil(S::LANES);
+        let per_span = tiles.div_ceil(task.spans);
+        let steps = BACKWARD_CHUNK.min(scan.length);
+        let mut scratch = Scratch::<S>::new(steps, scan.length, scan.d_state);
+        for tile in span * per_span..tiles.min((span + 1) * per_span) {
+            backward_tile(task, group, span, Tile::new::<S>(tile, scan.d_inner), &mut scratch);
         }
     }
 }
