@@ -62,7 +62,7 @@ def test_the_file_is_the_benchmark():
     source = experiment.source("train", 3)
     assert isinstance(source, SineEpisodes)
     assert (source.seed, source.spec.tasks, source.spec.train_shots, source.spec.test_shots) == (3, 10, 5, 2)
-    assert experiment.source("test", 3, tasks=20, train_shots=1).batch(0, 1).train_x.shape == (1, 20, 50)
+    assert experiment.source("test", tasks=20, train_shots=1).batch(0, 1).train_x.shape == (1, 20, 50)
     one, other = (experiment.source("test", seed).batch(2, 1).train_x for seed in (0, 1))
     assert torch.equal(one, other)
     assert experiment.metric is SQUARED_ERROR
@@ -120,7 +120,7 @@ def test_the_best_checkpoint_has_the_lowest_error(trained: Trained):
 def test_a_measurement_of_vectors_comes_back(trained: Trained):
     measured = measure(trained, "validation", episodes=4, matrix_episodes=4)
     assert isinstance(measured, VectorMeasurement)
-    source = SMALL.source("validation", 0)
+    source = SMALL.source("validation")
     errors: list[float] = []
     for index in range(4):
         episode = source.batch(index, 1)
@@ -240,7 +240,7 @@ def test_characters_from_training_to_comparison(
     measured = read_measurement(run, "test-2x2")
     assert isinstance(measured, VectorMeasurement)
     assert measured.metric == metric
-    source = experiments.load(name, changes).source("test", 0)
+    source = experiments.load(name, changes).source("test")
     for index in range(4):
         y = source.batch(index, 1).test_y.double()
         mean = source.batch(index, 1).train_y.double().mean(1, keepdim=True)

@@ -71,7 +71,7 @@ class TrainingRun:
         ranks.share(experiment.train)
         with ranks.first_before_others():
             learner = experiment.learner(seed).to(device)
-            source, validation = experiment.source("train", seed), experiment.source("validation", seed)
+            source, validation = experiment.source("train", seed), experiment.source("validation")
             source.batch(0, 1)
             validation.batch(0, 1)
             folder = (
