@@ -121,7 +121,7 @@ class Experiment(Settings):
 
         Args:
             split: "train", "validation" or "test".
-            seed: Of the run, which "train" needs; the others are drawn with `EVALUATION_SEED`, whatever the run.
+            seed: Of the run, for "train"; the others have `EVALUATION_SEED` for any run.
             tasks: Of an episode; None for the experiment's.
             train_shots: Examples read of each; None for the experiment's.
 

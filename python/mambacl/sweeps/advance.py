@@ -14,7 +14,7 @@ from mambacl.config import ClassTarget
 from mambacl.errors import NonFiniteError
 from mambacl.evaluation.protocol import evaluation_mode
 from mambacl.experiments.trained import load_run
-from mambacl.experiments.training_run import TrainingRun, versions
+from mambacl.experiments.training_run import TrainingRun, trained_run, versions
 from mambacl.learner import Learner
 from mambacl.report import ClassMeasurement, Measurement, VectorMeasurement, measure
 from mambacl.report.measurement import as_scores, prepare
@@ -60,10 +60,7 @@ def advance(
         results.write(cell, outcome)
     if outcome.complete or cell not in final(sweep.row(cell.learner), outcomes(sweep, results)):
         return outcome
-    if not (folder / "run.json").exists():  # outcomes came without their runs
-        run = TrainingRun.begin(cell.experiment, cell.seed, folder, resume=True, device=device)
-        run.train(progress=False)
-    trained = load_run(folder)
+    trained = trained_run(cell.experiment, cell.seed, folder, device)
     trained.learner.to(device)
     prepare(folder)
     measured = measure(
