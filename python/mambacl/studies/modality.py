@@ -37,7 +37,7 @@ class Accuracy(Settings):
     @classmethod
     def of(cls, scores: Scores) -> Accuracy:
         """From scores of episodes."""
-        return cls(round(scores.mean, 5), round(scores.interval, 5))
+        return cls(*scores.rounded())
 
 
 @dataclass(frozen=True)

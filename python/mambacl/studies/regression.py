@@ -70,7 +70,7 @@ class RegressionError(Settings):
     ) -> RegressionError:
         """From errors of episodes."""
         unread = None if foreign is None else round(foreign.mean, 5)
-        return cls(metric.name, round(scores.mean, 5), round(scores.interval, 5), unread, completions)
+        return cls(metric.name, *scores.rounded(), unread, completions)
 
 
 class Regression(Study[RegressionError]):
