@@ -86,11 +86,13 @@ def test_views_that_there_are_not():
         ViewEpisodes(numbered(), 9)
     with pytest.raises(InvalidValueError, match="got 1"):
         ViewEpisodes(numbered(), 1)
-    with pytest.raises(InvalidValueError, match="must be of features, class after class"):
+    with pytest.raises(InvalidValueError, match="got FeatureClasses in the order 'shuffled'"):
         ViewEpisodes(numbered(order="shuffled"), 4)
     pixels = load("glyphs-mamba").source("test")
     assert isinstance(pixels, EpisodeSource)
-    with pytest.raises(InvalidValueError, match="must be of features, class after class"):
+    with pytest.raises(
+        InvalidValueError, match="must be of FeatureClasses .*, got ImageClasses in the order"
+    ):
         ViewEpisodes(pixels, 5)
 
 
