@@ -16,7 +16,7 @@ import torch
 from mambacl import Learner, cli, experiments
 from mambacl.data.sine import SineEpisodes
 from mambacl.errors import ConfigError, InvalidValueError, NonFiniteError, RunError
-from mambacl.evaluation import SQUARED_ERROR, over_seeds
+from mambacl.evaluation import SQUARED_ERROR, evaluate, over_seeds
 from mambacl.experiments.trained import Trained, load_run, run_settings
 from mambacl.experiments.training_run import TrainingRun
 from mambacl.report import ClassMeasurement, VectorMeasurement, compare, measure
@@ -138,6 +138,22 @@ def test_a_measurement_of_vectors_comes_back(trained: Trained):
     assert read_measurement(trained.run.path, "validation-2x2") == measured
     with pytest.raises(InvalidValueError, match="`offline_episodes` must be 0 where targets are vectors"):
         measure(trained, episodes=4, offline_episodes=2)
+
+
+def test_long_streams_are_measured_a_few_at_a_time(trained: Trained, monkeypatch: pytest.MonkeyPatch):
+    asked: set[int] = set()
+    draw = SineEpisodes.batch
+
+    def noted(source: SineEpisodes, first_index: int, batch_size: int) -> Any:
+        asked.add(batch_size)
+        return draw(source, first_index, batch_size)
+
+    source = SMALL.source("test", tasks=50, train_shots=10)
+    at_once = evaluate(trained.learner, source, 6, batch_size=6).score.values
+    monkeypatch.setattr(SineEpisodes, "batch", noted)
+    measured = measure(trained, tasks=50, train_shots=10, episodes=6, matrix_episodes=1)
+    assert asked == {4, 2, 1}  # of 500 examples each, at most 2,000
+    assert torch.equal(measured.scores.values, at_once)
 
 
 def test_files_of_classes_are_read_as_before(tmp_path: Path):
