@@ -91,7 +91,7 @@ def test_views_that_there_are_not():
     pixels = load("glyphs-mamba").source("test")
     assert isinstance(pixels, EpisodeSource)
     with pytest.raises(
-        InvalidValueError, match="must be of FeatureClasses .*, got ImageClasses in the order"
+        InvalidValueError, match=r"must be of FeatureClasses .*, got ImageClasses in the order"
     ):
         ViewEpisodes(pixels, 5)
 
