@@ -271,9 +271,7 @@ def check_file(path: Path) -> None:
     formats = sorted(FigureCanvasBase.get_supported_filetypes())
     suffix = path.suffix.removeprefix(".").lower()
     if suffix and suffix not in formats:
-        raise InvalidValueError(
-            f"plot: a figure's file must end in one of {', '.join(formats)}, got {path.name}"
-        )
+        raise InvalidValueError(f"plot: `--plot` must end in one of {', '.join(formats)}, got {path.name}")
 
 
 def save(ax: Axes, path: Path) -> None:

@@ -156,8 +156,10 @@ class LearnerState:
         """
         op = "scatter"
         where = stream_indices(op, indices, self.batch_size)
-        if where.unique().numel() != where.numel():
-            raise InvalidValueError(f"{op}: argument `indices` must name no stream twice")
+        streams, times = where.unique(return_counts=True)
+        if len(streams) != len(where):
+            twice = int(streams[times.argmax()])
+            raise InvalidValueError(f"{op}: argument `indices` must name no stream twice, got {twice} again")
         if other.batch_size != where.numel():
             raise ShapeError(
                 f"{op}: argument `other` must be of {where.numel()} streams, as `indices`, "

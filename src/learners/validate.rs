@@ -1,6 +1,6 @@
 //! Checks at the public edge of a learner. Numbers are read on the CPU only, where no device waits.
 
-use crate::error::{Error, Result, check_size};
+use crate::error::{Error, Result};
 use crate::ops::{dtype_name, kind_name, numbers};
 use crate::target::TargetConfig;
 use tch::{Device, Kind, Tensor};
@@ -134,7 +134,7 @@ pub(super) fn classes_only(target: &TargetConfig) -> Result<i64> {
         let reason = format!("must be `class` for this kind of learner, got `{}`", target.kind());
         Error::Config { field: "target.kind".into(), reason }
     })?;
-    check_size("target.vocab", vocab)?;
+    target.check()?;
     Ok(vocab)
 }
 

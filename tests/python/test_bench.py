@@ -217,7 +217,7 @@ def test_the_soak_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (["--repeats", "0"], "bench: argument `repeats` must be at least 1, got 0"),
         (["--lengths", "8", "0"], "bench: argument `lengths` must be at least 1, got 8, 0"),
         (["--examples", "1999"], "bench: argument `examples` must be at least 2000, got 1999"),
-        (["--plot", "times.xyz"], "plot: a figure's file must end in one of "),
+        (["--plot", "times.xyz"], "plot: `--plot` must end in one of "),
         (["--stream-only", "--plot", "times.png"], "bench: `--plot` draws times of blocks"),
         (["--soak", "--plot", "times.png"], "bench: `--plot` draws times of blocks, which `--soak`"),
         (["--soak", "--stream-only"], "bench: `--soak` and `--stream-only` leave each other out, got both"),

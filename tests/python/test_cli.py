@@ -234,7 +234,7 @@ def test_list_and_info(shell: Shell):
         (["train", "glyphs-mamba", "--steps", "5000"], "`--steps` must be from 1 to train.steps = 2000"),
         (["evaluate", "nowhere"], "`nowhere` must be the folder of a run"),
         (["compare"], "at least one folder, got none"),
-        (["compare", "nowhere", "--plot", "curves.xyz"], "a figure's file must end in one of"),
+        (["compare", "nowhere", "--plot", "curves.xyz"], "plot: `--plot` must end in one of"),
         (["train", "glyphs-mamba", "--seeds", "4..1"], "`--seeds` must be as 0..4 or 0,3,7"),
         (["train", "glyphs-mamba", "--seeds", "0..99999999999"], "at most 1000 of them"),
         (["train", "glyphs-mamba", "--seeds", "0,x"], "`--seeds` must be as 0..4 or 0,3,7"),

@@ -91,7 +91,7 @@ def printed(said: str, file: Path) -> dict[str, Any]:
 
 
 def trained_on(made: Experiment) -> None:
-    validation = made.source("validation", 0)
+    validation = made.source("validation")
     history = mambacl.meta_train(
         made.learner(0), made.source("train", 0), made.train, validation=validation, progress=False
     )
@@ -107,7 +107,7 @@ def test_what_is_printed_is_an_experiment(shell: Shell, tmp_path: Path, out: boo
     assert settings["data"]["kind"] == ("feature-file" if out else "features")
     made = experiment(settings)
     trained_on(made)
-    episode = made.source("test", 0).batch(0, 8)
+    episode = made.source("test").batch(0, 8)
     assert set(episode.train_x[..., 0].flatten().tolist()) <= {10.0 * row + 4 for row in range(12)}
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mambacl import LearnerConfig, SequenceConfig, TrainConfig, experiments
 from mambacl.config import ClassTarget, PrototypeConfig, VectorEncoder
 from mambacl.data import AffineJitter
-from mambacl.errors import ConfigError
+from mambacl.errors import ConfigError, InvalidValueError
 from mambacl.experiments import EVALUATION_SEED, Experiment
 from mambacl.experiments.data import Hanzi21Images
 from mambacl.experiments.trained import run_settings
@@ -145,14 +145,16 @@ def test_runs_are_compared_on_identical_episodes():
     assert not torch.equal(
         experiment.source("train", 1).episode(3).train_x, experiment.source("train", 2).episode(3).train_x
     )
-    assert experiment.source("validation", 5).seed == EVALUATION_SEED
+    assert experiment.source("validation").seed == EVALUATION_SEED
+    with pytest.raises(InvalidValueError, match='`seed` must be that of the run for "train", got None'):
+        experiment.source("train")
 
 
 def test_sizes_of_an_evaluation_are_free():
-    source = experiments.load("glyphs-mamba").source("validation", 0, tasks=20, train_shots=3)
+    source = experiments.load("glyphs-mamba").source("validation", tasks=20, train_shots=3)
     assert (source.spec.tasks, source.spec.train_shots, source.spec.test_shots) == (20, 3, 5)
     with pytest.raises(ConfigError, match=r"`tasks` must be at most `model\.target\.vocab` = 64, .*, got 65"):
-        experiments.load("glyphs-mamba").source("validation", 0, tasks=65)
+        experiments.load("glyphs-mamba").source("validation", tasks=65)
 
 
 def test_faces_may_differ_between_training_and_test():
@@ -160,7 +162,7 @@ def test_faces_may_differ_between_training_and_test():
         "glyphs-mamba", ["data.faces=['ming','gothic']", "data.test_faces=['brush']"]
     )
     assert int(experiment.source("train", 0).classes.examples_per_class.max()) == 8
-    assert int(experiment.source("test", 0).classes.examples_per_class.max()) == 5
+    assert int(experiment.source("test").classes.examples_per_class.max()) == 5
 
 
 def test_a_run_s_settings_come_back_as_the_experiment():

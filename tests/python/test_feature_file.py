@@ -315,7 +315,7 @@ def test_a_learner_is_meta_trained_on_a_file(tmp_path: Path):
         made.learner(0),
         made.source("train", 0),
         made.train,
-        validation=made.source("validation", 0),
+        validation=made.source("validation"),
         progress=False,
     )
     assert len(history.steps) == 3

@@ -134,8 +134,8 @@ def test_indices_that_do_not_fit(indices: Any, error: type[Exception], message: 
 
 def test_scatter_refuses_what_is_ambiguous_or_does_not_fit():
     state = LEARNER.init_state(3)
-    with pytest.raises(InvalidValueError, match="must name no stream twice"):
-        state.scatter([1, 1], state.select([0, 1]))
+    with pytest.raises(InvalidValueError, match="must name no stream twice, got 1 again"):
+        state.scatter([0, 1, 1], state)
     with pytest.raises(ShapeError, match="`other` must be of 2 streams, as `indices`, got 3"):
         state.scatter([0, 1], state)
 

@@ -16,7 +16,7 @@ import torch
 from mambacl import Learner, cli, experiments
 from mambacl.episodes.sine import SineEpisodes
 from mambacl.errors import ConfigError, InvalidValueError, NonFiniteError, RunError
-from mambacl.evaluation import SQUARED_ERROR, over_seeds
+from mambacl.evaluation import SQUARED_ERROR, evaluate, over_seeds
 from mambacl.experiments.trained import Trained, load_run, run_settings
 from mambacl.experiments.training_run import TrainingRun
 from mambacl.report import ClassMeasurement, VectorMeasurement, compare, measure
@@ -62,7 +62,7 @@ def test_the_file_is_the_benchmark():
     source = experiment.source("train", 3)
     assert isinstance(source, SineEpisodes)
     assert (source.seed, source.spec.tasks, source.spec.train_shots, source.spec.test_shots) == (3, 10, 5, 2)
-    assert experiment.source("test", 3, tasks=20, train_shots=1).batch(0, 1).train_x.shape == (1, 20, 50)
+    assert experiment.source("test", tasks=20, train_shots=1).batch(0, 1).train_x.shape == (1, 20, 50)
     one, other = (experiment.source("test", seed).batch(2, 1).train_x for seed in (0, 1))
     assert torch.equal(one, other)
     assert experiment.metric is SQUARED_ERROR
@@ -120,7 +120,7 @@ def test_the_best_checkpoint_has_the_lowest_error(trained: Trained):
 def test_a_measurement_of_vectors_comes_back(trained: Trained):
     measured = measure(trained, "validation", episodes=4, matrix_episodes=4)
     assert isinstance(measured, VectorMeasurement)
-    source = SMALL.source("validation", 0)
+    source = SMALL.source("validation")
     errors: list[float] = []
     for index in range(4):
         episode = source.batch(index, 1)
@@ -138,6 +138,22 @@ def test_a_measurement_of_vectors_comes_back(trained: Trained):
     assert read_measurement(trained.run.path, "validation-2x2") == measured
     with pytest.raises(InvalidValueError, match="`offline_episodes` must be 0 where targets are vectors"):
         measure(trained, episodes=4, offline_episodes=2)
+
+
+def test_long_streams_are_measured_a_few_at_a_time(trained: Trained, monkeypatch: pytest.MonkeyPatch):
+    asked: set[int] = set()
+    draw = SineEpisodes.batch
+
+    def noted(source: SineEpisodes, first_index: int, batch_size: int) -> Any:
+        asked.add(batch_size)
+        return draw(source, first_index, batch_size)
+
+    source = SMALL.source("test", tasks=50, train_shots=10)
+    at_once = evaluate(trained.learner, source, 6, batch_size=6).score.values
+    monkeypatch.setattr(SineEpisodes, "batch", noted)
+    measured = measure(trained, tasks=50, train_shots=10, episodes=6, matrix_episodes=1)
+    assert asked == {4, 2, 1}  # of 500 examples each, at most 2,000
+    assert torch.equal(measured.scores.values, at_once)
 
 
 def test_files_of_classes_are_read_as_before(tmp_path: Path):
@@ -240,7 +256,7 @@ def test_characters_from_training_to_comparison(
     measured = read_measurement(run, "test-2x2")
     assert isinstance(measured, VectorMeasurement)
     assert measured.metric == metric
-    source = experiments.load(name, changes).source("test", 0)
+    source = experiments.load(name, changes).source("test")
     for index in range(4):
         y = source.batch(index, 1).test_y.double()
         mean = source.batch(index, 1).train_y.double().mean(1, keepdim=True)

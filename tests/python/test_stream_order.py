@@ -152,7 +152,7 @@ def test_streams_that_there_are_not(order: Order, shots: int, message: str):
 
 def test_the_order_is_a_setting_of_an_experiment():
     experiment = load("glyphs-mamba", ["data.order=shuffled"])
-    labels = experiment.source("validation", 0).batch(0, 1).train_y[0].tolist()
+    labels = experiment.source("validation").batch(0, 1).train_y[0].tolist()
     assert sorted(labels) == [label for label in range(5) for _ in range(5)] != labels
     with pytest.raises(ConfigError, match=r"`data\.order` must be 'contiguous', .* or 'mixture', got 'any'"):
         load("glyphs-mamba", ["data.order=any"])

@@ -311,7 +311,7 @@ def test_undo_and_redo():
     assert 100 in classifier.restore(after).classes_
     with pytest.raises(NotFittedError):
         classifier.restore(empty).predict(QUERIES)
-    with pytest.raises(InvalidValueError, match="of this object's learner"):
+    with pytest.raises(InvalidValueError, match="of this object's learner, got another's"):
         small().restore(before)
     with pytest.raises(TypeError, match="must be a Snapshot, got int"):
         classifier.restore(3)  # pyright: ignore[reportArgumentType]

@@ -85,7 +85,7 @@ class Tiny(Study[Count]):
 
     def ask(self, trained: Trained, scale: Scale) -> Count:
         self.asked.append(trained.run.path.name)
-        accuracy = evaluate(trained.learner, trained.experiment.source("test", 0), scale.episodes).score.mean
+        accuracy = evaluate(trained.learner, trained.experiment.source("test"), scale.episodes).score.mean
         return Count(len(self.asked), accuracy)
 
     def ask_yardsticks(self, experiment: Experiment, scale: Scale) -> Mapping[str, Count]:

@@ -18,9 +18,9 @@ EXPERIMENT = "features-compound-mamba"
 def test_members_are_those_asked_for():
     experiment = load(EXPERIMENT)
     assert torch.equal(
-        source(experiment, 3).batch(0, 1).train_x, experiment.source("test", 0).batch(0, 1).train_x
+        source(experiment, 3).batch(0, 1).train_x, experiment.source("test").batch(0, 1).train_x
     )
-    plain = load(EXPERIMENT, ["data.compound=1"]).source("test", 0).batch(0, 1)
+    plain = load(EXPERIMENT, ["data.compound=1"]).source("test").batch(0, 1)
     assert torch.equal(source(experiment, 1).batch(0, 1).test_x, plain.test_x)
 
 

@@ -86,11 +86,13 @@ def test_views_that_there_are_not():
         ViewEpisodes(numbered(), 9)
     with pytest.raises(InvalidValueError, match="got 1"):
         ViewEpisodes(numbered(), 1)
-    with pytest.raises(InvalidValueError, match="must be of features, class after class"):
+    with pytest.raises(InvalidValueError, match="got FeatureClasses in the order 'shuffled'"):
         ViewEpisodes(numbered(order="shuffled"), 4)
-    pixels = load("glyphs-mamba").source("test", 0)
+    pixels = load("glyphs-mamba").source("test")
     assert isinstance(pixels, EpisodeSource)
-    with pytest.raises(InvalidValueError, match="must be of features, class after class"):
+    with pytest.raises(
+        InvalidValueError, match=r"must be of FeatureClasses .*, got ImageClasses in the order"
+    ):
         ViewEpisodes(pixels, 5)
 
 
@@ -109,7 +111,7 @@ def test_domains_show_their_own_faces():
     for source in shown.values():
         made = source.batch(0, 2)
         assert made.train_y.tolist() == [[label for label in range(5) for _ in range(5)]] * 2
-    own = experiment.source("test", 0, train_shots=5).batch(0, 1)
+    own = experiment.source("test", train_shots=5).batch(0, 1)
     assert torch.equal(shown["all others, 5 images"].batch(0, 1).train_x, own.train_x)
 
 
@@ -149,7 +151,7 @@ def test_drawings_are_as_images_of_meta_training(omniglot: Path):
     del omniglot
     experiment = load("glyphs-mamba")
     known, drawn = (domain.source(experiment).batch(0, 2) for domain in PARTS[PIXELS].domains)
-    assert torch.equal(known.train_x, experiment.source("test", 0).batch(0, 2).train_x)
+    assert torch.equal(known.train_x, experiment.source("test").batch(0, 2).train_x)
     assert drawn.train_x.shape == known.train_x.shape
     assert drawn.test_x.shape == known.test_x.shape
     assert drawn.train_x.min() == -1  # the ground

@@ -65,7 +65,7 @@ def test_the_study_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ]
     for sweep in MODALITIES:
         trained = load_run(places.runs / sweep / "prototype-seed0")
-        source = trained.experiment.source("test", 0)
+        source = trained.experiment.source("test")
         assert Modality().ask(trained, scale) == Accuracy.of(evaluate(trained.learner, source, 4).score)
         found = Modality().ask_yardsticks(trained.experiment, scale)
         for name, yardstick in (("class mean", class_mean), ("nearest neighbour", nearest_neighbour)):
@@ -139,7 +139,7 @@ def test_an_encoder_that_is_not_installed_is_told_when_data_are_loaded(
     experiment = load(f"{name}-mamba")
     experiment.learner(0)
     with pytest.raises(ConfigError, match=r"needs .*; pip install '\.\[encoders\]' in the checkout"):
-        experiment.source("test", 0)
+        experiment.source("test")
 
 
 def test_emoji_are_enough_for_an_episode():

@@ -83,10 +83,10 @@ def test_noise_that_there_is_not(std: float):
 
 def test_features_are_measured_and_images_are_not():
     features, images = load("features-mamba"), load("glyphs-mamba")
-    x = features.source("test", 0).batch(0, 20).train_x
+    x = features.source("test").batch(0, 20).train_x
     assert noise_unit(features) == pytest.approx(float(x.numpy().std()), rel=1e-3)
     assert noise_unit(images) == 1.0
-    clean = images.source("test", 0).batch(0, 2)
+    clean = images.source("test").batch(0, 2)
     noise = noisy(images, 0.2).batch(0, 2).test_x - clean.test_x
     assert float(noise.std()) == pytest.approx(0.2, rel=0.02)
 

@@ -63,7 +63,7 @@ def test_a_learner_is_asked_as_a_yardstick_is(name: str, dim: int, tmp_path: Pat
 
 
 def test_queries_follow_another_stream():
-    source = load("sine-mamba").source("test", 0)
+    source = load("sine-mamba").source("test")
     plain, made = source.batch(2, 4), ForeignStreams(source).batch(3, 2)
     assert torch.equal(made.test_x, plain.test_x[1:3])
     assert torch.equal(made.test_y, plain.test_y[1:3])
@@ -83,7 +83,7 @@ def decoded(rows: tuple[str, ...]) -> np.ndarray:
 
 def test_pictures_are_the_halves():
     """hanzi21 has four grey levels, which sixteen hold exactly; what is beyond them is cut."""
-    source = load("completion-mamba").source("test", 0)
+    source = load("completion-mamba").source("test")
     episode = source.batch(0, 1)
     each = completed(lambda one: one.test_y * 2, source)
     assert len(each) == 5

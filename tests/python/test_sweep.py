@@ -253,7 +253,7 @@ def test_offline_training_is_a_yardstick_of_the_table(tmp_path: Path, capsys: An
     assert measured is not None
     sweep = read_sweep(file)
     model = sweep.rows[0].cells[0].experiment.model
-    source = sweep.rows[0].cells[0].experiment.source("test", 0)
+    source = sweep.rows[0].cells[0].experiment.source("test")
     again = evaluate_predictor(Offline(model.encoder, model.d_model), source, 2)
     assert measured.scores.values.tolist() == pytest.approx(again.values.tolist(), abs=1e-5)
     text = (results / "table.md").read_text()

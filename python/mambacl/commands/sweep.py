@@ -83,5 +83,5 @@ def run(command: Sweep) -> None:
         failures = run_cells(sweep, file, runs, results, command.jobs, str(device))
     print(f"Written to {table.write(sweep, results)}")
     if failures:
-        told = "".join(f"\n  {one.job}: {one.reason} (see {one.log})" for one in failures)
+        told = "".join(f"\n  {one}" for one in failures)
         raise RunError(f"sweep: {len(failures)} cells failed; the same command tries them again{told}")

@@ -157,7 +157,7 @@ def _train_seeds(command: Train, experiment: Experiment, seeds: list[int], devic
         device=str(device),
     )
     if failures:
-        told = "".join(f"\n  {one.job}: {one.reason} (see {one.log})" for one in failures)
+        told = "".join(f"\n  {one}" for one in failures)
         raise RunError(
             f"train: {len(failures)} of {len(seeds)} seeds failed; the same command with --resume tries them "
             f"again{told}"

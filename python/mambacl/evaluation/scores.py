@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+STANDARD_ERRORS = 1.96
+"""Of a mean, in half its 95 % interval: the normal distribution's, which means of many episodes have."""
+
+_DIGITS = 5
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -23,10 +28,19 @@ class Scores:
         return self.values.mean().item()
 
     @property
+    def standard_error(self) -> float:
+        """Of the mean over episodes."""
+        return (self.values.std() / len(self.values) ** 0.5).item()
+
+    @property
     def interval(self) -> float:
         """Half the width of the 95 % interval of the mean over episodes, 1.96 standard errors. It says
         how well these episodes measure this one model, and nothing of other seeds (see `over_seeds`)."""
-        return 1.96 * (self.values.std() / len(self.values) ** 0.5).item()
+        return STANDARD_ERRORS * self.standard_error
+
+    def rounded(self) -> tuple[float, float]:
+        """The mean and half its interval, with the 5 digits that files keep."""
+        return round(self.mean, _DIGITS), round(self.interval, _DIGITS)
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} ± {self.interval:.3f}"

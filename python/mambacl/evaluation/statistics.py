@@ -31,9 +31,17 @@ class Interval:
     half_width: float | None
     scope: str
 
-    def __str__(self) -> str:
+    def told(self, form: str = ".3f") -> str:
+        """The mean, and half the width if there is one.
+
+        Args:
+            form: Of the mean; "+.3f" gives it a sign.
+        """
         spread = "" if self.half_width is None else f" ± {self.half_width:.3f}"
-        return f"{self.mean:.3f}{spread} ({self.scope})"
+        return f"{self.mean:{form}}{spread}"
+
+    def __str__(self) -> str:
+        return f"{self.told()} ({self.scope})"
 
 
 def over_seeds(values: Sequence[float]) -> Interval:

@@ -10,7 +10,7 @@ from mambacl import settings
 from mambacl.config import LearnerConfig, SequenceConfig
 from mambacl.data import Split
 from mambacl.episodes import SizedEpisodes
-from mambacl.errors import ConfigError
+from mambacl.errors import ConfigError, InvalidValueError
 from mambacl.evaluation import Metric, metric_of
 from mambacl.experiments.data import Data, Hanzi21Images
 from mambacl.experiments.tables import merge
@@ -110,13 +110,18 @@ class Experiment(Settings):
         return Learner(self.model, seed=seed)
 
     def source(
-        self, split: Split, seed: int, *, tasks: int | None = None, train_shots: int | None = None
+        self,
+        split: Split,
+        seed: int | None = None,
+        *,
+        tasks: int | None = None,
+        train_shots: int | None = None,
     ) -> SizedEpisodes:
         """Episodes of a split.
 
         Args:
             split: "train", "validation" or "test".
-            seed: Of the run for "train"; the others have `EVALUATION_SEED`, whatever is given.
+            seed: Of the run, for "train"; the others have `EVALUATION_SEED` for any run.
             tasks: Of an episode; None for the experiment's.
             train_shots: Examples read of each; None for the experiment's.
 
@@ -125,10 +130,14 @@ class Experiment(Settings):
 
         Raises:
             ConfigError: If there are more tasks than the vocabulary has symbols.
+            InvalidValueError: If "train" is given no seed.
         """
+        if split != "train":
+            seed = EVALUATION_SEED
+        elif seed is None:
+            raise InvalidValueError('experiment: `seed` must be that of the run for "train", got None')
         sizes = self.data.sizes(split, tasks, train_shots)
         self.data.check_target(self.model.target, sizes.tasks, "tasks")
-        seed = seed if split == "train" else EVALUATION_SEED
         return self.data.episodes(self.model.target, sizes, seed, split)
 
 

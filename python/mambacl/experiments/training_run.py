@@ -13,7 +13,7 @@ import torch
 from mambacl import __version__
 from mambacl.episodes import Episodes
 from mambacl.experiments.experiment import Experiment
-from mambacl.experiments.trained import run_experiment, run_settings
+from mambacl.experiments.trained import Trained, load_run, run_experiment, run_settings
 from mambacl.learner import Learner
 from mambacl.runs import RunFolder
 from mambacl.training import History, StepRecord, meta_train
@@ -71,7 +71,7 @@ class TrainingRun:
         ranks.share(experiment.train)
         with ranks.first_before_others():
             learner = experiment.learner(seed).to(device)
-            source, validation = experiment.source("train", seed), experiment.source("validation", seed)
+            source, validation = experiment.source("train", seed), experiment.source("validation")
             source.batch(0, 1)
             validation.batch(0, 1)
             folder = (
@@ -118,6 +118,28 @@ class TrainingRun:
         return f"{told}, {skipped} updates skipped" if skipped else told
 
 
+def trained_run(experiment: Experiment, seed: int, path: Path, device: torch.device | str = "cpu") -> Trained:
+    """The best learner of a run, which is trained where it is not: what it came to may have come without it.
+
+    Args:
+        experiment: It is of.
+        seed: Of the run.
+        path: Of its folder.
+        device: To train on; the learner is on the CPU.
+
+    Returns:
+        The learner, and what it comes from.
+
+    Raises:
+        MambaclError: If training fails, or the run cannot be read.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM in training.
+        OSError: If the folder cannot be written.
+    """
+    if not RunFolder.is_there(path):
+        TrainingRun.begin(experiment, seed, path, resume=True, device=device).train(progress=False)
+    return load_run(path)
+
+
 def _folder(path: Path, wanted: Mapping[str, Any], resume: bool) -> RunFolder:
     folder = _begun(path, wanted) if resume else None
     if folder is not None:
@@ -129,7 +151,7 @@ def _folder(path: Path, wanted: Mapping[str, Any], resume: bool) -> RunFolder:
 def _begun(path: Path, wanted: Mapping[str, Any]) -> RunFolder | None:
     """The run in a folder if it is one of these settings; those that came to be after it began have their
     defaults."""
-    if not (path / "run.json").exists():
+    if not RunFolder.is_there(path):
         return None
     folder = RunFolder.open(path)
     return folder if run_settings(*run_experiment(folder)) == wanted else None

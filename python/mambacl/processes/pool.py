@@ -62,6 +62,9 @@ class Failure:
     reason: str
     log: Path
 
+    def __str__(self) -> str:
+        return f"{self.job}: {self.reason} (see {self.log})"
+
 
 @dataclass
 class _Running:

@@ -96,18 +96,14 @@ def _row(member: Member, levels: range) -> tuple[str, ...]:
 
 
 def _means(group: Group, levels: range) -> tuple[str, ...]:
-    score = group.score
-    half_width = None if score is None else score.half_width
-    told = "-" if score is None else f"{score.mean:.3f}"
-    told += "" if half_width is None else f" ± {half_width:.3f}"
+    told = "-" if group.score is None else group.score.told()
     medians = [group.median_steps_to(level) for level in levels]
     return ("all", told, "", *("-" if step is None else f"{step:,g}" for step in medians), "", "")
 
 
 def signed(difference: Interval) -> str:
     """A difference with its sign, its width and what it is over."""
-    spread = "" if difference.half_width is None else f" ± {difference.half_width:.3f}"
-    return f"{difference.mean:+.3f}{spread} ({difference.scope})"
+    return f"{difference.told('+.3f')} ({difference.scope})"
 
 
 def interval_as_json(interval: Interval | None) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ def _episode(trained: Trained, measured: Measurement, file: Path) -> None:
     streams; nor where meta-validation has too few classes or examples."""
     sizes = {"tasks": measured.tasks, "train_shots": measured.train_shots}
     try:
-        source = trained.experiment.source("validation", trained.seed, **sizes)
+        source = trained.experiment.source("validation", **sizes)
     except InvalidValueError:
         return
     if not source.spec.task_by_task:

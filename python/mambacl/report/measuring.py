@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from mambacl.data import Split
-from mambacl.episodes import Episode
+from mambacl.episodes import Episode, EpisodeSizes
 from mambacl.errors import InvalidValueError
 from mambacl.evaluation import (
     Evaluation,
@@ -91,8 +91,9 @@ def measure(
         )
     source = trained.experiment.source(split, trained.seed, tasks=tasks, train_shots=train_shots)
     metric = trained.experiment.metric
-    found = evaluate(learner, source, episodes)
     spec = source.spec
+    batch_size = _batch_size(spec)
+    found = evaluate(learner, source, episodes, batch_size=batch_size)
     yardsticks: dict[str, tuple[Yardstick, int]] = {
         name: (yardstick, episodes)
         for name, yardstick in (CLASS_YARDSTICKS if learner.is_classifier else VECTOR_YARDSTICKS).items()
@@ -103,7 +104,7 @@ def measure(
     matrix: list[list[float]] = []
     if spec.task_by_task:
         matrix_of = accuracy_matrix if learner.is_classifier else error_matrix
-        matrix = matrix_of(learner, source, matrix_episodes).values.tolist()
+        matrix = matrix_of(learner, source, matrix_episodes, batch_size=batch_size).values.tolist()
     make = partial(
         ClassMeasurement if learner.is_classifier else VectorMeasurement,
         name=measurement_name(split, spec.tasks, spec.train_shots, trained.which),
@@ -120,11 +121,18 @@ def measure(
         matrix=[row[: i + 1] for i, row in enumerate(matrix)],
         matrix_episodes=matrix_episodes if matrix else 0,
         yardsticks={
-            name: evaluate_predictor(predictor, source, count, metric=metric).values.tolist()
+            name: evaluate_predictor(
+                predictor, source, count, batch_size=batch_size, metric=metric
+            ).values.tolist()
             for name, (predictor, count) in yardsticks.items()
         },
     )
     return make(**_of_classes(found) if learner.is_classifier else _of_vectors(found, metric))
+
+
+def _batch_size(spec: EpisodeSizes) -> int:
+    """Episodes at a time: 20, or fewer long ones, for Ctrl-C waits until the engine has read them."""
+    return max(1, min(20, 2_000 // (spec.tasks * max(spec.train_shots, spec.test_shots))))
 
 
 def _of_classes(found: Evaluation) -> dict[str, Any]:

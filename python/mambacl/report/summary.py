@@ -95,7 +95,7 @@ def _beside_yardsticks(measured: Measurement) -> Rows:
         count = "" if len(values) == len(scores) else f" (of the first {len(values)} episodes)"
         told[name] = f"{as_scores(values)}{count}"
         interval = paired_difference(as_scores(scores[: len(values)].tolist()), as_scores(values))
-        differences[f"the learner minus {name}"] = f"{interval.mean:+.3f} ± {interval.half_width or 0:.3f}"
+        differences[f"the learner minus {name}"] = interval.told("+.3f")
     return told | differences
 
 

@@ -46,6 +46,11 @@ class RunFolder:
         self.settings = settings
         self.log = RunLog(path / "log.jsonl")
 
+    @staticmethod
+    def is_there(path: Path) -> bool:
+        """Whether a folder holds a run."""
+        return (path / "run.json").exists()
+
     @classmethod
     def create(
         cls, path: Path, settings: Mapping[str, Any], versions: Mapping[str, str] | None = None
@@ -64,7 +69,7 @@ class RunFolder:
         (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         run = cls(path, _as_json(settings))
         with run.locked():  # of two processes that begin at once, one makes the run
-            if (path / "run.json").exists():
+            if cls.is_there(path):
                 raise RunError(
                     f"run: `{path}` holds a run already; resume it (--resume), or choose another folder "
                     "(--run-dir)"
@@ -104,7 +109,7 @@ class RunFolder:
             RunError: If it holds a run of other settings; the first that differs is named.
             OSError: If the folder cannot be written.
         """
-        if not (path / "run.json").exists():
+        if not cls.is_there(path):
             return cls.create(path, settings, versions)
         run = cls.open(path)
         for name, (old, new) in _differences(run.settings, _as_json(settings)):

@@ -100,7 +100,9 @@ class StreamEstimator(BaseEstimator):
         """
         _check_snapshot(snapshot)
         if snapshot.learner is not self._find_learner():
-            raise InvalidValueError("restore: argument `snapshot` must be of this object's learner")
+            raise InvalidValueError(
+                "restore: argument `snapshot` must be of this object's learner, got another's"
+            )
         self.reset()
         vars(self).update(snapshot.fitted)
         return self

@@ -73,4 +73,4 @@ class Compound(Study[Curve]):
 
 def source(experiment: Experiment, members: int) -> SizedEpisodes:
     """Test episodes of classes of so many characters."""
-    return experiment.changed({"data": {"compound": members}}).source("test", 0)
+    return experiment.changed({"data": {"compound": members}}).source("test")

@@ -26,7 +26,7 @@ class ByCondition(Settings):
     @classmethod
     def of(cls, scores: Mapping[str, Scores]) -> ByCondition:
         """From scores of episodes."""
-        return cls({name: (round(one.mean, 5), round(one.interval, 5)) for name, one in scores.items()})
+        return cls({name: one.rounded() for name, one in scores.items()})
 
 
 def ask_learner(learner: Learner, sources: Mapping[str, Episodes], episodes: int) -> ByCondition:

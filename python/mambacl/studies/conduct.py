@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from mambacl import settings
 from mambacl.errors import RunError
-from mambacl.experiments.trained import Trained, load_run, run_settings
-from mambacl.experiments.training_run import TrainingRun
+from mambacl.experiments.trained import run_settings
+from mambacl.experiments.training_run import trained_run
 from mambacl.studies.answers import Answers
 from mambacl.studies.page import write_page
 from mambacl.studies.scale import Scale
@@ -134,7 +134,8 @@ class _Ask:
             "version": study.version,
         }
         if answers.read(self.name, asked) is None:
-            trained = self._trained(places.runs / self.sweep / self.cell.name)
+            run = places.runs / self.sweep / self.cell.name
+            trained = trained_run(self.cell.experiment, self.cell.seed, run)
             answers.write(self.name, asked, study.ask(trained, scale))
         if self.first:
             self._yardsticks(study, scale, answers)
@@ -146,12 +147,6 @@ class _Ask:
             "version": study.version,
         }
         _ask_at_once(self.sweep, asked, answers, lambda: study.ask_yardsticks(self.cell.experiment, scale))
-
-    def _trained(self, run: Path) -> Trained:
-        if not (run / "run.json").exists():  # outcomes came without their runs
-            begun = TrainingRun.begin(self.cell.experiment, self.cell.seed, run, resume=True)
-            begun.train(progress=False)
-        return load_run(run)
 
 
 def _ask_untrained(study: Study[A], scale: Scale, answers: Answers[A]) -> None:
@@ -217,7 +212,7 @@ def _train(study: Study[Any], name: str, scale: Scale, places: Places) -> None:
     else:
         failures = run_cells(sweep, sweep_file(name), runs, results, places.jobs)
         if failures:
-            told = "".join(f"\n  {one.job}: {one.reason} (see {one.log})" for one in failures)
+            told = "".join(f"\n  {one}" for one in failures)
             raise RunError(
                 f"study: {len(failures)} runs of {name} failed; the same command tries again{told}"
             )

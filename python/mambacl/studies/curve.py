@@ -35,7 +35,7 @@ class Point(Settings):
     @classmethod
     def of(cls, at: float, scores: Scores) -> Point:
         """From scores of episodes."""
-        return cls(at, round(scores.mean, 5), round(scores.interval, 5))
+        return cls(at, *scores.rounded())
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def _views(*styles: str) -> Source:
 
 def _faces(experiment: Experiment, styles: Sequence[str], images: int, queries: int) -> EpisodeSource:
     sizes = {"train_shots": images, "evaluation_test_shots": queries}
-    source = experiment.changed({"data": {"test_faces": list(styles), **sizes}}).source("test", 0)
+    source = experiment.changed({"data": {"test_faces": list(styles), **sizes}}).source("test")
     assert isinstance(source, EpisodeSource)
     return source
 
@@ -168,7 +168,7 @@ def _designs(images: int, *vendors: str) -> Source:
     meta-training knows."""
     return lambda experiment: experiment.changed(
         {"data": {"test_faces": list(vendors) or _known(experiment), "train_shots": images}}
-    ).source("test", 0)
+    ).source("test")
 
 
 def _known(experiment: Experiment) -> list[str]:
@@ -177,7 +177,7 @@ def _known(experiment: Experiment) -> list[str]:
 
 
 def _seen(experiment: Experiment) -> Episodes:
-    return experiment.source("test", 0)
+    return experiment.source("test")
 
 
 def _omniglot(experiment: Experiment) -> Episodes:
@@ -192,7 +192,7 @@ def _omniglot(experiment: Experiment) -> Episodes:
         side=data.input_shape[-1],
         mode="L",
     )
-    return dataclasses.replace(experiment, data=drawings).source("test", 0)
+    return dataclasses.replace(experiment, data=drawings).source("test")
 
 
 _WIDTH = 6

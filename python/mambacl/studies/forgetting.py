@@ -98,7 +98,7 @@ class Forgetting(Study[StreamMatrix]):
 
     def ask(self, trained: Trained, scale: Scale) -> StreamMatrix:
         """R over a tenth of the episodes: each is asked as often as it has tasks."""
-        source = trained.experiment.source("test", 0, tasks=_TASKS_TO_TRY if scale.fast else _TASKS)
+        source = trained.experiment.source("test", tasks=_TASKS_TO_TRY if scale.fast else _TASKS)
         matrix = accuracy_matrix(trained.learner, source, max(2, scale.episodes // 10), batch_size=5)
         return StreamMatrix.of(matrix)
 

@@ -99,7 +99,7 @@ class Tasks(Length):
 
     def source(self, experiment: Experiment, value: int) -> SizedEpisodes:
         """Of so many tasks."""
-        return experiment.source("test", 0, tasks=value)
+        return experiment.source("test", tasks=value)
 
     def trained_at(self, experiment: Experiment) -> int:
         """Tasks."""
@@ -123,7 +123,7 @@ class Shots(Length):
 
     def source(self, experiment: Experiment, value: int) -> SizedEpisodes:
         """Of so many shots."""
-        return experiment.source("test", 0, train_shots=value)
+        return experiment.source("test", train_shots=value)
 
     def trained_at(self, experiment: Experiment) -> int:
         """Shots."""

@@ -37,7 +37,7 @@ class Accuracy(Settings):
     @classmethod
     def of(cls, scores: Scores) -> Accuracy:
         """From scores of episodes."""
-        return cls(round(scores.mean, 5), round(scores.interval, 5))
+        return cls(*scores.rounded())
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,11 @@ class Modality(Study[Accuracy]):
 
     def ask(self, trained: Trained, scale: Scale) -> Accuracy:
         """Accuracy on test episodes, the same for all of a modality."""
-        return Accuracy.of(
-            evaluate(trained.learner, trained.experiment.source("test", 0), scale.episodes).score
-        )
+        return Accuracy.of(evaluate(trained.learner, trained.experiment.source("test"), scale.episodes).score)
 
     def ask_yardsticks(self, experiment: Experiment, scale: Scale) -> Mapping[str, Accuracy]:
         """The same of predictors without meta-training."""
-        source = experiment.source("test", 0)
+        source = experiment.source("test")
         return {
             name: Accuracy.of(evaluate_predictor(yardstick, source, scale.episodes))
             for name, yardstick in CLASS_YARDSTICKS.items()

@@ -132,12 +132,12 @@ def noise_unit(experiment: Experiment) -> float:
     streams of the first test episodes; of images, which are from -1 to 1, it is 1."""
     if len(experiment.data.input_shape) > 1:
         return 1.0
-    return float(experiment.source("test", 0).batch(0, _UNIT_EPISODES).train_x.double().std())
+    return float(experiment.source("test").batch(0, _UNIT_EPISODES).train_x.double().std())
 
 
 def noisy(experiment: Experiment, std: float) -> NoisyEpisodes:
     """Test episodes with noise."""
-    return NoisyEpisodes(experiment.source("test", 0), std)
+    return NoisyEpisodes(experiment.source("test"), std)
 
 
 def _lines(told: Sequence[Told[NoiseCurve]], sweep: str) -> list[Line]:

@@ -63,7 +63,7 @@ class Orders(Study[ByCondition]):
 
 def source(experiment: Experiment, order: PlainOrder) -> SizedEpisodes:
     """Test episodes whose streams are in an order."""
-    return experiment.changed({"data": {"order": order}}).source("test", 0)
+    return experiment.changed({"data": {"order": order}}).source("test")
 
 
 def _sources(experiment: Experiment, scale: Scale) -> dict[str, SizedEpisodes]:

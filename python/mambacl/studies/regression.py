@@ -70,7 +70,7 @@ class RegressionError(Settings):
     ) -> RegressionError:
         """From errors of episodes."""
         unread = None if foreign is None else round(foreign.mean, 5)
-        return cls(metric.name, round(scores.mean, 5), round(scores.interval, 5), unread, completions)
+        return cls(metric.name, *scores.rounded(), unread, completions)
 
 
 class Regression(Study[RegressionError]):
@@ -93,7 +93,7 @@ class Regression(Study[RegressionError]):
     def ask(self, trained: Trained, scale: Scale) -> RegressionError:
         """The error, on the same episodes for all."""
         experiment, learner = trained.experiment, trained.learner
-        source = experiment.source("test", 0)
+        source = experiment.source("test")
         score = evaluate(learner, source, scale.episodes).score
         drawn = isinstance(experiment.data, Completion)
         pictures = completed(lambda episode: _answers(learner, episode), source) if drawn else ()
@@ -102,7 +102,7 @@ class Regression(Study[RegressionError]):
 
     def ask_yardsticks(self, experiment: Experiment, scale: Scale) -> Mapping[str, RegressionError]:
         """The same of predictors without meta-training."""
-        source, metric = experiment.source("test", 0), experiment.metric
+        source, metric = experiment.source("test"), experiment.metric
         drawn = isinstance(experiment.data, Completion)
         return {
             name: RegressionError.of(

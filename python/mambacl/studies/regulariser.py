@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from mambacl.evaluation import Interval, Scores, over_seeds, paired_difference, paired_over_seeds
+from mambacl.evaluation import Scores, over_seeds, paired_difference, paired_over_seeds
 from mambacl.experiments.trained import Trained
 from mambacl.report.markdown import table
 from mambacl.report.seed_curves import draw_seeds
@@ -188,7 +188,7 @@ def _scores(members: Sequence[Told[TrainingCurve]]) -> dict[int | None, Scores]:
 
 def _over(scores: Mapping[int | None, Scores]) -> str:
     each = list(scores.values())
-    return str(each[0]) if len(each) == 1 else _told(over_seeds([one.mean for one in each]))
+    return str(each[0]) if len(each) == 1 else over_seeds([one.mean for one in each]).told()
 
 
 def _more(scores: Mapping[int | None, Scores], others: Mapping[int | None, Scores]) -> str:
@@ -197,13 +197,8 @@ def _more(scores: Mapping[int | None, Scores], others: Mapping[int | None, Score
     if not seeds:
         return ""
     if len(seeds) == 1:
-        return _told(paired_difference(scores[seeds[0]], others[seeds[0]]))
-    return _told(paired_over_seeds([scores[seed] for seed in seeds], [others[seed] for seed in seeds]))
-
-
-def _told(interval: Interval) -> str:
-    spread = "" if interval.half_width is None else f" ± {interval.half_width:.3f}"
-    return f"{interval.mean:.3f}{spread}"
+        return paired_difference(scores[seeds[0]], others[seeds[0]]).told()
+    return paired_over_seeds([scores[seed] for seed in seeds], [others[seed] for seed in seeds]).told()
 
 
 def _steps(steps: int | None) -> str:

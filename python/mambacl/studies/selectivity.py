@@ -98,7 +98,7 @@ class SelectivityMaps(Study[Maps]):
 
     def ask(self, trained: Trained, scale: Scale) -> Maps:
         """Over all episodes at once, whose statistics the encoder normalises with."""
-        episode = trained.experiment.source("test", 0).batch(0, scale.episodes)
+        episode = trained.experiment.source("test").batch(0, scale.episodes)
         return Maps.of(associations(trained.learner, episode), episode)
 
     def report(self, told: Sequence[Told[Maps]]) -> Report:

@@ -32,9 +32,13 @@ class ViewEpisodes:
     shots: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source.classes, FeatureClasses) or self.source.spec.order != "contiguous":
-            raise InvalidValueError("ViewEpisodes: `source` must be of features, class after class")
-        images, views = self.source.spec.train_shots, self.source.classes.views
+        classes, order = self.source.classes, self.source.spec.order
+        if not isinstance(classes, FeatureClasses) or order != "contiguous":
+            raise InvalidValueError(
+                "ViewEpisodes: `source` must be of FeatureClasses in the order 'contiguous', "
+                f"got {type(classes).__name__} in the order {order!r}"
+            )
+        images, views = self.source.spec.train_shots, classes.views
         if not images <= self.shots <= images * views:
             raise InvalidValueError(
                 f"ViewEpisodes: `shots` must be from {images} to {images * views}, {images} images in "

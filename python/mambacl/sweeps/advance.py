@@ -14,11 +14,11 @@ from mambacl.config import ClassTarget
 from mambacl.errors import NonFiniteError
 from mambacl.evaluation.protocol import evaluation_mode
 from mambacl.experiments.trained import load_run
-from mambacl.experiments.training_run import TrainingRun, versions
+from mambacl.experiments.training_run import TrainingRun, trained_run, versions
 from mambacl.learner import Learner
 from mambacl.report import ClassMeasurement, Measurement, VectorMeasurement, measure
 from mambacl.report.measurement import as_scores, prepare
-from mambacl.sweeps.outcome import MeanAndInterval, OnTest, Outcome, Results, VectorsOnTest
+from mambacl.sweeps.outcome import OnTest, Outcome, Results, VectorsOnTest
 from mambacl.sweeps.pace import inference
 from mambacl.sweeps.plan import final, outcomes
 from mambacl.sweeps.sweep import Cell, Sweep
@@ -60,10 +60,7 @@ def advance(
         results.write(cell, outcome)
     if outcome.complete or cell not in final(sweep.row(cell.learner), outcomes(sweep, results)):
         return outcome
-    if not (folder / "run.json").exists():  # outcomes came without their runs
-        run = TrainingRun.begin(cell.experiment, cell.seed, folder, resume=True, device=device)
-        run.train(progress=False)
-    trained = load_run(folder)
+    trained = trained_run(cell.experiment, cell.seed, folder, device)
     trained.learner.to(device)
     prepare(folder)
     measured = measure(
@@ -103,7 +100,7 @@ def _trained(cell: Cell, folder: Path, jobs: int, device: str) -> Outcome:
 
 def _tested(measured: Measurement) -> OnTest | VectorsOnTest:
     queries = measured.tasks * measured.test_shots
-    yardsticks = {name: _mean(values) for name, values in measured.yardsticks.items()}
+    yardsticks = {name: as_scores(values).rounded() for name, values in measured.yardsticks.items()}
     match measured:
         case ClassMeasurement():
             matrix = measured.accuracy_matrix
@@ -113,8 +110,8 @@ def _tested(measured: Measurement) -> OnTest | VectorsOnTest:
                 queries=queries,
                 episodes_sha256=measured.episodes_sha256,
                 right=tuple(round(share * queries) for share in measured.accuracy),
-                vocabulary_accuracy=_mean(measured.vocabulary_accuracy),
-                nll=_mean(measured.nll),
+                vocabulary_accuracy=as_scores(measured.vocabulary_accuracy).rounded(),
+                nll=as_scores(measured.nll).rounded(),
                 calibration_error=round(measured.calibration_error, _DIGITS),
                 forgetting=None if matrix is None else round(matrix.forgetting(), _DIGITS),
                 task_accuracy=_rounded(measured.task_accuracy),
@@ -137,11 +134,6 @@ def _tested(measured: Measurement) -> OnTest | VectorsOnTest:
 
 def _rounded(values: list[float]) -> tuple[float, ...]:
     return tuple(round(value, _DIGITS) for value in values)
-
-
-def _mean(values: list[float]) -> MeanAndInterval:
-    scores = as_scores(values)
-    return round(scores.mean, _DIGITS), round(scores.interval, _DIGITS)
 
 
 def _validations(history: History) -> tuple[tuple[int, float, float, float], ...]:

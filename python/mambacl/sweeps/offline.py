@@ -48,5 +48,5 @@ class OfflineTraining(Beside):
         row = sweep.rows[0]
         experiment = next(iter(row.experiments.values()))
         predictor = Offline(experiment.model.encoder, experiment.model.d_model)
-        scores = evaluate_predictor(predictor, experiment.source("test", 0), episodes)
+        scores = evaluate_predictor(predictor, experiment.source("test"), episodes)
         return cls(row.name, tuple(round(value, 5) for value in scores.values.tolist()))

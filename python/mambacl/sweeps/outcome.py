@@ -13,6 +13,7 @@ import torch
 from mambacl import durable, settings
 from mambacl.errors import ConfigError, RunError
 from mambacl.evaluation import ACCURACY, Metric, Scores
+from mambacl.evaluation.scores import STANDARD_ERRORS
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.trained import run_settings
 from mambacl.report.measuring import MEAN_TARGET
@@ -92,7 +93,7 @@ class VectorsOnTest(Settings):
     def on_plateau(self) -> bool:
         """Whether the error is not more than 2 standard errors below that of the stream's mean target."""
         reference, _ = self.yardsticks[MEAN_TARGET]
-        return self.scores.mean > reference - 2 * self.scores.interval / 1.96
+        return self.scores.mean > reference - 2 * self.scores.standard_error
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Outcome(Settings):
         if not self.validations or experiment.metric != ACCURACY:
             return False
         _, accuracy, interval, _ = self.validations[-1]
-        return abs(accuracy - 1 / experiment.data.tasks) <= 2 * interval / 1.96 + 1e-9
+        return abs(accuracy - 1 / experiment.data.tasks) <= 2 * interval / STANDARD_ERRORS + 1e-9
 
 
 class Results:

@@ -79,7 +79,7 @@ class Pace(Beside):
 def live(experiment: Experiment, learner: Learner, episodes: int = _EPISODES) -> Callable[[], None]:
     """Reading and answering a batch of meta-validation episodes: test classes are for the one look at the
     end."""
-    episode = experiment.source("validation", 0).batch(0, episodes).to(learner.device)
+    episode = experiment.source("validation").batch(0, episodes).to(learner.device)
 
     def lived() -> None:
         with evaluation_mode(learner):

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict
 
 import torch
 
 from mambacl.episodes import Episodes
-from mambacl.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    InvalidValueError,
-    NonFiniteError,
-    RunError,
-)
-from mambacl.evaluation import Scores, evaluate
+from mambacl.errors import CheckpointError, ConfigError, InvalidValueError, RunError
 from mambacl.learner import Learner
 from mambacl.runs import Checkpoint, RunFolder, checkpoint
 from mambacl.training.config import TrainConfig
-from mambacl.training.history import History, StepRecord, ValidationRecord, from_log, to_log
-from mambacl.training.interrupts import Interrupts
-from mambacl.training.progress import Progress
+from mambacl.training.history import History, StepRecord, from_log
+from mambacl.training.loop import Loop
 from mambacl.training.trainer import Trainer
 
 _LOG = logging.getLogger("mambacl")
@@ -96,101 +85,11 @@ def meta_train(
                 f"{trainer.ranks.rank}; they need a folder that all of them see"
             )
         try:
-            _train(trainer, validation, run if leads else None, last, progress and leads, on_step)
+            Loop(trainer, validation, run if leads else None, last, progress and leads, on_step).run()
         finally:
             if run is not None:
                 run.log.close()
     return trainer.history
-
-
-def _train(
-    trainer: Trainer,
-    validation: Episodes | None,
-    run: RunFolder | None,
-    last: int,
-    show: bool,
-    on_step: Callable[[StepRecord], None] | None,
-) -> None:
-    config, history, ranks = trainer.config, trainer.history, trainer.ranks
-    tensorboard = None if run is None else run.path / "tensorboard"
-    bar = Progress(last, trainer.done, config.batch_size, show, tensorboard)
-
-    def told(record: StepRecord | None) -> None:
-        if record is None:
-            return
-        bar.step(record, history)
-        if run is not None:
-            run.log.append(to_log(record))
-        if on_step is not None:
-            on_step(record)
-
-    def scores() -> Scores:
-        assert validation is not None
-        return evaluate(trainer.learner, validation, config.validation_episodes).score
-
-    def validate() -> None:
-        """The first rank does, and tells the others."""
-        measured = interrupts.at_once(scores) if ranks.leads else None
-        numbers = (0.0, math.nan, math.nan) if measured is None else (1.0, measured.mean, measured.interval)
-        ended, score, interval = ranks.told(numbers)
-        if not ended:
-            return
-        record = ValidationRecord(trainer.done, score, interval, trainer.seconds)
-        history.validations.append(record)
-        bar.validation(record)
-        if run is not None:
-            run.log.append(to_log(record))
-
-    with bar, Interrupts() as interrupts:
-        try:
-            while True:
-                done = trainer.done
-                ends = done >= last
-                validates = validation is not None and _validates(config, history, done)
-                if (
-                    ends
-                    or ranks.any(interrupts.requested)
-                    or validates
-                    or done % config.checkpoint_every == 0
-                ):
-                    told(trainer.settle())
-                    try:
-                        if validates:
-                            validate()
-                    except (InvalidValueError, DataError):
-                        if run is not None and done > 0:
-                            _save(trainer, run)  # the steps are good, whatever the validation episodes are
-                        raise
-                    if run is not None and done > 0:
-                        _save(trainer, run)
-                        bar.flush()
-                    # Told after the first has saved: torchrun ends all when one has ended.
-                    if ranks.any(interrupts.requested):
-                        raise KeyboardInterrupt(_how_to_go_on(run, done))
-                    if ends:
-                        return
-                told(trainer.step())
-        except NonFiniteError as error:
-            saved = [] if run is None else run.checkpoints()
-            good = f"; the last good checkpoint is `{saved[-1]}`" if saved else ""
-            raise NonFiniteError(f"{error}{good}") from None
-
-
-def _how_to_go_on(run: RunFolder | None, done: int) -> str:
-    if run is None or done == 0:
-        return f"stopped after step {done}"
-    return f"saved at step {done} in `{run.path}`; meta-training with the same run goes on there"
-
-
-def _validates(config: TrainConfig, history: History, done: int) -> bool:
-    due = done > 0 and (done % config.validate_every == 0 or done == config.steps)
-    return due and not (history.validations and history.validations[-1].step == done)
-
-
-def _save(trainer: Trainer, run: RunFolder) -> None:
-    best = trainer.history.best(trainer.learner.is_classifier)
-    content = Checkpoint(trainer.done, trainer.state(), {"threads": torch.get_num_threads()})
-    run.save(content, trainer.config.keep, None if best is None else asdict(best))
 
 
 def _resume(trainer: Trainer, run: RunFolder) -> None:

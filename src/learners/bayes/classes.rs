@@ -9,7 +9,7 @@
 
 use super::BayesConfig;
 use super::belief::{Belief, Prior};
-use crate::error::{Result, check_size};
+use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::learners::memory::{Answer, Inputs, Memory, Read};
 use crate::mlp::Mlp;
@@ -31,7 +31,7 @@ impl ClassBeliefs {
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
     pub(super) fn new(path: &Path, config: &BayesConfig, vocab: i64) -> Result<Self> {
-        check_size("target.vocab", vocab)?;
+        config.target.check()?;
         let BayesConfig { d_model, d_latent, d_hidden, .. } = *config;
         Ok(Self {
             vocab,
