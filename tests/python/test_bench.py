@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from mambacl import Learner, SequenceConfig, VectorEncoder, cli, ops
-from mambacl.bench import blocks, memory, soak, streams, suite
+from mambacl.bench import blocks, gpu, memory, soak, streams, suite
 from mambacl.bench.blocks import BLOCK, MAMBAPY, PROJECTIONS, TRANSFORMER, Shape
+from mambacl.bench.scan_arguments import scan_arguments
 from mambacl.bench.timing import Times, interleaved
 from mambacl.errors import InvalidValueError
 from mambacl.nn import Mamba
@@ -58,10 +59,7 @@ def test_the_transformer_is_causal():
 
 
 def test_the_usual_loop_computes_the_scan():
-    torch.manual_seed(0)
-    arguments: dict[str, Any] = {name: torch.randn(2, 6, 8) for name in ("u", "delta", "z")}
-    arguments |= {name: torch.randn(2, 6, 4) for name in ("B", "C")}
-    arguments |= {"A": -torch.rand(8, 4), "D": torch.randn(8), "delta_bias": torch.randn(8)}
+    arguments = scan_arguments(2, 6, 8, 4, torch.device("cpu"))
     want = ops.selective_scan(**arguments, delta_softplus=True)
     torch.testing.assert_close(blocks._loop(**arguments, delta_softplus=True), want)
 
@@ -72,6 +70,17 @@ def test_all_that_is_timed_runs():
     assert set(blocks.scans(SMALL, 1).seconds) == {"fused", "loop", "reference"}
     assert set(blocks.precisions(SMALL, 1).seconds) == {"float32", "bfloat16"}
     assert set(streams.episode_step(1, tasks=2, shots=2).seconds) == {"shared", "replicated"}
+
+
+def test_what_is_measured_of_a_gpu_runs_on_the_cpu_in_small():
+    readings, notes = gpu.measure(torch.device("cpu"), gpu.TINY)
+    of = [one.table for one in readings]
+    assert (of.count("bandwidth"), of.count("inference"), of.count("training step")) == (3, 12, 4)
+    assert all(one.value > 0 for one in readings)
+    assert "no training step was captured as a CUDA graph" in notes[-1]
+    tables = gpu.tables(readings)
+    assert tables.count("| what | measured | aim |") == len(set(of))
+    assert tables.endswith(" ms |  |\n")
 
 
 def test_peers_run():

@@ -20,7 +20,8 @@ from mambacl.errors import DataError, InvalidValueError
 from mambacl.experiments.files import load
 from mambacl.studies import Places, Scale, Told, conduct, page
 from mambacl.studies.conditions import ByCondition
-from mambacl.studies.domains import DESIGNS, FACES, OMNIGLOT, PARTS, PIXELS, Domains
+from mambacl.studies.domain_parts import DESIGNS, FACES, OMNIGLOT, PARTS, PIXELS
+from mambacl.studies.domains import Domains
 from mambacl.studies.view_episodes import ViewEpisodes
 from mambacl.sweeps import read_sweep
 from mambacl.sweeps.files import sweep_file

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mambacl import ops
+from mambacl.bench.scan_arguments import scan_arguments
 from mambacl.bench.timing import Times, interleaved
 from mambacl.nn import Mamba
 
@@ -133,18 +133,8 @@ def scans(shape: Shape, repeats: int) -> Times:
     """Forward of the fused scan ("fused"), of the usual loop of torch's operations, which takes all decays
     and inputs at once before it ("loop"), and of this package's reference, whose loop keeps nothing
     ("reference")."""
-    torch.manual_seed(0)
-    sequence = (shape.batch, shape.length, 2 * shape.d_model)
-    arguments: dict[str, Any] = {
-        "u": torch.randn(sequence),
-        "delta": torch.randn(sequence),
-        "A": -torch.rand(2 * shape.d_model, shape.d_state),
-        "B": torch.randn(shape.batch, shape.length, shape.d_state),
-        "C": torch.randn(shape.batch, shape.length, shape.d_state),
-        "D": torch.randn(2 * shape.d_model),
-        "z": torch.randn(sequence),
-        "delta_bias": torch.randn(2 * shape.d_model),
-    }
+    cpu = torch.device("cpu")
+    arguments = scan_arguments(shape.batch, shape.length, 2 * shape.d_model, shape.d_state, cpu)
 
     def case(scan: Callable[..., object]) -> Callable[[], None]:
         def run() -> None:

@@ -1,8 +1,8 @@
-"""Groups of bars, told apart by hatching and grey, in colour or without."""
+"""Bars: in groups, or as a ranking; told apart by hatching and grey, in colour or without."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,4 +51,32 @@ def draw_bars(
     ax.set_xlim(-0.5, len(groups) - 0.5)
     ax.grid(axis="y", alpha=0.3)
     ax.set_axisbelow(True)
+    return ax
+
+
+def draw_ranking(ax: Axes, ranking: Mapping[str, Summary | None], hatched: Collection[str]) -> Axes:
+    """Draws a bar for each learner, from the top, with bands as error bars and the mean as a number.
+
+    Args:
+        ax: To draw on.
+        ranking: By the learner's name; None for one that was not asked.
+        hatched: Names of those that were not meta-trained.
+    """
+    for row, (name, told) in enumerate(ranking.items()):
+        if told is None:
+            ax.text(0, row, " not asked", va="center", fontsize=7)
+            continue
+        hatch, colour = ("///", "white") if name in hatched else (None, "0.7")
+        bar = ax.barh(
+            row,
+            told.mean,
+            xerr=[[told.mean - told.low], [told.high - told.mean]],
+            color=colour,
+            hatch=hatch,
+            edgecolor="black",
+            capsize=2,
+        )
+        ax.bar_label(bar, [f"{told.mean:.3f}"], padding=4, fontsize=7)  # behind the error bar
+    ax.set_yticks(range(len(ranking)), list(ranking))
+    ax.yaxis.set_inverted(True)
     return ax

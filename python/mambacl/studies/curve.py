@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 
 from mambacl.episodes import Episodes
 from mambacl.evaluation import Scores, evaluate_predictor
-from mambacl.plots import LINES
+from mambacl.plots.lines import line_style
 from mambacl.report.markdown import table
 from mambacl.report.measuring import CLASS_YARDSTICKS
-from mambacl.report.seed_curves import MARKERS
 from mambacl.settings import Settings
 from mambacl.studies.study import Told, answers_by_learner
 from mambacl.studies.summary import Summary
@@ -122,10 +121,9 @@ def draw_lines(
     """
     for number, line in enumerate(each):
         number = number if styles is None else styles[line.name]
-        style = f"{MARKERS[number % len(MARKERS)]}{LINES[number % len(LINES)]}"
         summaries = line.summaries
         means = [one.mean for one in summaries]
-        (drawn,) = ax.plot(line.at, means, style, color=f"C{number % 10}", label=line.name, markersize=4)
+        (drawn,) = ax.plot(line.at, means, label=line.name, markersize=4, **line_style(number))
         low, high = [one.low for one in summaries], [one.high for one in summaries]
         ax.fill_between(line.at, low, high, color=drawn.get_color(), alpha=0.15)
     if trained_at is not None:

@@ -14,9 +14,8 @@ from mambacl.config import VectorEncoder
 from mambacl.experiments.data import Hanzi21Features
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.files import load
-from mambacl.plots import LINES
+from mambacl.plots.lines import line_style
 from mambacl.report.markdown import table
-from mambacl.report.seed_curves import MARKERS
 from mambacl.studies.costs import Cost, Mark, Timed, costs
 from mambacl.studies.scale import Scale
 from mambacl.studies.sequence_learners import SEQUENCE, UNGUIDED
@@ -172,10 +171,8 @@ def _draw(ax: Axes, costs: Mapping[str, Cost], value: Callable[[Mark], float | N
     ticks: list[int] = []
     for number, (name, cost) in enumerate(costs.items()):
         points = [(mark.tasks, value(mark)) for mark in cost.marks if value(mark) is not None]
-        style = f"{MARKERS[number % len(MARKERS)]}{LINES[number % len(LINES)]}"
-        size = 9 - number  # of lines on one another each shows
-        (line,) = ax.plot(*zip(*points, strict=True), style, color=f"C{number}", label=name)
-        line.set(markersize=size, fillstyle="none")
+        (line,) = ax.plot(*zip(*points, strict=True), label=name, **line_style(number))
+        line.set(markersize=max(3, 9 - number), fillstyle="none")  # of lines on one another each shows
         ticks = [mark.tasks for mark in cost.marks]
     ax.set_xscale("symlog", linthresh=10)  # which has a 0
     ax.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mambacl.evaluation import AccuracyMatrix, accuracy_matrix
 from mambacl.experiments.trained import Trained
+from mambacl.plots.lines import draw_seeds
 from mambacl.report.markdown import table
-from mambacl.report.seed_curves import draw_seeds
 from mambacl.settings import Settings
 from mambacl.studies.scale import Scale
 from mambacl.studies.sequence_learners import SEQUENCE, UNGUIDED

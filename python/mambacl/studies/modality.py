@@ -14,6 +14,7 @@ from mambacl.experiments.trained import Trained
 from mambacl.report.markdown import table
 from mambacl.report.measuring import CLASS_YARDSTICKS
 from mambacl.settings import Settings
+from mambacl.studies.bars import draw_ranking
 from mambacl.studies.scale import Scale
 from mambacl.studies.study import Report, Study, Told
 from mambacl.studies.summary import SPREAD, Summary
@@ -94,7 +95,7 @@ class Modality(Study[Accuracy]):
             1, len(bars), figsize=(0.8 + 4.6 * len(bars), 3.6), squeeze=False, layout="constrained"
         )
         for ax, (sweep, each) in zip(axes.flat, bars.items(), strict=True):
-            draw_bars(ax, each, chance.get(sweep))
+            _draw(ax, each, chance.get(sweep))
             ax.set(title=MODALITIES[sweep])
         every = sorted((bar for each in bars.values() for bar in each), key=lambda bar: not bar.learned)
         by_name = {sweep: {bar.name: str(bar.summary) for bar in each} for sweep, each in bars.items()}
@@ -109,39 +110,13 @@ class Modality(Study[Accuracy]):
         return Report({"accuracy": figure}, {caption: body})
 
 
-def draw_bars(ax: Axes, bars: Sequence[Bar], chance: float | None) -> Axes:
-    """Draws accuracies from the top, yardsticks hatched, with chance as a line.
-
-    Args:
-        ax: To draw on.
-        bars: To draw.
-        chance: Accuracy of guessing; None for no line.
-    """
-    for row, bar in enumerate(bars):
-        summary = bar.summary
-        ax.barh(
-            row,
-            summary.mean,
-            xerr=[[summary.mean - summary.low], [summary.high - summary.mean]],
-            color="0.6" if bar.learned else "white",
-            hatch=None if bar.learned else "///",
-            edgecolor="black",
-            capsize=3,
-        )
-        ax.text(
-            0.02,
-            row,
-            f"{summary.mean:.3f}",
-            va="center",
-            fontsize=8,
-            bbox={"color": "white", "boxstyle": "round"},
-        )
+def _draw(ax: Axes, bars: Sequence[Bar], chance: float | None) -> None:
+    """Accuracies, with chance as a line."""
+    draw_ranking(ax, {bar.name: bar.summary for bar in bars}, [bar.name for bar in bars if not bar.learned])
     if chance is not None:
         ax.axvline(chance, color="black", linestyle=":")
         ax.text(chance, -0.75, " chance", va="center", fontsize=8)  # above the first bar
-    ax.set_yticks(range(len(bars)), [bar.name for bar in bars])
-    ax.set(xlabel="accuracy", xlim=(0, 1.02), ylim=(len(bars) - 0.4, -1.1))
-    return ax
+    ax.set(xlabel="accuracy", xlim=(0, 1.15), ylim=(len(bars) - 0.4, -1.1))
 
 
 def _bars(told: Sequence[Told[Accuracy]], sweep: str) -> list[Bar]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import pyplot as plt
-
 from mambacl import durable
+from mambacl.plots.saving import png
 from mambacl.studies.scale import Scale
 from mambacl.studies.study import A, Report, Study, Told
 
@@ -37,10 +35,7 @@ def write_page(study: Study[A], scale: Scale, told: Sequence[Told[A]], report: R
     folder.mkdir(parents=True, exist_ok=True)
     pictures: list[str] = []
     for name, figure in report.figures.items():
-        drawn = io.BytesIO()
-        figure.savefig(drawn, dpi=120, format="png", bbox_inches="tight")
-        plt.close(figure)
-        durable.write(folder / f"{name}.png", drawn.getvalue())
+        durable.write(folder / f"{name}.png", png(figure, dpi=120, tight=True))
         pictures.append(f"![{name.replace('-', ' ')}]({name}.png)")
     findings = folder / _FINDINGS
     parts = [

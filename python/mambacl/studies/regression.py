@@ -20,6 +20,7 @@ from mambacl.learner import Learner
 from mambacl.report.markdown import table
 from mambacl.report.measuring import MEAN_TARGET, VECTOR_YARDSTICKS
 from mambacl.settings import Settings
+from mambacl.studies.bars import draw_ranking
 from mambacl.studies.completions import Completed, completed, draw_completions
 from mambacl.studies.foreign_streams import ForeignStreams
 from mambacl.studies.scale import Scale
@@ -187,36 +188,10 @@ def _bars(
         layout="constrained",
     )
     for ax, (sweep, each) in zip(axes.flat, by_benchmark.items(), strict=True):
-        ends: list[float] = []
-        for row, name in enumerate(names):
-            if name not in each:
-                ax.text(0, row, " not asked", va="center", fontsize=7)
-                continue
-            told = _summary(each[name])
-            hatch, colour = ("///", "white") if name in yardsticks else (None, "0.7")
-            ax.barh(
-                row,
-                told.mean,
-                xerr=[[told.mean - told.low], [told.high - told.mean]],
-                color=colour,
-                hatch=hatch,
-                edgecolor="black",
-                capsize=2,
-            )
-            ax.annotate(
-                f"{told.mean:.3f}",
-                (told.high, row),
-                (4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=7,
-            )
-            ends.append(told.high)
+        ranking = {name: _summary(each[name]) if name in each else None for name in names}
+        draw_ranking(ax, ranking, yardsticks)
         if MEAN_TARGET in each:
             ax.axvline(each[MEAN_TARGET][0].mean, color="black", linestyle=":", linewidth=0.8)
-        ax.set(
-            title=_BENCHMARKS[sweep], xlabel=f"{_metric(each)}, lower is better", xlim=(0, 1.25 * max(ends))
-        )
-    axes[0, 0].set_yticks(range(len(names)), names)
-    axes[0, 0].invert_yaxis()
+        highest = max(told.high for told in ranking.values() if told is not None)
+        ax.set(title=_BENCHMARKS[sweep], xlabel=f"{_metric(each)}, lower is better", xlim=(0, 1.25 * highest))
     return figure

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 
 from mambacl.evaluation import Scores, over_seeds, paired_difference, paired_over_seeds
 from mambacl.experiments.trained import Trained
+from mambacl.plots.lines import draw_seeds
 from mambacl.report.markdown import table
-from mambacl.report.seed_curves import draw_seeds
 from mambacl.settings import Settings
 from mambacl.studies.scale import Scale
 from mambacl.studies.sequence_learners import UNGUIDED

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
 
+from mambacl.plots.lines import draw_seeds
+from mambacl.plots.saving import png
 from mambacl.report.markdown import table
-from mambacl.report.seed_curves import draw_seeds
 from mambacl.streams.comparison.lives import Life
 
 Lives = dict[tuple[str, str, str], list[Life]]
@@ -61,7 +61,4 @@ def figure_bytes(lives: Mapping[tuple[str, str, str], Sequence[Life]]) -> bytes:
         ax.set(xlabel="examples read", ylabel="accuracy on unseen examples")
         ax.grid(alpha=0.3)
     axes[0, 0].legend(fontsize=7)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=110, format="png")
-    plt.close(figure)
-    return drawn.getvalue()
+    return png(figure, dpi=110)
