@@ -6,11 +6,19 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from shell import Shell
+
 
 def pytest_configure() -> None:
     """Shells start jobs in the background with SIGINT ignored, which tests of Ctrl-C would inherit."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    """The command line, in this process."""
+    return Shell(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -144,9 +144,3 @@ def assert_near(got: dict[str, Tensor], want: dict[str, Tensor], tolerance: floa
             atol=tolerance * max(scale, 1e-30),
             msg=lambda text, name=name: f"{name}: {text}",
         )
-
-
-def assert_same_bits(got: dict[str, Tensor], want: dict[str, Tensor]) -> None:
-    assert got.keys() == want.keys()
-    for name in want:
-        assert torch.equal(got[name], want[name]), name

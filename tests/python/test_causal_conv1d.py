@@ -13,12 +13,12 @@ from mambacl.ops import causal_conv1d, reference
 from op_arguments import (
     CONV_OPTIONS,
     assert_near,
-    assert_same_bits,
     conv_arguments,
     padding,
     widened,
     with_gradients,
 )
+from small_learners import assert_same
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 
@@ -72,7 +72,7 @@ def test_padding_is_never_read():
     clean = with_gradients(FUSED, padding(arguments, 0.0), padded_dy=0.0)
     dirty = with_gradients(FUSED, padding(arguments, torch.nan), padded_dy=torch.nan)
     assert all(tensor.isfinite().all() for tensor in dirty.values())
-    assert_same_bits(dirty, clean)
+    assert_same(dirty, clean)
     slow = with_gradients(REFERENCE, widened(padding(arguments, torch.nan)), padded_dy=torch.nan)
     assert_near(dirty, slow, 5e-6)
     for row, real in enumerate(lengths):
@@ -105,9 +105,9 @@ def test_takes_views_of_any_layout():
     }
     assert not any(view.is_contiguous() for view in views.values())
     want = with_gradients(FUSED, arguments)
-    assert_same_bits(with_gradients(FUSED, views), want)
+    assert_same(with_gradients(FUSED, views), want)
     views["x"] = arguments["x"].transpose(1, 2).contiguous().transpose(1, 2)
-    assert_same_bits(with_gradients(FUSED, views), want)
+    assert_same(with_gradients(FUSED, views), want)
 
 
 def test_takes_expanded_inputs_and_gradients():
@@ -164,7 +164,7 @@ def test_any_number_of_threads_gives_the_same_bits():
         two = with_gradients(FUSED, arguments)
     finally:
         torch.set_num_threads(before)
-    assert_same_bits(two, one)
+    assert_same(two, one)
 
 
 def check_agreement() -> None:

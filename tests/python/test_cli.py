@@ -19,6 +19,7 @@ from torch import Tensor
 import mambacl
 from mambacl import cli, plots
 from mambacl.commands import evaluate
+from shell import Shell
 
 SMALL = [
     *("--set", "data.tasks=2"),
@@ -31,36 +32,13 @@ SMALL = [
 ]
 
 
-class Shell:
-    """The command line, in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: str | Path) -> str:
-        self._monkeypatch.setattr(sys, "argv", ["mambacl", *map(str, arguments)])
-        cli.main()
-        return self._capsys.readouterr().out
-
-    def fails(self, *arguments: str | Path) -> str:
-        with pytest.raises(SystemExit) as stop:
-            self(*arguments)
-        assert stop.value.code not in (0, None)
-        said = self._capsys.readouterr()
-        return f"{stop.value.code}\n{said.out}{said.err}"
-
-    def train(self, folder: Path, *arguments: str, steps: int = 3) -> str:
-        return self("train", "glyphs-mamba", *SMALL, "--run-dir", folder, "--steps", str(steps), *arguments)
-
-
-@pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(monkeypatch, capsys)
+def train(shell: Shell, folder: Path, *arguments: str, steps: int = 3) -> str:
+    return shell("train", "glyphs-mamba", *SMALL, "--run-dir", folder, "--steps", str(steps), *arguments)
 
 
 def test_train_evaluate_and_look(shell: Shell, tmp_path: Path):
     run = tmp_path / "runs" / "one"
-    said = shell.train(run, "--seed", "7")
+    said = train(shell, run, "--seed", "7")
     assert "seed 7" in said
     assert f"Next: mambacl evaluate {run}" in said
     settings = json.loads((run / "run.json").read_text())["settings"]
@@ -103,7 +81,7 @@ def test_train_evaluate_and_look(shell: Shell, tmp_path: Path):
 
 
 def test_the_measurement_of_a_checkpoint_leaves_that_of_the_best(shell: Shell, tmp_path: Path):
-    shell.train(tmp_path)
+    train(shell, tmp_path)
     names: list[str] = []
     for options in ([], ["--checkpoint", "last"], ["--checkpoint", "3"]):
         said = shell("evaluate", tmp_path, *options, "--episodes", "2", "--matrix-episodes", "1", "--json")
@@ -126,16 +104,16 @@ def test_the_episode_drawn_is_of_the_sizes_measured(
         return draw(train_x, *others, tasks=tasks)
 
     monkeypatch.setattr(plots, "episode_images", recording)
-    shell.train(tmp_path)
+    train(shell, tmp_path)
     shell("evaluate", tmp_path, "--tasks", "3", "--shots", "2", "--episodes", "2", "--matrix-episodes", "1")
     assert drawn == [(3, 6)]
 
 
 def test_a_run_goes_on(shell: Shell, tmp_path: Path):
-    shell.train(tmp_path / "whole", steps=5)
-    shell.train(tmp_path / "parts", steps=2)
+    train(shell, tmp_path / "whole", steps=5)
+    train(shell, tmp_path / "parts", steps=2)
     assert "another folder" in shell.fails("train", "glyphs-mamba", *SMALL, "--run-dir", tmp_path / "parts")
-    shell.train(tmp_path / "parts", "--resume", steps=5)
+    train(shell, tmp_path / "parts", "--resume", steps=5)
     weights = [
         (tmp_path / name / "checkpoints" / "step-00000005" / "model.safetensors").read_bytes()
         for name in ("whole", "parts")
@@ -144,7 +122,7 @@ def test_a_run_goes_on(shell: Shell, tmp_path: Path):
 
 
 def test_a_learner_is_exported(shell: Shell, tmp_path: Path):
-    shell.train(tmp_path / "run")
+    train(shell, tmp_path / "run")
     said = shell("export", tmp_path / "run", tmp_path / "model.safetensors", "--checkpoint", "last")
     trained = mambacl.load_run(tmp_path / "run", "last").learner
     assert "step 3" in said
@@ -154,7 +132,7 @@ def test_a_learner_is_exported(shell: Shell, tmp_path: Path):
 
 
 def test_a_run_goes_on_as_it_began(shell: Shell, tmp_path: Path):
-    shell.train(tmp_path, steps=1)
+    train(shell, tmp_path, steps=1)
     said = shell.fails(
         *("train", "glyphs-mamba", *SMALL, "--run-dir", tmp_path, "--resume", "--set", "train.lr=1.0")
     )
@@ -166,7 +144,7 @@ def test_compare(shell: Shell, tmp_path: Path):
     for name, change in (("on", "0.5"), ("off", "0")):
         for seed in (0, 1):
             run = tmp_path / f"{name}-{seed}"
-            shell.train(run, "--seed", str(seed), "--set", f"model.selectivity.weight={change}")
+            train(shell, run, "--seed", str(seed), "--set", f"model.selectivity.weight={change}")
             runs.append(run)
     said = shell("compare", *runs)
     assert "Without test-2x1, see `mambacl evaluate`" in said
@@ -195,14 +173,14 @@ def test_compare(shell: Shell, tmp_path: Path):
 def test_evaluate_tries_its_folder_before_it_measures(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    shell.train(tmp_path / "run")
+    train(shell, tmp_path / "run")
     (tmp_path / "run" / "evaluations").write_text("no folder")
     monkeypatch.setattr(evaluate, "measure", lambda *_, **__: pytest.fail("it measured"))
     assert "evaluations" in shell.fails("evaluate", tmp_path / "run")
 
 
 def test_offline_training_is_one_more_yardstick(shell: Shell, tmp_path: Path):
-    shell.train(tmp_path / "run")
+    train(shell, tmp_path / "run")
     sizes = ("--episodes", "4", "--matrix-episodes", "2", "--offline")
     said = shell("evaluate", tmp_path / "run", *sizes, "2")
     assert re.search(r"offline training +\d.*\(of the first 2 episodes\)", said)

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mambacl import cli, experiments
+from mambacl import experiments
 from mambacl.data.sets import data_sets
 from mambacl.errors import ConfigError
+from shell import Shell
 from tiny_sets import casia_hwdb, folder, saved
 
-Shell = Callable[..., str]
 
-
-@pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Shell:
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MAMBACL_CACHE", str(tmp_path / "cache"))
-
-    def call(*arguments: str | Path) -> str:
-        monkeypatch.setattr(sys, "argv", ["mambacl", *map(str, arguments)])
-        cli.main()
-        return capsys.readouterr().out
-
-    return call
 
 
 def test_list_has_a_line_for_each(shell: Shell):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 import mambacl
-from mambacl import cli, toml_files
+from mambacl import toml_files
 from mambacl.commands import encode
 from mambacl.data import Split
 from mambacl.data.feature_file import feature_file
@@ -22,8 +21,7 @@ from mambacl.data.sets import DataSet, Labelled
 from mambacl.errors import ConfigError
 from mambacl.experiments.data import features as feature_data
 from mambacl.experiments.experiment import Experiment
-
-Shell = Callable[..., str]
+from shell import Shell
 
 
 class Squares(DataSet):
@@ -61,16 +59,6 @@ def small_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(module, "data_set", lambda _: Squares())
         monkeypatch.setattr(module, "frozen_encoder", lambda _: Mean())
     feature_data._encoder.cache_clear()
-
-
-@pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    def run(*arguments: str | Path) -> str:
-        monkeypatch.setattr(sys, "argv", ["mambacl", *map(str, arguments)])
-        cli.main()
-        return capsys.readouterr().out
-
-    return run
 
 
 def experiment(settings: dict[str, Any], **data: Any) -> Experiment:

@@ -6,14 +6,13 @@ import dataclasses
 import json
 import math
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from mambacl import Learner, cli, experiments
+from mambacl import Learner, experiments
 from mambacl.episodes.sine import SineEpisodes
 from mambacl.errors import ConfigError, InvalidValueError, NonFiniteError, RunError
 from mambacl.evaluation import SQUARED_ERROR, evaluate, over_seeds
@@ -30,6 +29,7 @@ from mambacl.sweeps.advance import advance
 from mambacl.sweeps.outcome import OnTest, VectorsOnTest
 from mambacl.sweeps.plan import choice, due, outcomes
 from mambacl.training.meta_train import read_history
+from shell import Shell
 
 CHANGES = [
     *("data.tasks=2", "data.train_shots=2", "data.evaluation_test_shots=2"),
@@ -50,11 +50,6 @@ def begun(folder: Path, seed: int = 0, *changes: str) -> Trained:
     experiment = experiments.load("sine-mamba", [*CHANGES, *changes])
     TrainingRun.begin(experiment, seed, folder, resume=False).train(progress=False)
     return load_run(folder)
-
-
-def command_line(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
-    monkeypatch.setattr(sys, "argv", ["mambacl", *map(str, arguments)])
-    cli.main()
 
 
 def test_the_file_is_the_benchmark():
@@ -172,19 +167,14 @@ def test_files_of_classes_are_read_as_before(tmp_path: Path):
     assert dataclasses.asdict(measured) == written
 
 
-def test_train_evaluate_and_compare(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_train_evaluate_and_compare(shell: Shell, tmp_path: Path):
     runs = {(rate, seed): tmp_path / f"{rate}-{seed}" for rate in ("1e-3", "4e-3") for seed in (0, 1)}
     for (rate, seed), run in runs.items():
         changes = [f"--set={change}" for change in (*CHANGES, f"train.lr={rate}")]
-        command_line(
-            monkeypatch, "train", "sine-mamba", *changes, "--seed", str(seed), "--run-dir", run, "--quiet"
-        )
+        said = shell("train", "sine-mamba", *changes, "--seed", str(seed), "--run-dir", run, "--quiet")
         best = min(one.score for one in read_history(RunFolder.open(run)).validations)
-        assert f"the best meta-validation {best:.3f} (squared error) at step" in capsys.readouterr().out
-        command_line(monkeypatch, "evaluate", run, *SIZES)
-        said = capsys.readouterr().out
+        assert f"the best meta-validation {best:.3f} (squared error) at step" in said
+        said = shell("evaluate", run, *SIZES)
         for text in (
             "mean squared error ",
             "nearest input's target ",
@@ -211,7 +201,7 @@ def test_train_evaluate_and_compare(
     (group, _) = as_json(comparison)["groups"]
     assert group["squared_error"]["mean"] == low.score.mean
     assert group["runs"][0]["steps_to"] == {}
-    command_line(monkeypatch, "compare", *runs.values(), "--plot", tmp_path / "curves.png")
+    shell("compare", *runs.values(), "--plot", tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 5_000
 
 
@@ -234,19 +224,12 @@ SMALL_OF = {
 @pytest.mark.parametrize(
     ("name", "metric"), [("rotation-mamba", "1 - cos"), ("completion-mamba", "squared error")]
 )
-def test_characters_from_training_to_comparison(
-    name: str,
-    metric: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
+def test_characters_from_training_to_comparison(name: str, metric: str, shell: Shell, tmp_path: Path):
     changes = [change for change in CHANGES if "hidden" not in change] + SMALL_OF[name]
     run = tmp_path / "run"
-    command_line(monkeypatch, "train", name, *(f"--set={change}" for change in changes), "--run-dir", run)
-    assert f"({metric}) at step" in capsys.readouterr().out
-    command_line(monkeypatch, "evaluate", run, *SIZES)
-    said = capsys.readouterr().out
+    said = shell("train", name, *(f"--set={change}" for change in changes), "--run-dir", run)
+    assert f"({metric}) at step" in said
+    said = shell("evaluate", run, *SIZES)
     assert f"mean {metric} " in said
     assert f"Mean {metric} on the tasks read so far" in said
     figures = run / "evaluations" / "test-2x2"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mambacl import cli
 from mambacl.commands.train import parse_seeds
 from mambacl.runs import RunFolder, checkpoint
+from shell import Shell
 
 SMALL = [
     *("train", "glyphs-mamba", "--set", "data.tasks=2", "--set", "data.train_shots=1"),
@@ -28,23 +28,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def command_line(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["mambacl", *SMALL, *arguments])
-    cli.main()
-
-
 def weights(seed: int) -> bytes:
     run = RunFolder.open(Path(f"runs/glyphs-mamba-seed{seed}"))
     return (run.find("last") / "model.safetensors").read_bytes()
 
 
 def test_seeds_are_the_runs_of_the_single_form_and_a_failed_one_is_told_last(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     RunFolder.create(Path("runs/glyphs-mamba-seed1"), {"another": 1})
     with pytest.raises(SystemExit) as stop:
-        command_line(monkeypatch, "--seeds", "0..2", "--jobs", "2", "--steps", "3")
+        shell(*SMALL, "--seeds", "0..2", "--jobs", "2", "--steps", "3")
     failed = str(stop.value.code)
     assert "1 of 3 seeds failed" in failed
     assert "glyphs-mamba-seed1: run: `runs/glyphs-mamba-seed1` holds a run already" in failed
@@ -60,9 +55,7 @@ def test_seeds_are_the_runs_of_the_single_form_and_a_failed_one_is_told_last(
     assert (RunFolder.open(Path("alone")).find("last") / "model.safetensors").read_bytes() == of_seed_2
 
 
-def test_ctrl_c_stops_all_and_leaves_all_resumable(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_ctrl_c_stops_all_and_leaves_all_resumable(shell: Shell):
     command = [sys.executable, "-m", "mambacl", *SMALL, "--seeds", "3,5", "--jobs", "2"]
     runs = [RunFolder(Path(f"runs/glyphs-mamba-seed{seed}"), {}) for seed in (3, 5)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
@@ -79,8 +72,8 @@ def test_ctrl_c_stops_all_and_leaves_all_resumable(
             reached.append(checkpoint.read(run.find("last")).step)
             assert run.log.last_step() == reached[-1]
     more = str(max(reached) + 1)
-    command_line(monkeypatch, "--seeds", "3,5", "--resume", "--steps", more)
-    assert capsys.readouterr().out.count(f"{more} steps in ") == 2
+    said = shell(*SMALL, "--seeds", "3,5", "--resume", "--steps", more)
+    assert said.count(f"{more} steps in ") == 2
 
 
 def test_seeds_are_named_by_numbers_and_ranges():

@@ -17,12 +17,12 @@ from mambacl.ops import reference, selective_scan
 from op_arguments import (
     SCAN_OPTIONS,
     assert_near,
-    assert_same_bits,
     padding,
     scan_arguments,
     widened,
     with_gradients,
 )
+from small_learners import assert_same
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 
@@ -88,7 +88,7 @@ def test_padding_is_never_read(length: int):
     clean = with_gradients(FUSED, padding(arguments, 0.0), padded_dy=0.0)
     dirty = with_gradients(FUSED, padding(arguments, torch.nan), padded_dy=torch.nan)
     assert all(tensor.isfinite().all() for tensor in dirty.values())
-    assert_same_bits(dirty, clean)
+    assert_same(dirty, clean)
     slow = with_gradients(REFERENCE, widened(padding(arguments, torch.nan)), padded_dy=torch.nan)
     assert_near(dirty, slow, 2e-5)
 
@@ -186,7 +186,7 @@ def test_takes_views_of_any_layout():
     views["delta_bias"] = arguments["delta_bias"].flip(0).contiguous().flip(0)
     views["initial_state"] = arguments["initial_state"].permute(2, 0, 1).contiguous().permute(1, 2, 0)
     assert sum(not view.is_contiguous() for view in views.values()) >= 7
-    assert_same_bits(with_gradients(FUSED, views), with_gradients(FUSED, arguments))
+    assert_same(with_gradients(FUSED, views), with_gradients(FUSED, arguments))
 
 
 def test_takes_expanded_inputs_and_gradients():
@@ -197,7 +197,7 @@ def test_takes_expanded_inputs_and_gradients():
         "B": arguments["B"][:1].expand(6, -1, -1),
     }
     solid = {name: tensor.contiguous() for name, tensor in expanded.items()}
-    assert_same_bits(with_gradients(FUSED, expanded), with_gradients(FUSED, solid))
+    assert_same(with_gradients(FUSED, expanded), with_gradients(FUSED, solid))
     gradients = []
     for weigh in (torch.Tensor.sum, lambda t: (t * torch.ones_like(t)).sum()):
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in arguments.items()}
@@ -265,7 +265,7 @@ def test_any_number_of_threads_gives_the_same_bits():
         two = with_gradients(FUSED, arguments)
     finally:
         torch.set_num_threads(before)
-    assert_same_bits(two, one)
+    assert_same(two, one)
 
 
 def check_agreement() -> None:

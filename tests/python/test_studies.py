@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from matplotlib import pyplot as plt
 
-from mambacl import cli, studies
+from mambacl import studies
 from mambacl.errors import ConfigError, RunError
 from mambacl.evaluation import evaluate
 from mambacl.experiments.experiment import Experiment
@@ -21,6 +21,7 @@ from mambacl.settings import Settings
 from mambacl.studies import Places, Report, Scale, Study, Told, conduct, page
 from mambacl.studies.answers import Answers
 from mambacl.sweeps import read_sweep
+from shell import Shell
 
 TINY = """
 purpose = "Seconds."
@@ -310,12 +311,8 @@ def test_an_answer_comes_back_if_the_same_was_asked(tmp_path: Path):
     assert answers.read("any", {"a": 1, "b": [3]}) is None
 
 
-def test_a_study_that_there_is_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr("sys.argv", ["mambacl", "study", "tasks2"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    told = f"{ended.value.code}{capsys.readouterr().err}"
-    assert "study: there is none named 'tasks2'; did you mean 'tasks'?" in told
+def test_a_study_that_there_is_not(shell: Shell):
+    assert "study: there is none named 'tasks2'; did you mean 'tasks'?" in shell.fails("study", "tasks2")
     with pytest.raises(ConfigError, match=r"there is none named 'xyzzy'; there are .*, tasks, "):
         studies.study("xyzzy")
 

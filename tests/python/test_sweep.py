@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mambacl import cli, commands
+from mambacl import commands
 from mambacl.config import AttentionMixer, PrototypeConfig, SequenceConfig, VectorEncoder
 from mambacl.errors import ConfigError, NonFiniteError, RunError
 from mambacl.evaluation import evaluate_predictor
@@ -34,6 +34,7 @@ from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import choice, due, final, outcomes
 from mambacl.training.meta_train import read_history
 from mambacl.yardsticks import Offline
+from shell import Shell
 
 TINY = """
 purpose = "Seconds."
@@ -344,23 +345,13 @@ def test_outcomes_of_other_settings_are_refused(tmp_path: Path):
         outcomes(sweep, results)
 
 
-def command_line(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> None:
-    places = ("--runs", folder / "runs", "--results", folder / "results")
-    monkeypatch.setattr(
-        sys, "argv", ["mambacl", "sweep", *map(str, (folder / "tiny.toml", *places)), *arguments]
-    )
-    cli.main()
-
-
-def test_a_failed_cell_is_told_at_the_end_and_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_a_failed_cell_is_told_at_the_end_and_tried_again(shell: Shell, tmp_path: Path):
     sweep = read_sweep(written(tmp_path, ONE_ROW))
+    places = ("--runs", tmp_path / "runs", "--results", tmp_path / "results")
+    command = ("sweep", tmp_path / "tiny.toml", *places)
     taken = tmp_path / "runs" / "prototype-seed0"
     RunFolder.create(taken, {"a": 1})
-    with pytest.raises(SystemExit) as stop:
-        command_line(monkeypatch, tmp_path, "--jobs", "2")
-    told = str(stop.value.code)
+    told = shell.fails(*command, "--jobs", "2")
     assert "1 cells failed" in told
     assert "prototype-seed0: run: `" in told
     assert f"(see {tmp_path / 'runs' / 'prototype-seed0.log'})" in told
@@ -368,11 +359,11 @@ def test_a_failed_cell_is_told_at_the_end_and_tried_again(
     assert "seed 0 is left" in (tmp_path / "results" / "table.md").read_text()
     (taken / "run.json").unlink()
     before = (tmp_path / "runs" / "prototype-seed1.log").stat()
-    command_line(monkeypatch, tmp_path)
+    said = shell(*command)
     assert (tmp_path / "runs" / "prototype-seed1.log").stat() == before
     table = json.loads((tmp_path / "results" / "table.json").read_text())
     assert [run["seed"] for run in table["learners"][0]["runs"]] == [0, 1]
-    assert f"Written to {tmp_path / 'results' / 'table.md'}" in capsys.readouterr().out
+    assert f"Written to {tmp_path / 'results' / 'table.md'}" in said
 
 
 def waited(file: Path) -> None:
@@ -423,14 +414,13 @@ def test_two_sweeps_on_one_folder(tmp_path: Path):
         schedule.run(sweep, tmp_path / "tiny.toml", tmp_path, Results(tmp_path), jobs=0)
 
 
-def test_a_reader_that_has_had_enough(monkeypatch: pytest.MonkeyPatch):
+def test_a_reader_that_has_had_enough(shell: Shell, monkeypatch: pytest.MonkeyPatch):
     read, write = os.pipe()
     os.close(read)
     with open(write, "w") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
-        monkeypatch.setattr(sys, "argv", ["mambacl", "list"])
         with pytest.raises(SystemExit) as stop:
-            cli.main()
+            shell("list")
         pipe.flush()  # as at the exit of a process: nothing is told again
     assert stop.value.code == 141
 
@@ -442,7 +432,5 @@ def test_every_sweep_of_the_package_makes_its_experiments(name: str):
     assert len(sweep.purpose) > 20
 
 
-def test_a_sweep_of_the_package_is_found_by_its_name_alone(monkeypatch: pytest.MonkeyPatch, capsys: Any):
-    monkeypatch.setattr(sys, "argv", ["mambacl", "sweep", "features-5x"])
-    with pytest.raises(SystemExit, match="none named 'features-5x'; did you mean 'features-5x5'"):
-        cli.main()
+def test_a_sweep_of_the_package_is_found_by_its_name_alone(shell: Shell):
+    assert "none named 'features-5x'; did you mean 'features-5x5'" in shell.fails("sweep", "features-5x")

@@ -1,11 +1,11 @@
 """Figures. Each function draws on axes that it is given or makes, and returns them."""
 
 from mambacl.plots.bars import accuracy_bars, error_bars
+from mambacl.plots.calibration import reliability
 from mambacl.plots.curves import anytime_accuracy, learning_curves, times
 from mambacl.plots.lines import LINES
 from mambacl.plots.matrices import accuracy_matrix, error_matrix
 from mambacl.plots.pictures import association_map, episode_images
-from mambacl.plots.reliability import reliability
 from mambacl.plots.saving import check_file, save
 
 __all__ = [

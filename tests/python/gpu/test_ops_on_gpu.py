@@ -18,13 +18,13 @@ from op_arguments import (
     CONV_OPTIONS,
     SCAN_OPTIONS,
     assert_near,
-    assert_same_bits,
     conv_arguments,
     padding,
     scan_arguments,
     widened,
     with_gradients,
 )
+from small_learners import assert_same
 
 pytestmark = [needs_gpu, pytest.mark.usefixtures("nan_in_fresh_memory")]
 
@@ -121,7 +121,7 @@ def test_padding_is_never_read():
         (SCAN, scan_arguments(40, 33, 16, options=SCAN_OPTIONS, seed=SEED)),
         (CONV, conv_arguments(40, 33, options=CONV_OPTIONS, seed=SEED)),
     ):
-        assert_same_bits(of_gpu(op, padding(arguments, torch.nan)), of_gpu(op, padding(arguments, 0.0)))
+        assert_same(of_gpu(op, padding(arguments, torch.nan)), of_gpu(op, padding(arguments, 0.0)))
 
 
 def test_layouts_that_are_not_contiguous():
@@ -141,7 +141,7 @@ def test_the_same_bits_again():
     ):
         once = of_gpu(op, arguments)
         for _ in range(3):
-            assert_same_bits(of_gpu(op, arguments), once)
+            assert_same(of_gpu(op, arguments), once)
 
 
 def test_in_pieces_as_at_once():
@@ -197,4 +197,4 @@ def test_on_a_second_gpu_while_the_first_is_current():
     assert torch.cuda.current_device() == 0
     got = of_gpu(SCAN, arguments, torch.device("cuda", 1))
     assert torch.cuda.current_device() == 0
-    assert_same_bits(got, of_gpu(SCAN, arguments))
+    assert_same(got, of_gpu(SCAN, arguments))
