@@ -14,6 +14,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+__all__ = ["names", "path", "read", "tomllib"]
+
 
 def names(folder: Path) -> list[str]:
     """The TOML files of a folder, sorted, without their endings."""
