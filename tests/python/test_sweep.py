@@ -19,7 +19,7 @@ from mambacl.config import AttentionMixer, PrototypeConfig, SequenceConfig, Vect
 from mambacl.errors import ConfigError, NonFiniteError, RunError
 from mambacl.evaluation import evaluate_predictor
 from mambacl.experiments.trained import load_run
-from mambacl.experiments.training_run import TrainingRun
+from mambacl.experiments.training_run import TrainingRun, trained_run
 from mambacl.report import ClassMeasurement
 from mambacl.report.figures import draw
 from mambacl.report.measurement import read_measurement
@@ -296,6 +296,13 @@ def test_a_cell_goes_on_where_its_run_is(tmp_path: Path):
     assert (found.steps, found.test.queries, len(found.test.right)) == (4, 4, 4)
     measured = json.loads((tmp_path / cell.name / "evaluations" / "test-2x1.json").read_text())
     assert found.test.scores.values.tolist() == measured["accuracy"]
+
+
+def test_a_run_that_was_interrupted_is_trained_to_its_end_before_it_is_asked(tmp_path: Path):
+    cell = read_sweep(written(tmp_path, ONE_ROW)).cells[0]
+    TrainingRun.begin(cell.experiment, 0, tmp_path / "run", resume=False).train(2, progress=False)
+    trained_run(cell.experiment, 0, tmp_path / "run")
+    assert RunFolder.open(tmp_path / "run").done == 4
 
 
 def test_streams_in_another_order_are_tested_without_a_matrix(tmp_path: Path):

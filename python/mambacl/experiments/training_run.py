@@ -119,7 +119,8 @@ class TrainingRun:
 
 
 def trained_run(experiment: Experiment, seed: int, path: Path, device: torch.device | str = "cpu") -> Trained:
-    """The best learner of a run, which is trained where it is not: what it came to may have come without it.
+    """The best learner of a run, which is trained, or trained to its end, where it is not: what it came to may
+    have come without it.
 
     Args:
         experiment: It is of.
@@ -135,7 +136,7 @@ def trained_run(experiment: Experiment, seed: int, path: Path, device: torch.dev
         KeyboardInterrupt: After Ctrl-C or SIGTERM in training.
         OSError: If the folder cannot be written.
     """
-    if not RunFolder.is_there(path):
+    if not RunFolder.is_there(path) or RunFolder.open(path).done < experiment.train.steps:
         TrainingRun.begin(experiment, seed, path, resume=True, device=device).train(progress=False)
     return load_run(path)
 

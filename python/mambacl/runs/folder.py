@@ -134,6 +134,11 @@ class RunFolder:
         folders = (self.path / "checkpoints").glob("step-*")
         return sorted((folder for folder in folders if _NAME.fullmatch(folder.name)), key=_step)
 
+    @property
+    def done(self) -> int:
+        """Steps that the newest checkpoint has had; 0 before the first."""
+        return max(map(_step, self.checkpoints()), default=0)
+
     def find(self, which: Literal["best", "last"] | int) -> Path:
         """A checkpoint.
 
