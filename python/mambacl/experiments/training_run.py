@@ -119,8 +119,8 @@ class TrainingRun:
 
 
 def trained_run(experiment: Experiment, seed: int, path: Path, device: torch.device | str = "cpu") -> Trained:
-    """The best learner of a run, which is trained, or trained to its end, where it is not: what it came to may
-    have come without it.
+    """The best learner of a run, which is trained to its end where it is not: what it came to may have come
+    without it.
 
     Args:
         experiment: It is of.
