@@ -190,6 +190,12 @@ def test_save_writes_the_whole_figure_and_closes_it(tmp_path: Path):
     assert plt.get_fignums() == []
 
 
+def test_a_figure_that_cannot_be_written_is_closed_as_well(tmp_path: Path):
+    with pytest.raises(OSError, match="missing"):
+        plots.save(plots.association_map(torch.eye(3)), tmp_path / "missing" / "figure.png")
+    assert plt.get_fignums() == []
+
+
 def test_errors_are_drawn_from_white_and_told_behind_their_bars():
     R = torch.tensor([[0.0, torch.nan], [0.5, 0.25]], dtype=torch.float64)
     ax = plots.error_matrix(ErrorMatrix(R, 1))

@@ -37,9 +37,11 @@ def save(ax: Axes, path: Path) -> None:
         path: Of a png, pdf or svg.
     """
     figure = ax.figure.figure  # of a subfigure the whole
-    with durable.named(path):
-        figure.savefig(path, dpi=150)
-    plt.close(figure)
+    try:
+        with durable.named(path):
+            figure.savefig(path, dpi=150)
+    finally:
+        plt.close(figure)
 
 
 def png(figure: Figure, *, dpi: int, tight: bool = False) -> bytes:
