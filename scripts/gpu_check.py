@@ -15,6 +15,7 @@ import random
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -59,14 +60,20 @@ def main() -> int:
     def tell(*lines: str) -> None:
         print("\n".join(lines), flush=True)
         page.extend(lines)
-        (told.out / "measured.md").write_text("\n".join(page) + "\n")
+        (told.out / f"{'-'.join(told.parts)}.md").write_text("\n".join(page) + "\n")
 
     tell(f"## mambacl {__version__}, torch {torch.__version__} (CUDA {torch.version.cuda}), {name}", "")
     if "benchmarks" in told.parts:
-        rows, notes = measure(device, Sizes() if device.type == "cuda" else TINY)
-        numbers = {"device": name, "torch": torch.__version__, "rows": [asdict(row) for row in rows]}
-        (told.out / "measured.json").write_text(json.dumps(numbers, indent=1) + "\n")
-        tell(tables(rows), *(f"- {note}" for note in notes))
+        try:
+            rows, notes = measure(device, Sizes() if device.type == "cuda" else TINY)
+        except Exception as error:  # the tests, which come after, say more of what is wrong
+            traceback.print_exc()
+            tell(f"- benchmarks: failed ({error!r})")
+            failed = True
+        else:
+            numbers = {"device": name, "torch": torch.__version__, "rows": [asdict(row) for row in rows]}
+            (told.out / "measured.json").write_text(json.dumps(numbers, indent=1) + "\n")
+            tell(tables(rows), *(f"- {note}" for note in notes))
     if device.type == "cuda":
         for what, came in run_tests(told.parts, told.seed, told.out):
             tell(f"- {what}: {came}")

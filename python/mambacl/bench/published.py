@@ -7,6 +7,7 @@ Sizes and operations are those of the learners here, values are random.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -90,6 +91,7 @@ class ReplicatedMamba(_Tokens):
         return self.head(h[:, -1]).unflatten(0, (batch, asked))
 
 
+@functools.cache  # the published form makes it once as well
 def _mask(stream: int, queries: int, device: torch.device) -> Tensor:
     """What each token sees, (stream + queries, stream + queries) bool."""
     length = stream + queries

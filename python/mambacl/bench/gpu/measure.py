@@ -40,8 +40,11 @@ def measure(device: torch.device, sizes: Sizes) -> tuple[list[Reading], list[str
         notes.append(f"{HOW_TO_BUILD} ({error})")
     rows += inference(clock, device, sizes)
     rows += training(clock, device, sizes)
-    for name, block in blocks.items():
-        rows += replicated(clock, device, sizes, block, name)
+    try:
+        for name, block in blocks.items():
+            rows += replicated(clock, device, sizes, block, name)
+    except torch.OutOfMemoryError:
+        notes.append("a stream for each query does not fit the memory of this GPU: some 30 GB in float32")
     if device.type != "cuda":
         notes.append("no training step was captured as a CUDA graph: this is no GPU")
     return rows, notes
