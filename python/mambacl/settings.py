@@ -26,13 +26,14 @@ class Settings:
 S = TypeVar("S", bound=Settings)
 
 
-def read(kind: type[S], table: Mapping[str, Any], where: str) -> S:
+def read(kind: type[S], table: Mapping[str, Any], where: str, *, named: bool = True) -> S:
     """Settings from a table, as TOML or JSON has them.
 
     Args:
         kind: The dataclass.
         table: Values by key; those left out keep their defaults.
         where: What the table is called, for messages; empty if its keys stand for themselves.
+        named: Whether names of settings begin with that: not those of a whole file.
 
     Returns:
         The settings.
@@ -55,7 +56,7 @@ def read(kind: type[S], table: Mapping[str, Any], where: str) -> S:
     try:
         return TypeAdapter(kind).validate_json(_json(table, where), strict=True)
     except ValidationError as error:
-        raise ConfigError(_told(kind, table, where, error)) from None
+        raise ConfigError(_told(kind, table, where, error, named)) from None
 
 
 def table(settings: Settings) -> dict[str, Any]:
@@ -71,20 +72,20 @@ def _json(table: Mapping[str, Any], where: str) -> str:
         raise ConfigError(f"{where or 'settings'}: values must be those of JSON, got {error}") from error
 
 
-def _told(kind: type, table: Mapping[str, Any], where: str, error: ValidationError) -> str:
+def _told(kind: type, table: Mapping[str, Any], where: str, error: ValidationError, named: bool) -> str:
     """The first error in the words of this package."""
-    named = [(_name(table, where, each), each) for each in error.errors(include_url=False)]
+    prefix = [where] if where and named else []
+    placed = [(_keys(table, each), each) for each in error.errors(include_url=False)]
     # Each member of a union has an error of its own; the one that got furthest into the value says most.
-    place = named[0][0]
-    near = [(name, each) for name, each in named if name == place or name.startswith(f"{place}.")]
-    name, first = max(near, key=lambda pair: pair[0].count("."))  # the first of equals
+    place = placed[0][0]
+    near = [(keys, each) for keys, each in placed if keys[: len(place)] == place]
+    keys, first = max(near, key=lambda pair: len(pair[0]))  # the first of equals
+    name = _joined(prefix, keys)
     got, context = first["input"], first.get("ctx", {})
     part = where or name.partition(".")[0]
     match first["type"]:
         case "unexpected_keyword_argument":
-            valid = [".".join(filter(None, (where, known))) for known in _names(kind)]
-            hint = _hint(name, valid)
-            return f"{part}: there is no setting `{name}`{hint}"
+            return f"{part}: there is no setting `{name}`{_hint(kind, table, keys, prefix)}"
         case "missing":
             return f"{part}: the setting `{name}` is missing"
         case "union_tag_invalid":
@@ -98,7 +99,7 @@ def _told(kind: type, table: Mapping[str, Any], where: str, error: ValidationErr
         case "json_invalid":  # half a surrogate pair, say, which Python's texts may hold
             return f"{part or 'settings'}: values must be those of JSON, got {first['msg']}"
         case _:
-            reasons = dict.fromkeys(_reason(each) for other, each in near if other == name)
+            reasons = dict.fromkeys(_reason(each) for other, each in near if other == keys)
             return f"{part}: `{name}` must be {', or '.join(reasons)}, got {got!r}"
 
 
@@ -115,40 +116,74 @@ def _reason(error: ErrorDetails) -> str:
             return error["msg"].removeprefix("Input should be ")
 
 
-def _hint(name: str, valid: list[str]) -> str:
-    """The setting whose last part is most like the one given, or else all that there are."""
+def _hint(kind: type, table: Any, keys: list[Any], prefix: list[str]) -> str:
+    """What was probably meant by keys that lead to no setting, or else all that there are beside it."""
+    *above, last = keys
+    for key in above:
+        table = table[key]
+    homes = _homes(kind, above)
+    if others := [home.kind for home in homes if hasattr(home, "kind") and last in _fields(home)]:
+        tag = _joined(prefix, above, "kind")
+        return f" where `{tag}` is {table['kind']!r}, only where it is {' or '.join(map(repr, others))}"
+    own = [home for home in homes if getattr(home, "kind", None) == table.get("kind")] or homes
+    here = sorted({_joined(prefix, above, field) for home in own for field in _fields(home)})
+    everywhere = [_joined(prefix, name) for name in _names(kind)]
+    same = [name for name in everywhere if name.rpartition(".")[2] == last]
+    for valid in (same, here, everywhere):
+        if near := _nearest(_joined(prefix, keys), valid):
+            return f"; did you mean `{near}`?"
+    return f", only {', '.join(here or sorted(set(everywhere)))}"
+
+
+def _nearest(name: str, valid: list[str]) -> str | None:
+    """The setting whose last part is most like the one given, if it is like it at all."""
 
     def likeness(known: str) -> tuple[float, float]:
         pairs = ((name.rpartition(".")[2], known.rpartition(".")[2]), (name, known))
         last, whole = (difflib.SequenceMatcher(None, one, other).ratio() for one, other in pairs)
         return last, whole
 
-    near = max(valid, key=likeness)
-    if likeness(near)[0] > 0.6:
-        return f"; did you mean `{near}`?"
-    return f", only {', '.join(sorted(set(valid)))}"
+    near = max(valid, key=likeness, default=None)
+    return near if near is not None and likeness(near)[0] > 0.6 else None
 
 
-def _name(table: Any, where: str, error: ErrorDetails) -> str:
-    """The setting an error is about; on the way there pydantic puts the names of a union's members."""
-    keys = [where] if where else []
+def _keys(table: Any, error: ErrorDetails) -> list[Any]:
+    """The way to what an error is about; on it pydantic puts the names of a union's members."""
+    keys: list[Any] = []
     for key in error["loc"]:
         try:
             table = table[key]
         except (KeyError, IndexError, TypeError):
             if error["type"] != "missing" or key != error["loc"][-1]:
                 continue
-        keys.append(str(key))
-    return ".".join(keys)
+        keys.append(key)
+    return keys
+
+
+def _joined(*parts: str | list[Any]) -> str:
+    """The full name of a setting."""
+    return ".".join(str(key) for part in parts for key in ([part] if isinstance(part, str) else part))
+
+
+def _homes(kind: type, above: list[Any]) -> list[Any]:
+    """The dataclasses that may stand where keys lead."""
+    homes = [kind]
+    for key in above:
+        homes = [part for home in homes for part in _parts(typing.get_type_hints(home).get(key))]
+    return list(dict.fromkeys(homes))
+
+
+def _fields(kind: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
 
 
 def _names(kind: Any) -> Iterator[str]:
     """All settings of a dataclass, those of its parts behind a dot."""
     hints = typing.get_type_hints(kind, include_extras=False)
-    for field in dataclasses.fields(kind):
-        yield field.name
-        for part in _parts(hints[field.name]):
-            yield from (f"{field.name}.{name}" for name in _names(part))
+    for field in _fields(kind):
+        yield field
+        for part in _parts(hints[field]):
+            yield from (f"{field}.{name}" for name in _names(part))
 
 
 def _parts(hint: Any) -> Iterator[type]:

@@ -79,6 +79,16 @@ def test_settings_come_back_from_their_table(kept: Settings):
             {"shape": {"kind": "square", "widht": 2, "width": 1}},
             "drawing: there is no setting `drawing.shape.widht`; did you mean `drawing.shape.width`?",
         ),
+        (
+            {"shape": {"kind": "circle", "width": 2}},
+            "drawing: there is no setting `drawing.shape.width` where `drawing.shape.kind` is 'circle', only "
+            "where it is 'square'",
+        ),
+        (
+            {"shape": {"kind": "circle", "zzz": 2}},
+            "drawing: there is no setting `drawing.shape.zzz`, only drawing.shape.kind, drawing.shape.radius",
+        ),
+        ({"width": 2}, "drawing: there is no setting `drawing.width`; did you mean `drawing.shape.width`?"),
         ({"frame": {}}, "drawing: the setting `drawing.frame.width` is missing"),
         ({"shape": {"kind": "square"}}, "drawing: the setting `drawing.shape.width` is missing"),
         ({"shape": {"width": 1}}, "drawing: the setting `drawing.shape.kind` is missing"),
@@ -125,6 +135,13 @@ def test_a_table_without_a_name_has_settings_by_their_keys():
         settings.read(Drawing, {"name": "a", "copies": "x"}, "")
     with pytest.raises(ConfigError, match=r"^coppies: there is no setting `coppies`; did you mean `copies`"):
         settings.read(Drawing, {"name": "a", "coppies": 2}, "")
+
+
+def test_a_table_of_a_whole_file_is_named_once():
+    with pytest.raises(ConfigError, match=r"^drawing: `copies` must be a valid integer, got 'x'$"):
+        settings.read(Drawing, {"name": "a", "copies": "x"}, "drawing", named=False)
+    with pytest.raises(ConfigError, match=r"^drawing: there is no setting `copys`; did you mean `copies`\?$"):
+        settings.read(Drawing, {"name": "a", "copys": 2}, "drawing", named=False)
 
 
 def test_a_check_that_names_its_part_is_told_once():

@@ -67,7 +67,8 @@ class Experiment(Settings):
         model = LearnerConfig.from_table(parts["model"])
         train = settings.read(TrainConfig, parts["train"], "train")
         data = settings.read(_Data, {"data": {"kind": "hanzi21", **parts["data"]}}, "").data
-        experiment = replace(settings.read(cls, table, "experiment"), model=model, train=train, data=data)
+        own = settings.read(cls, table, "experiment", named=False)
+        experiment = replace(own, model=model, train=train, data=data)
         experiment.check()
         return experiment
 
