@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mambacl import LearnerConfig, SequenceConfig, TrainConfig, experiments
-from mambacl.config import ClassTarget, PrototypeConfig, VectorEncoder
+from mambacl.config import (
+    AttentionMixer,
+    ClassTarget,
+    CnnEncoder,
+    MambaMixer,
+    PrototypeConfig,
+    VectorEncoder,
+)
 from mambacl.data import AffineJitter
 from mambacl.errors import ConfigError, InvalidValueError
 from mambacl.experiments import EVALUATION_SEED, Experiment
@@ -74,6 +81,15 @@ def test_a_change_of_kind_drops_the_settings_of_the_old_kind():
         ("model.feed_forward={kind='none', d_hidden=3}", r"`feed_forward` unknown field `d_hidden`"),
         ("model.d_model=wide", "configuration: `d_model` invalid type"),
         ("model.encoder.kind=cn", r"did you mean `cnn`\?"),
+        (
+            "model.mixer.kind=transformer",
+            r"model: `model\.mixer\.kind` must be one of 'mamba', 'attention', .*, got 'transformer'; "
+            r"did you mean `attention`\?",
+        ),
+        ("model.mixer.kind=Linear-Transformer", r"did you mean `linear_attention`\?"),
+        ("model.kind=transformer", r"got 'transformer'; did you mean `model\.mixer\.kind=attention`\?"),
+        ("model.kind=omll", r"`model\.kind` must be one of 'sequence', .*; did you mean `oml`\?"),
+        ("model.feed_forward.kind=zzz", r"'none', 'mlp', 'experts', got 'zzz'$"),
         ("data.task=3", r"there is no setting `data\.task`; did you mean `data\.tasks`\?"),
         (
             "data.kind=omniglot",
@@ -103,6 +119,23 @@ def test_a_change_of_kind_drops_the_settings_of_the_old_kind():
 def test_what_makes_no_sense_is_told_by_name(change: str, message: str):
     with pytest.raises(ConfigError, match=message):
         experiments.load("glyphs-mamba", [change])
+
+
+def test_a_part_that_a_file_leaves_out_is_changed_as_it_is_by_default(tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    file.write_text("")
+    changes = [
+        "data.tasks=70",
+        "model.target.vocab=128",
+        "model.mixer.d_state=8",
+        "model.encoder.channels=[8]",
+    ]
+    experiment = experiments.load(str(file), changes)
+    assert experiment.model == SequenceConfig(
+        CnnEncoder(channels=(8,)), ClassTarget(128), mixer=MambaMixer(8)
+    )
+    experiment = experiments.load(str(file), ["model.mixer.kind=attention", "model.mixer.n_head=2"])
+    assert experiment.model == SequenceConfig(mixer=AttentionMixer(2))
 
 
 def test_experiments_of_ones_own(tmp_path: Path):

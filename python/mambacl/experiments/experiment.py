@@ -13,6 +13,7 @@ from mambacl.episodes import SizedEpisodes
 from mambacl.errors import ConfigError, InvalidValueError
 from mambacl.evaluation import Metric, metric_of
 from mambacl.experiments.data import Data, Hanzi21Images
+from mambacl.experiments.kinds import check_kinds
 from mambacl.experiments.tables import merge
 from mambacl.learner import Learner
 from mambacl.settings import Settings
@@ -64,6 +65,7 @@ class Experiment(Settings):
         for name, part in parts.items():
             if not isinstance(part, Mapping):
                 raise ConfigError(f"experiment: `{name}` must be a table, got {part!r}")
+        check_kinds(parts["model"])
         model = LearnerConfig.from_table(parts["model"])
         train = settings.read(TrainConfig, parts["train"], "train")
         data = settings.read(_Data, {"data": {"kind": "hanzi21", **parts["data"]}}, "").data

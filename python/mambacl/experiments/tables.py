@@ -6,11 +6,19 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from mambacl.config import LearnerConfig, SequenceConfig
+from mambacl.config import ClassTarget, CnnEncoder, LearnerConfig, MambaMixer, SequenceConfig
 from mambacl.experiments.data import Hanzi21Images
 
 _DEFAULT_KINDS = {"model": SequenceConfig.kind, "data": Hanzi21Images.kind}
 """What a table is of where it names no kind."""
+
+_LEFT_OUT: dict[str, dict[str, Any]] = {
+    "model": {},
+    "model.encoder": {"kind": CnnEncoder.kind},
+    "model.target": {"kind": ClassTarget.kind},
+    "model.mixer": {"kind": MambaMixer.kind},
+}
+"""What stands for a part that a table leaves out."""
 
 _SHARED = {"model": {field.name for field in dataclasses.fields(LearnerConfig)} - {"kind"}}
 """Settings that every kind of a table has."""
@@ -20,7 +28,8 @@ def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     """The table of an experiment with changes laid over it, table by table.
 
     Where the `kind` of a part changes, its other settings are dropped, for they are another kind's; of the
-    model those that every learner has stay: encoder, target and `d_model`.
+    model those that every learner has stay: encoder, target and `d_model`. A part that the table leaves out
+    is changed as it is by default.
 
     Args:
         table: Of an experiment.
@@ -35,6 +44,8 @@ def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
         {'model': {'d_model': 64, 'mixer': {'kind': 'attention'}}}
         >>> merge(table, {"model": {"kind": "prototype"}})
         {'model': {'d_model': 64, 'kind': 'prototype'}}
+        >>> merge({}, {"model": {"target": {"vocab": 128}}})
+        {'model': {'target': {'kind': 'class', 'vocab': 128}}}
     """
     return _merged(table, changes, "")
 
@@ -45,9 +56,10 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> dict[s
         old = {key: value for key, value in old.items() if key in shared}
     merged = dict(old)
     for key, value in new.items():
-        before = merged.get(key)
+        part = f"{name}.{key}".lstrip(".")
+        before = merged.get(key, _LEFT_OUT.get(part))
         if isinstance(before, Mapping) and isinstance(value, Mapping):
-            value = _merged(before, value, f"{name}.{key}".lstrip("."))
+            value = _merged(before, value, part)
         merged[key] = value
     return merged
 
