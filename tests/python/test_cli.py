@@ -150,13 +150,15 @@ def test_compare(shell: Shell, tmp_path: Path):
     assert "Without test-2x1, see `mambacl evaluate`" in said
     for run in runs:
         shell("evaluate", run, "--episodes", "4", "--matrix-episodes", "2")
-    said = shell("compare", *runs, "--plot", tmp_path / "figures" / "curves.png")
+    figure = tmp_path / "figures" / "curves.png"
+    said = shell("compare", *runs, "--plot", figure)
+    assert said.rstrip().endswith(f"\n\nWritten to {figure}")
     assert "Without" not in said
     assert "model.selectivity.weight 0.5\n" in said
     assert "model.selectivity.weight 0.5 minus model.selectivity.weight 0" in said
     assert "over 2 seeds, paired" in said
-    assert (tmp_path / "figures" / "curves.png").stat().st_size > 5_000
-    told = json.loads(shell("compare", *runs, "--json"))
+    assert figure.stat().st_size > 5_000
+    told = json.loads(shell("compare", *runs, "--json", "--plot", figure))
     assert [len(group["runs"]) for group in told["groups"]] == [2, 2]
     (difference,) = told["differences"].values()
     means = [[one["accuracy"] for one in group["runs"]] for group in told["groups"]]

@@ -194,8 +194,7 @@ def test_train_evaluate_and_compare(shell: Shell, tmp_path: Path):
     assert low.measured is not None
     assert low.score == over_seeds([one.scores.mean for one in low.measured.values()])
     said = table(comparison)
-    assert "Squared error in test-2x2;" in said
-    assert "Lower is better." in said
+    assert "Squared error in test-2x2; lower is better." in said
     assert "accuracy" not in said
     assert re.search(r"train\.lr 0\.001 minus train\.lr 0\.004: [+-]\d", said)
     (group, _) = as_json(comparison)["groups"]

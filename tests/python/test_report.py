@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib import pyplot as plt
 
 from mambacl import plots
 from mambacl.errors import RunError
-from mambacl.evaluation import over_seeds
-from mambacl.report import ClassMeasurement, compare
+from mambacl.evaluation import over_seeds, paired_difference
+from mambacl.report import ClassMeasurement, VectorMeasurement, compare
 from mambacl.report.comparison_table import as_json, table
-from mambacl.report.measurement import prepare, read_measurement
+from mambacl.report.group_names import Flat, flat, group_names
+from mambacl.report.measurement import as_scores, prepare, read_measurement
 from mambacl.report.summary import summary
 from mambacl.runs import RunFolder
 from mambacl.training.history import StepRecord, to_log
@@ -38,6 +40,27 @@ MEASURED = ClassMeasurement(
     matrix=[[1.0], [0.85, 0.95]],
     matrix_episodes=2,
     yardsticks={"nearest neighbour": [0.6, 1.0]},
+)
+
+
+OF_VECTORS = VectorMeasurement(
+    name="test-2x1",
+    experiment="small",
+    seed=0,
+    step=3,
+    parameters=1234,
+    state_bytes=56,
+    split="test",
+    tasks=2,
+    train_shots=1,
+    test_shots=5,
+    episodes_sha256="0",
+    error=[0.2, 0.1],
+    task_error=[0.2, 0.1],
+    metric="squared error",
+    matrix=[[0.1], [0.2, 0.1]],
+    matrix_episodes=2,
+    yardsticks={"zero": [0.6, 1.0]},
 )
 
 
@@ -98,6 +121,64 @@ def test_differences_are_paired_by_seed(tmp_path: Path):
     assert as_json(comparison)["groups"][1]["accuracy"]["mean"] == pytest.approx(0.65)
 
 
+def test_one_run_each_is_paired_over_its_episodes(tmp_path: Path):
+    runs = [
+        measured(run(tmp_path / "on", 0, 0.5, [0.5]), [0.8, 0.9, 0.7]),
+        measured(run(tmp_path / "off", 0, 0.0, [0.5]), [0.7, 0.6, 0.7]),
+    ]
+    comparison = compare(runs)
+    (difference,) = comparison.differences.values()
+    expected = paired_difference(as_scores([0.8, 0.9, 0.7]), as_scores([0.7, 0.6, 0.7]))
+    assert difference == expected
+    assert f"{expected.told('+.3f')} (over 3 episodes, given these two predictors)" in table(comparison)
+
+
+def named(name: str, mixer: dict[str, Any], **train: float) -> Flat:
+    encoder = {"kind": "vector", "dim": 8} if name == "features" else {"kind": "cnn", "image_size": 32}
+    model = {"kind": "sequence", "encoder": encoder, "mixer": mixer}
+    return flat({"name": name, "model": model, "train": {"lr": 0.001, **train}})
+
+
+MAMBA, ATTENTION = {"d_state": 16, "kind": "mamba"}, {"n_head": 8, "d_state": 1, "kind": "attention"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        pytest.param([named("glyphs", MAMBA)], ["glyphs"], id="one group"),
+        pytest.param(
+            [named("glyphs", MAMBA, steps=20), named("glyphs", ATTENTION, steps=30)],
+            [
+                "model.mixer.kind mamba, train.steps 20",
+                "model.mixer.kind attention, train.steps 30",
+            ],
+            id="two kinds",
+        ),
+        pytest.param(
+            [named("glyphs", MAMBA), named("glyphs", MAMBA | {"d_state": 64}), named("glyphs", ATTENTION)],
+            [
+                "model.mixer.d_state 16, model.mixer.kind mamba",
+                "model.mixer.d_state 64, model.mixer.kind mamba",
+                "model.mixer.kind attention",
+            ],
+            id="two of one kind",
+        ),
+        pytest.param(
+            [named("glyphs", MAMBA), named("features", ATTENTION, steps=30)],
+            ["glyphs", "features"],
+            id="two experiments",
+        ),
+        pytest.param(
+            [named("glyphs", MAMBA), named("glyphs", MAMBA, lr=0.1), named("features", MAMBA, lr=0.1)],
+            ["glyphs, train.lr 0.001", "glyphs, train.lr 0.1", "features"],
+            id="two of one experiment",
+        ),
+    ],
+)
+def test_groups_are_called_by_what_tells_them_apart(groups: list[Flat], expected: list[str]):
+    assert group_names(groups) == expected
+
+
 def test_what_cannot_be_paired_says_so(tmp_path: Path):
     one = measured(run(tmp_path / "on", 0, 0.5, [0.5]), [0.8, 0.9])
     others = [
@@ -139,9 +220,28 @@ def test_the_summary_says_what_was_measured():
         "expected calibration error             0.040",
         "the learner minus nearest neighbour    +0.100 ± 1.271",  # t with one degree of freedom
         "backward transfer (arXiv:1706.08840)   -0.150",
+        "mean accuracy on all tasks at the end  0.900",
+        "R[i, j] is the accuracy on task j after task i, a mean over 2 episodes",
         "from the first task to the last: 1.00, 0.90",
     ):
         assert text in said, text
+
+
+def test_of_many_tasks_the_summary_says_at_which_it_tells_the_score():
+    matrix = [[1 / (i + 1)] * (i + 1) for i in range(20)]
+    said = summary(dataclasses.replace(MEASURED, tasks=20, task_accuracy=matrix[-1], matrix=matrix))
+    *_, curve = said.splitlines()
+    places, values = curve.split("at tasks ")[1].split(": ")
+    tasks = [int(place) for place in places.split(", ")]
+    assert (tasks[0], tasks[-1], len(tasks)) == (1, 20, 10)
+    assert values.split(", ") == [f"{1 / task:.2f}" for task in tasks]
+    errors = [task / 100 for task in range(1, 21)]
+    matrix = [errors[: i + 1] for i in range(20)]
+    said = summary(dataclasses.replace(OF_VECTORS, tasks=20, task_error=errors, matrix=matrix))
+    told = f"{', '.join(f'{task / 100:.3f}' for task in tasks)} (at tasks {places})"
+    for name in ("by task, in the order of the stream", "right after each task was read"):
+        (line,) = (line for line in said.splitlines() if name in line)
+        assert line.endswith(told), line
 
 
 def test_there_is_no_forgetting_of_a_single_task():
@@ -159,7 +259,8 @@ def test_streams_that_return_to_a_task_have_no_matrix(tmp_path: Path):
     without.save(tmp_path)
     assert read_measurement(tmp_path, "test-2x1") == without
     said = summary(without)
-    assert "There is no R of streams that do not go task after task" in said
+    assert "Streams that do not go task after task" in said
+    assert "R[i, j]" not in said
     assert "forgetting" not in said
     assert "0.900 ± 0.196" in said
 

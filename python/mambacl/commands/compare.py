@@ -55,4 +55,8 @@ def run(command: Compare) -> None:
         ax = plots.learning_curves(curves)
         command.plot.parent.mkdir(parents=True, exist_ok=True)
         plots.save(ax, command.plot)
-    print(json.dumps(as_json(comparison)) if command.json else table(comparison))
+    if command.json:
+        print(json.dumps(as_json(comparison)))
+    else:
+        written = "" if command.plot is None else f"\n\nWritten to {command.plot}"
+        print(f"{table(comparison)}{written}")

@@ -36,7 +36,7 @@ class Evaluate:
         tasks: Of an episode; as in training by default.
         shots: Examples read of each; as in training by default.
         episodes: How many.
-        matrix_episodes: How many for R, which asks after every task.
+        matrix_episodes: How many for R[i, j], the score on task j after task i.
         offline: How many for one more yardstick: the learner's encoder trained from scratch on each stream,
             seconds an episode, classes only; 0 for none.
         split: Of the episodes: train, validation or test.

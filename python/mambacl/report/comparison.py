@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Protocol
+from typing import Protocol
 
 from mambacl.errors import RunError
-from mambacl.evaluation import Interval, Metric, Scores, over_seeds, paired_over_seeds
+from mambacl.evaluation import Interval, Metric, Scores, over_seeds, paired_difference, paired_over_seeds
 from mambacl.experiments.trained import run_experiment, run_settings
+from mambacl.report.group_names import Flat, flat, group_names
 from mambacl.report.measurement import (
     Measurement,
     measurement_name,
@@ -52,7 +53,7 @@ class Group:
     """Runs that differ in their seeds only.
 
     Attributes:
-        name: The settings in which groups differ.
+        name: What tells it from the other groups; see `group_names`.
         members: By seed.
     """
 
@@ -127,11 +128,11 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
         evaluation = measurement_name("test", data.tasks, data.train_shots)
     else:
         _check_evaluation(evaluation, paths)
-    groups: dict[tuple[tuple[str, str], ...], list[Member]] = {}
+    groups: dict[Flat, list[Member]] = {}
     for run, (experiment, seed) in zip(runs, experiments, strict=True):
         settings = run_settings(experiment, seed)
         del settings["seed"]  # the rest is what seeds share
-        members = groups.setdefault(tuple(_flat(settings)), [])
+        members = groups.setdefault(flat(settings), [])
         if any(member.seed == seed for member in members):
             raise RunError(
                 f"compare: seed {seed} of the same settings stands twice, the second in `{run.path}`"
@@ -139,7 +140,7 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
         members.append(Member(run.path, seed, read_history(run), read_measurement(run.path, evaluation)))
     named = [
         Group(name, sorted(members, key=lambda member: member.seed))
-        for name, members in zip(_names(list(groups)), groups.values(), strict=True)
+        for name, members in zip(group_names(list(groups)), groups.values(), strict=True)
     ]
     differences = {other.name: _group_difference(named[0], other) for other in named[1:]}
     return Comparison(evaluation, metric, named, differences)
@@ -177,11 +178,15 @@ def difference(a: Mapping[int, Asked], b: Mapping[int, Asked]) -> Interval | Non
         b: Of the other.
 
     Returns:
-        The interval over seeds; None where the seeds or episodes are not the same.
+        The interval over seeds, of a single seed over its episodes; None where the seeds or episodes are not
+        the same.
     """
     if not a or a.keys() != b.keys() or any(_asked(a[seed]) != _asked(b[seed]) for seed in a):
         return None
-    return paired_over_seeds([a[seed].scores for seed in a], [b[seed].scores for seed in a])
+    pairs = [(a[seed].scores, b[seed].scores) for seed in a]
+    if len(pairs) == 1:
+        return paired_difference(*pairs[0])
+    return paired_over_seeds([one for one, _ in pairs], [other for _, other in pairs])
 
 
 def _asked(measured: Asked) -> tuple[int, str]:
@@ -192,19 +197,3 @@ def _asked(measured: Asked) -> tuple[int, str]:
 def _group_difference(first: Group, other: Group) -> Interval | None:
     a, b = first.measured, other.measured
     return None if a is None or b is None else difference(a, b)
-
-
-def _flat(table: Any, name: str = "") -> list[tuple[str, str]]:
-    """Settings by their full names, as texts."""
-    if not isinstance(table, Mapping):
-        return [(name, str(table))]
-    return [pair for key, value in table.items() for pair in _flat(value, f"{name}.{key}".lstrip("."))]
-
-
-def _names(groups: list[tuple[tuple[str, str], ...]]) -> list[str]:
-    """Each group by the settings in which groups differ."""
-    common = set.intersection(*(set(group) for group in groups))
-    named = [
-        ", ".join(f"{key} {value}" for key, value in group if (key, value) not in common) for group in groups
-    ]
-    return [name or dict(group)["name"] for name, group in zip(named, groups, strict=True)]

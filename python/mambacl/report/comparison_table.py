@@ -19,10 +19,10 @@ def table(comparison: Comparison) -> str:
     """
     metric = comparison.metric
     levels = _levels(metric)
-    steps = "Steps are to a training accuracy averaged over 50 steps." if levels else "Lower is better."
+    note = "steps are to a training accuracy averaged over 50 steps." if levels else "lower is better."
     lines = [
-        f"{metric.name.capitalize()} in {comparison.evaluation}; ± is the 95 % interval over episodes for",
-        f"one model, and in the row of means that over seeds by Student's t. {steps}",
+        f"{metric.name.capitalize()} in {comparison.evaluation}; {note}",
+        "± is the 95 % interval: of a seed over episodes, for one model; of all over seeds, by Student's t.",
     ]
     headings = (
         *("seed", metric.name, "at step"),

@@ -28,21 +28,15 @@ def summary(measured: Measurement) -> str:
             asked, note = f"{measured.split} classes", f"chance {1 / measured.tasks:.3f}"
             score, matrix = "accuracy", measured.accuracy_matrix
             curve = None if matrix is None else matrix.anytime_accuracy
+            of_matrix = "the mean at the end (its last row), backward transfer and forgetting"
         case VectorMeasurement():
             rows = _vector_rows(measured)
             asked, note = measured.split, "of errors the lower is the better"
             score, curve = measured.metric, measured.error_matrix.anytime_error
+            of_matrix = "the errors right after each task (its diagonal) and forgetting"
         case _:
             raise TypeError(f"summary: there is none of {type(measured).__name__}")
     width = max(len(name) for name in rows)
-    if curve is None:
-        anytime = "There is no R of streams that do not go task after task, each with as many examples."
-    else:
-        anytime = (
-            f"R and what is said of it are over {measured.matrix_episodes} episodes. Mean {score} on the "
-            "tasks read so far, from the first task to the last: "
-            f"{', '.join(f'{value:.2f}' for value in _thinned(curve.tolist()))}"
-        )
     return "\n".join(
         [
             f"{measured.experiment}, seed {measured.seed}, after {measured.step} steps: "
@@ -53,8 +47,25 @@ def summary(measured: Measurement) -> str:
             "",
             *(f"  {name:<{width}}  {value}" for name, value in rows.items()),
             "",
-            anytime,
+            _after_each(score, curve, measured.matrix_episodes, of_matrix),
         ]
+    )
+
+
+def _after_each(score: str, curve: Tensor | None, episodes: int, of_matrix: str) -> str:
+    """The score on the tasks read so far, and what R is."""
+    if curve is None:
+        return (
+            "Streams that do not go task after task, each with as many examples, "
+            f"have no {score} after each task."
+        )
+    places = _places(len(curve))
+    when = "from the first task to the last" if len(places) == len(curve) else _at(places)
+    told = ", ".join(f"{curve[place]:.2f}" for place in places)
+    return (
+        f"R[i, j] is the {score} on task j after task i, a mean over {episodes} episodes.\n"
+        f"From it come {of_matrix}.\n"
+        f"Mean {score} on the tasks read so far, {when}: {told}"
     )
 
 
@@ -68,7 +79,7 @@ def _class_rows(measured: ClassMeasurement) -> Rows:
     }
     if (matrix := measured.accuracy_matrix) is not None:
         rows |= {
-            "average accuracy of the last row of R": f"{matrix.average_accuracy():.3f}",
+            "mean accuracy on all tasks at the end": f"{matrix.average_accuracy():.3f}",
             "backward transfer (arXiv:1706.08840)": _signed(matrix.backward_transfer()),
             "forgetting (arXiv:1801.10112)": _signed(matrix.forgetting()),
         }
@@ -105,11 +116,18 @@ def _signed(value: float) -> str:
 
 
 def _told(values: list[float] | Tensor) -> str:
-    return ", ".join(f"{value:.3f}" for value in _thinned([float(value) for value in values]))
+    """Numbers by task; which tasks' they are, unless all."""
+    places = _places(len(values))
+    told = ", ".join(f"{float(values[place]):.3f}" for place in places)
+    return told if len(places) == len(values) else f"{told} ({_at(places)})"
 
 
-def _thinned(values: list[float], most: int = 10) -> list[float]:
-    """At most `most` of many values, the first and the last among them."""
-    if len(values) <= most:
-        return values
-    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]
+def _at(places: list[int]) -> str:
+    return f"at tasks {', '.join(str(place + 1) for place in places)}"
+
+
+def _places(count: int, most: int = 10) -> list[int]:
+    """The places of at most `most` of many values, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
