@@ -21,6 +21,8 @@ from mambacl.data import FeatureClasses
 from mambacl.data.feature_file import feature_file, write_feature_file
 from mambacl.errors import ConfigError, DataError, InvalidValueError
 from mambacl.experiments.experiment import Experiment
+from mambacl.experiments.seeds import train_seeds
+from mambacl.experiments.training_run import TrainingRun
 
 FEATURES = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
 LABELS = np.random.default_rng(1).permutation(np.repeat(np.arange(10), 6)) - 3
@@ -160,7 +162,18 @@ def with_row(row: int, value: float) -> np.ndarray:
         ({"features": FEATURES.astype(complex), "labels": LABELS}, "must be floating point, got complex128"),
         ({"features": FEATURES, "labels": LABELS.astype(float)}, "must be integers or strings, got float64"),
         ({"features": FEATURES, "labels": NAMES.astype("S")}, "must be integers or strings, got |S"),
-        ({"features": FEATURES, "labels": NAMES.astype(object)}, "cannot be read.*allow_pickle"),
+        (
+            {"features": FEATURES, "labels": NAMES.astype(object)},
+            r"`labels` are Python objects, .*; `labels\.astype\(str\)` saves as numpy's own$",
+        ),
+        (
+            {"features": FEATURES.astype(object), "labels": LABELS},
+            r"`features` are Python objects, .*; `features\.astype\(np\.float32\)` saves",
+        ),
+        (
+            {"features": FEATURES, "labels": LABELS, "split": SPLIT.astype(object)},
+            "`split` are Python objects",
+        ),
         ({"features": with_row(7, np.nan), "labels": LABELS}, "NaN or infinity in row 7"),
         ({"features": with_row(9, -np.inf), "labels": LABELS}, "NaN or infinity in row 9"),
         ({"features": with_row(9, 1e39), "labels": LABELS}, "within the range of float32"),
@@ -171,7 +184,7 @@ def with_row(row: int, value: float) -> np.ndarray:
         ),
         (
             {"features": FEATURES, "labels": LABELS, "split": np.char.upper(SPLIT)},
-            "got .*'(TRAIN|TEST|VALIDATION)'",
+            ", got '(TRAIN|TEST|VALIDATION)'$",
         ),
         (
             {"features": FEATURES, "labels": LABELS, "split": np.roll(SPLIT, 1)},
@@ -194,10 +207,17 @@ def test_wrong_files(tmp_path: Path):
     np.save(tmp_path / "x.npy", FEATURES)
     np.save(tmp_path / "y.npy", LABELS)
     np.savez(tmp_path / "x.npz", features=FEATURES, labels=LABELS)
-    (tmp_path / "x.csv").write_text("1,2")
+    np.save(tmp_path / "objects.npy", NAMES.astype(object))
+    for name in ("x.csv", "text.npz", "text.npy"):
+        (tmp_path / name).write_text("1,2")
     cases: list[tuple[str, str | None, str]] = [
-        ("x.npy", None, "labels must be in a .npy of their own"),
-        ("x.npz", "y.npy", "labels must be in a .npy of their own"),
+        ("x.npy", None, "`labels` (`data.labels` of an experiment) must be the .npy of the labels, as "),
+        ("x.npz", "y.npy", "`labels` (`data.labels` of an experiment) must be left out, as "),
+        ("text.npz", None, "it is no .npz file, whatever it is called"),
+        ("text.npy", "y.npy", "text.npy: it is no .npy file, whatever it is called"),
+        ("x.npy", "text.npy", "text.npy: it is no .npy file, whatever it is called"),
+        ("x.npy", "objects.npy", "objects.npy: `labels` are Python objects"),
+        ("objects.npy", "y.npy", "objects.npy: `features` are Python objects"),
         ("x.csv", None, "must end in .npz, .npy or .safetensors"),
         ("none.npz", None, "there is no such file"),
         ("none.safetensors", None, "there is no such file"),
@@ -337,6 +357,66 @@ def test_settings_of_a_file_are_checked(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"did you mean `data\.validation`"):
         experiment(file="x.npz", validaton=0.1)
     assert experiment(file="no/such/file.npz").learner(0)  # a learner can be made without its data
+
+
+@pytest.mark.parametrize(
+    ("counts", "data", "message"),
+    [
+        ((3, 1, 2), {}, r"`data\.tasks` must be at most .* classes in the validation split of {}, 1, got 2"),
+        ((3, 2, 1), {}, r"`data\.tasks` must be at most .* classes in the test split of {}, 1, got 2"),
+        (
+            (3, 4, 4),
+            {"compound": 2},
+            r"`data\.tasks` \* `data\.compound` .* in the train split of {}, 3, got 4",
+        ),
+        (
+            (2, 2, 2),
+            {"evaluation_test_shots": 5},
+            r"each class in the validation split of {} must have at least `data\.train_shots` \+ "
+            r"`data\.evaluation_test_shots` = 7 examples, got 6 of 'class 2'",
+        ),
+        ((2, 2, 0), {}, None),  # it may have no test
+    ],
+)
+def test_splits_that_are_too_small_are_told_before_training(
+    tmp_path: Path, counts: tuple[int, ...], data: dict[str, Any], message: str | None
+):
+    file, classes = tmp_path / "x.npz", sum(counts)
+    names = np.repeat([f"class {number}" for number in range(classes)], 6)
+    split = np.repeat(np.repeat([0, 1, 2], counts), 6)
+    np.savez(file, features=np.resize(FEATURES, (len(names), 5)), labels=names, split=split)
+    made = experiment(file=str(file), **data)
+    if message is None:
+        TrainingRun.begin(made, 0, tmp_path / "run", resume=False)
+        return
+    with pytest.raises(InvalidValueError, match=f"experiment: {message.format(re.escape(str(file)))}"):
+        TrainingRun.begin(made, 0, tmp_path / "run", resume=False)
+    with pytest.raises(InvalidValueError):
+        train_seeds(made, "mine.toml", {0: tmp_path / "run"})
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_sizes_than_those_of_the_settings_are_named_so(tmp_path: Path):
+    np.savez(tmp_path / "x.npz", features=FEATURES, labels=NAMES)
+    made = experiment(file=str(tmp_path / "x.npz"))
+    with pytest.raises(InvalidValueError, match=r"experiment: `tasks` must be at most .*, 2, got 3"):
+        made.source("test", tasks=3)
+    with pytest.raises(
+        InvalidValueError, match=r"least `train_shots` \+ `data\.evaluation_test_shots` = 7 ex"
+    ):
+        made.source("test", train_shots=5)
+
+
+def test_a_relative_path_that_leads_nowhere_tells_where_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DataError, match=re.escape(f"file x.npz: there is no such file in {tmp_path}; a relat")
+    ):
+        experiment(file="x.npz").source("train", 0)
+    with pytest.raises(DataError, match=r"x\.npz: there is no such file$"):
+        experiment(file=str(tmp_path / "x.npz")).source("train", 0)
 
 
 def test_a_file_may_be_below_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -171,7 +171,7 @@ def _by_file(file: Path, split: Array, of_example: npt.NDArray[np.intp], names: 
         for number, value in enumerate(known):
             numbers[split == value] = number
     if (numbers < 0).any():
-        got = split[int(np.argmax(numbers < 0))]
+        got = split[int(np.argmax(numbers < 0))].item()
         raise DataError(
             f"feature file {file}: `split` must hold {', '.join(_SPLITS)}, or 0, 1, 2 for these, got {got!r}"
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,15 @@ def read_table(features: Path, labels: Path | None) -> FeatureTable:
     """
     kind = features.suffix.lower()
     if (kind == ".npy") != (labels is not None):
-        raise DataError(
-            f"feature file {features}: labels must be in a .npy of their own if features are in a .npy, and "
-            f"only then; got {'none' if labels is None else labels}"
+        rest = (
+            "be the .npy of the labels, as the features are in a .npy, got none"
+            if labels is None
+            else f"be left out, as features that are in no .npy have their labels beside them, got {labels}"
         )
+        raise DataError(f"feature file {features}: `labels` (`data.labels` of an experiment) must {rest}")
     try:
         if labels is not None:
-            return FeatureTable(_npy(features, mapped=True), _npy(labels, mapped=False))
+            return FeatureTable(_npy("features", features), _npy("labels", labels))
         if kind == ".npz":
             return _npz(features)
         if kind == ".safetensors":
@@ -62,7 +65,7 @@ def read_table(features: Path, labels: Path | None) -> FeatureTable:
     except DataError:
         raise
     except FileNotFoundError as error:
-        raise DataError(f"feature file {error.filename or features}: there is no such file") from error
+        raise DataError(_missing(Path(error.filename or features))) from error
     except (
         Exception
     ) as error:  # of bytes that make no sense numpy and zipfile raise whatever they stumble over
@@ -70,21 +73,57 @@ def read_table(features: Path, labels: Path | None) -> FeatureTable:
     raise DataError(f"feature file {features}: it must end in .npz, .npy or .safetensors")
 
 
-def _npy(file: Path, *, mapped: bool) -> Array:
-    array: Any = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
+def _missing(file: Path) -> str:
+    told = f"feature file {file}: there is no such file"
+    if file.is_absolute():
+        return told
+    return f"{told} in {Path.cwd()}; a relative path is taken from where the command runs"
+
+
+def _npy(name: str, file: Path) -> Array:
+    _check_numpy(file, ".npy")
+    with _no_objects(name, file):
+        array: Any = np.load(file, mmap_mode="r" if name == "features" else None, allow_pickle=False)
     if not isinstance(array, np.ndarray):
         raise DataError(f"feature file {file}: it must hold one array, got an archive of several")
     return array
 
 
 def _npz(file: Path) -> FeatureTable:
+    _check_numpy(file, ".npz")
     with file.open("rb") as stream:  # numpy would leave a file open that is no archive
-        arrays: Any = np.load(stream, allow_pickle=False)
-        if isinstance(arrays, np.ndarray):
+        archive: Any = np.load(stream, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
             raise DataError(f"feature file {file}: it must be an archive of arrays, got one array")
-        _check_keys(file, list(arrays.files))
-        split = arrays["split"] if "split" in arrays.files else None
-        return FeatureTable(arrays["features"], arrays["labels"], split)
+        _check_keys(file, list(archive.files))
+        arrays: dict[str, Array] = {}
+        for name in ("features", "labels", "split"):
+            if name in archive.files:
+                with _no_objects(name, file):
+                    arrays[name] = archive[name]
+        return FeatureTable(arrays["features"], arrays["labels"], arrays.get("split"))
+
+
+def _check_numpy(file: Path, kind: str) -> None:
+    """What begins as neither of numpy's formats it takes for pickled objects."""
+    with file.open("rb") as stream:
+        if not stream.read(6).startswith((b"PK", b"\x93NUMPY")):
+            raise DataError(f"feature file {file}: it is no {kind} file, whatever it is called")
+
+
+@contextlib.contextmanager
+def _no_objects(name: str, file: Path) -> Generator[None, None, None]:
+    """Around the reading of an array, which may be of Python objects."""
+    try:
+        yield
+    except ValueError as error:
+        if "object" not in str(error).lower():
+            raise
+        plain = "np.float32" if name == "features" else "str"
+        raise DataError(
+            f"feature file {file}: `{name}` are Python objects, which are never read, for they are pickled; "
+            f"`{name}.astype({plain})` saves as numpy's own"
+        ) from error
 
 
 def _safetensors(file: Path) -> FeatureTable:
