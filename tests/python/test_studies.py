@@ -152,7 +152,8 @@ def test_a_fast_scale_takes_the_first_and_the_last():
 
 def test_what_is_done_is_not_done_again(tmp_path: Path, places: Places):
     study = Tiny()
-    written = conduct(study, FAST, places)
+    counts: list[tuple[int, int]] = []
+    written = conduct(study, FAST, places, on_asked=lambda there, asked: counts.append((there, asked)))
     assert written == places.results / "studies" / "tiny" / "README.md"
     assert (study.asked, study.yardsticks) == (RUNS, 1)
     assert sorted(file.name for file in (places.results / "tiny" / "cells").iterdir()) == [
@@ -167,8 +168,9 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, places: Places):
     assert all((one.outcome is None) == (one.seed is None) for one in study.told)
     first = study.told
     before = {file: file.stat().st_mtime_ns for file in places.runs.rglob("*") if file.is_file()}
-    conduct(study, FAST, places)
+    conduct(study, FAST, places, on_asked=lambda there, asked: counts.append((there, asked)))
     assert (study.asked, study.yardsticks, study.told) == (RUNS, 1, first)
+    assert counts == [(0, 3), (3, 0)]  # there before, and asked
     assert before == {file: file.stat().st_mtime_ns for file in places.runs.rglob("*") if file.is_file()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,25 @@ def test_the_command_writes_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(studies, "page", no_page)
     command.run(command.Study("shots", page=True, results=tmp_path))
     assert (tmp_path / "studies/README.md").read_text().startswith("# Studies\n\n")
+
+
+def test_the_command_tells_that_nothing_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def known(
+        study: studies.Study[Any], scale: Scale, places: Places, on_asked: Callable[[int, int], None]
+    ) -> Path:
+        del scale
+        on_asked(7, 0)
+        return places.study(study.name)
+
+    monkeypatch.setattr(studies, "conduct", known)
+    command.run(command.Study("shots", results=tmp_path))
+    folder = tmp_path / "studies" / "shots"
+    assert capsys.readouterr().out.splitlines() == [
+        f"Answers: 7 were in {folder} already, none was asked now; `--results DIR --runs DIR` begins anew",
+        f"Written to {folder}",
+    ]
 
 
 def test_all_pages_that_can_be_are_written_and_the_others_told(

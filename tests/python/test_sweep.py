@@ -132,6 +132,13 @@ def test_rows_change_what_the_sweep_and_its_experiment_say(tmp_path: Path):
     assert (row.searched, cell.name, cell.experiment.name) == ([], "a-seed0", "own-a")
 
 
+def test_an_experiment_is_no_sweep(tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[model]\nd_model = 32\n[train]\nsteps = 4\n")
+    with pytest.raises(ConfigError, match=r"mine\.toml` must name \[\[learners\]\], got none: it is an exp"):
+        read_sweep(file)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -370,7 +377,15 @@ def test_a_failed_cell_is_told_at_the_end_and_tried_again(shell: Shell, tmp_path
     assert (tmp_path / "runs" / "prototype-seed1.log").stat() == before
     table = json.loads((tmp_path / "results" / "table.json").read_text())
     assert [run["seed"] for run in table["learners"][0]["runs"]] == [0, 1]
-    assert f"Written to {tmp_path / 'results' / 'table.md'}" in said
+    results = tmp_path / "results"
+    assert said.splitlines()[-2:] == [
+        f"Cells: 1 was in {results} already, 1 was trained now",
+        f"Written to {results / 'table.md'}",
+    ]
+    again = (
+        f"Cells: 2 were in {results} already, none was trained now; `--results DIR --runs DIR` begins anew"
+    )
+    assert again in shell(*command)
 
 
 def waited(file: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from mambacl import studies
 from mambacl.errors import RunError
 from mambacl.studies import Places, Scale
+from mambacl.sweeps.already import already
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Study:
     """Conduct a study: train the learners it asks, ask them, and write its page.
 
     Runs, outcomes and answers that are there already are taken as they are, so the same command goes on where
-    it was stopped. Studies that ask the same learners share their runs.
+    it was stopped. That holds for those that come with a checkout as well; folders of your own, --results and
+    --runs, begin anew. Studies that ask the same learners share their runs.
 
     For example:
 
@@ -64,9 +66,9 @@ def run(command: Study) -> None:
     places = Places(runs, results, command.jobs)
     missing: list[str] = []
     for study in chosen:
-        write = studies.page if command.page else studies.conduct
         try:
-            print(f"Written to {write(study, scale, places)}")
+            page = studies.page(study, scale, places) if command.page else _conduct(study, scale, places)
+            print(f"Written to {page}")
         except RunError as error:
             if not command.page:
                 raise
@@ -75,3 +77,10 @@ def run(command: Study) -> None:
     studies.write_contents(every, scale, places.pages)
     if missing:
         raise RunError("\n  ".join(missing))
+
+
+def _conduct(study: studies.Study[Any], scale: Scale, places: Places) -> Path:
+    def on_asked(there: int, asked: int) -> None:
+        print(already("answers", places.study(study.name), there, "asked", asked))
+
+    return studies.conduct(study, scale, places, on_asked=on_asked)

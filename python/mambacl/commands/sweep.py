@@ -11,6 +11,7 @@ import tyro
 from mambacl.devices import chosen
 from mambacl.errors import RunError
 from mambacl.sweeps import Results, table
+from mambacl.sweeps.already import already
 from mambacl.sweeps.files import sweep_file
 from mambacl.sweeps.offline import OfflineTraining
 from mambacl.sweeps.pace import Pace
@@ -24,8 +25,9 @@ class Sweep:
     """Train and test a family of learners, and write the table that compares them.
 
     Of each learner the values of [search] are chosen on meta-validation; the runs with these are tested once.
-    The same command goes on with what is left. The table is made of small files in the folder of results, for
-    which no run is needed.
+    The same command goes on with what is left: a cell that the folder of results has is not trained again.
+    That holds for those that come with a checkout as well; folders of your own, --results and --runs, begin
+    anew. The table is made of small files in the folder of results, for which no run is needed.
 
     For example:
 
@@ -38,7 +40,7 @@ class Sweep:
       mambacl sweep features-5x5 --offline 100
 
     Attributes:
-        sweep: A name of the package's, or a path that ends in .toml, see CONTRIBUTING.md.
+        sweep: A name of the package's, or a path that ends in .toml; docs/scale.md shows such a file.
         jobs: Runs at a time, each a process with its share of the threads.
         runs: Folder of the runs; runs/sweeps/NAME by default.
         results: Folder of what they came to and of the table; docs/results/NAME by default.
@@ -80,7 +82,10 @@ def run(command: Sweep) -> None:
     if not (command.pace or command.offline or command.table):
         sweep.draw_episodes()
         runs = command.runs or Path("runs/sweeps") / sweep.name
+        there = len(outcomes(sweep, results))
         failures = run_cells(sweep, file, runs, results, command.jobs, str(device))
+        trained = len(outcomes(sweep, results)) - there
+        print(already("cells", results.folder, there, "trained", trained))
     print(f"Written to {table.write(sweep, results)}")
     if failures:
         told = "".join(f"\n  {one}" for one in failures)

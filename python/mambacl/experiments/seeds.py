@@ -72,6 +72,7 @@ def train_seeds(
         for split in ("train", "validation"):
             # What a cache lacks is computed here, once.
             experiment.source(split, seed).batch(0, 1)
+    experiment.data.check_test()
     waiting = {
         folder.name: _job(
             SeedJob(source, tuple(changes), seed, str(folder), steps, resume, device), experiment

@@ -62,8 +62,9 @@ class TrainingRun:
 
         Raises:
             ConfigError: If ranks cannot share the episodes of an update evenly.
-            InvalidValueError: If such episodes cannot be drawn, or the seed is out of its range; told
-                before a folder is made, not at the first meta-validation.
+            InvalidValueError: If such episodes cannot be drawn, or those of meta-test where that is known
+                (`EpisodeData.check_test`), or the seed is out of its range; told before a folder is made,
+                not at the first meta-validation or in the end.
             RunError: If the folder holds a run (with `resume`, one of other settings).
             OSError: If it cannot be written.
         """
@@ -74,6 +75,7 @@ class TrainingRun:
             source, validation = experiment.source("train", seed), experiment.source("validation")
             source.batch(0, 1)
             validation.batch(0, 1)
+            experiment.data.check_test()
             folder = (
                 _folder(path, run_settings(experiment, seed), resume) if ranks.leads else RunFolder.open(path)
             )

@@ -21,12 +21,20 @@ class Answers(Generic[A]):
         folder: Where they are.
         kind: What an answer is read into.
         scale: How much is asked.
+
+    Attributes:
+        written: Names of those that were written by way of this object.
     """
 
     def __init__(self, folder: Path, kind: type[A], scale: Scale) -> None:
         self.folder = folder
         self.kind = kind
         self.scale = scale
+        self.written: set[str] = set()
+
+    def there(self) -> int:
+        """How many there are that were written before."""
+        return sum(file.stem not in self.written for file in self.folder.glob("*.json"))
 
     def read(self, name: str, asked: dict[str, Any] | None = None) -> A | None:
         """An answer.
@@ -72,6 +80,7 @@ class Answers(Generic[A]):
             "answer": settings.table(answer),
         }
         durable.write(self._file(name), (json.dumps(content, ensure_ascii=False) + "\n").encode())
+        self.written.add(name)
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.json"

@@ -53,7 +53,9 @@ class Places:
         return self.pages / name
 
 
-def conduct(study: Study[A], scale: Scale, places: Places) -> Path:
+def conduct(
+    study: Study[A], scale: Scale, places: Places, *, on_asked: Callable[[int, int], None] | None = None
+) -> Path:
     """Trains what the study's sweeps lack, asks each learner, and writes the page. What is done is not done
     again.
 
@@ -61,6 +63,8 @@ def conduct(study: Study[A], scale: Scale, places: Places) -> Path:
         study: To conduct.
         scale: How much is asked.
         places: Where.
+        on_asked: Called before the page is written, with how many answers were there and how many were asked
+            for now.
 
     Returns:
         The page.
@@ -77,6 +81,8 @@ def conduct(study: Study[A], scale: Scale, places: Places) -> Path:
     for ask in tqdm(asks, desc=study.name, disable=None, dynamic_ncols=True):
         ask.answer(study, scale, places, answers)
     _ask_untrained(study, scale, answers)
+    if on_asked is not None:
+        on_asked(answers.there(), len(answers.written))
     return page(study, scale, places)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,12 @@ def read_sweep(file: Path) -> Sweep:
         ConfigError: If the file cannot be read, a setting of any cell is unknown (with the nearest) or
             makes no sense, two rows or cells have one name, or they are scored differently.
     """
-    form = settings.read(_Form, toml_files.read("sweep", file), "sweep")
+    table = toml_files.read("sweep", file)
+    if table.keys() <= {one.name for one in fields(Experiment)}:
+        raise ConfigError(
+            f"sweep: `{file}` must name [[learners]], got none: it is an experiment, for `mambacl train`"
+        )
+    form = settings.read(_Form, table, "sweep")
     if not form.learners:
         raise ConfigError("sweep: `learners` must name at least one, got none")
     base: dict[str, Any] = {}
@@ -70,8 +75,8 @@ def read_sweep(file: Path) -> Sweep:
     search_seeds = settings.read(_Seeds, {"seeds": search.pop("seeds", [0])}, "search").seeds
     grid = _grid(search)
     rows: list[Row] = []
-    for number, table in enumerate(form.learners):
-        row = settings.read(_Row, table, f"learners[{number}]")
+    for number, learner in enumerate(form.learners):
+        row = settings.read(_Row, learner, f"learners[{number}]")
         _check_name(row.name, number)
         changed = merge(base, {part: getattr(row, part) for part in parts})
         named = f"{file.stem}-{row.name}"

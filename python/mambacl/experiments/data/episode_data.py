@@ -52,6 +52,14 @@ class EpisodeData(Settings, ABC):
     def episodes(self, target: Target, sizes: EpisodeSizes, seed: int, split: Split) -> SizedEpisodes:
         """Episodes for a learner's target, which fits."""
 
+    def check_test(self) -> None:
+        """Checks before training that meta-test has what its episodes take, where it is at hand by then: that
+        of other sets may be on another machine, or take hours to encode.
+
+        Raises:
+            InvalidValueError: If classes or examples are too few.
+        """
+
     def sizes(self, split: Split, tasks: int | None, train_shots: int | None) -> EpisodeSizes:
         """The sizes of a split's episodes; what is None is that of these settings."""
         return EpisodeSizes(

@@ -62,6 +62,11 @@ class EncodedFeatures(FeatureEpisodes):
     test_faces: tuple[str, ...] = ()
     kind: Literal["features"] = field(default="features", kw_only=True, repr=False)
 
+    @property
+    def origin(self) -> str:
+        """The set."""
+        return self.set
+
     def classes(self, split: Split) -> FeatureClasses:
         """The classes of a split.
 
@@ -98,6 +103,17 @@ class FeatureFile(FeatureEpisodes):
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.2
     test: Annotated[float, Field(ge=0, lt=1)] = 0.2
     kind: Literal["feature-file"] = field(default="feature-file", kw_only=True, repr=False)
+
+    @property
+    def origin(self) -> str:
+        """The file."""
+        return self.file
+
+    def check_test(self) -> None:
+        """The file has all splits. One without classes for meta-test is only trained on."""
+        classes = self.classes("test")
+        if len(classes):
+            self.check_classes(classes, self.sizes("test", None, None), "test")
 
     def classes(self, split: Split) -> FeatureClasses:
         """The classes of a split.

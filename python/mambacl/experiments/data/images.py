@@ -47,6 +47,11 @@ class Images(ClassEpisodes):
         """The shape of one input."""
         return (CHANNELS[self.mode], self.side, self.side)
 
+    @property
+    def origin(self) -> str:
+        """The set."""
+        return self.set
+
     def classes(self, split: Split) -> Classes:
         """The classes of a split."""
         pictures = data_set(self.set)
