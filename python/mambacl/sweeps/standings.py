@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mambacl.evaluation import Interval, over_seeds, paired_difference
+from mambacl.evaluation import Interval, over_seeds
 from mambacl.report.comparison import difference
 from mambacl.sweeps.outcome import MeanAndInterval, OnTest, Outcome, VectorsOnTest
 from mambacl.sweeps.pace import Pace
@@ -170,8 +170,6 @@ def _difference(first: Standing, other: Standing) -> Difference:
     seeds = [seed for seed in planned if seed in first.tested and seed in other.tested]
     a, b = ({seed: each.tested[seed] for seed in seeds} for each in (first, other))
     interval = difference(a, b)
-    if interval is not None and len(seeds) == 1:
-        interval = paired_difference(a[seeds[0]].scores, b[seeds[0]].scores)
     lost = [
         seed for seed in planned if any(seed in one.members.keys() - one.tested for one in (first, other))
     ]
