@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -496,15 +497,26 @@ def test_vector_targets_have_no_accuracy():
     assert history.best(learner.is_classifier) == min(history.validations, key=lambda record: record.score)
 
 
-def test_a_progress_bar_on_request(capsys: pytest.CaptureFixture[str]):
+def test_a_progress_bar_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     source, config = GaussianEpisodes(seed=0), TrainConfig(steps=4, batch_size=2, validate_every=2)
     meta_train(gaussian_learner(), source, config, progress=False)
     assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     meta_train(gaussian_learner(), source, config, validation=GaussianEpisodes(1))
     shown = capsys.readouterr()
     assert shown.out == ""
     for word in ("4/4", "loss", "accuracy", "regulariser", "validation", "episodes/s"):
         assert word in shown.err
+
+
+def test_a_log_gets_a_line_for_each_meta_validation_and_no_bar(capsys: pytest.CaptureFixture[str]):
+    source, config = GaussianEpisodes(seed=0), TrainConfig(steps=4, batch_size=2, validate_every=2)
+    history = meta_train(gaussian_learner(), source, config, validation=GaussianEpisodes(1))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    for line, one in zip(shown.err.splitlines(), history.validations, strict=True):
+        told = f"step {one.step} of 4: meta-validation {one.score:.3f} ± {one.interval:.3f}"
+        assert line == f"{told}, after {one.seconds:.0f} s"
 
 
 def test_settings_are_those_of_the_table():

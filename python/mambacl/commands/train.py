@@ -51,7 +51,7 @@ class Train:
         jobs: Of --seeds: runs at a time, each with its share of the threads.
         resume: Go on from the newest checkpoint in the folder, or begin if there is none.
         device: cpu, cuda or cuda:N; a run may go on on another. Ranks of torchrun each take their own GPU.
-        quiet: Show no progress bar.
+        quiet: Show no progress: no bar, and off a terminal no line for each meta-validation.
     """
 
     experiment: tyro.conf.Positional[str]
@@ -134,7 +134,7 @@ def _train_one(command: Train, experiment: Experiment, ranks: Ranks, device: tor
     folder = command.run_dir or _folder(experiment, command.seed)
     training = TrainingRun.begin(experiment, command.seed, folder, resume=command.resume, device=device)
     if ranks.leads:
-        print(_introduction(training, command.seed, ranks))
+        print(_introduction(training, command.seed, ranks), flush=True)  # a log has it first
     try:
         history = training.train(command.steps, progress=not command.quiet)
     except KeyboardInterrupt as interrupt:

@@ -49,7 +49,7 @@ def meta_train(
         run: The run's folder; None keeps nothing on disk.
         stop_at: Steps to stop after, at most `config.steps`; the schedule stays that of all of them. A run
             that has done as many stays as it is.
-        progress: Whether to show a progress bar.
+        progress: Whether to show a progress bar, or off a terminal a line for each meta-validation.
         on_step: Called with what each step measured, when the next has been launched; by every rank.
 
     Returns:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from tqdm.asyncio import tqdm as plain_bar
 from tqdm.auto import tqdm
 
 from mambacl.errors import RunError
@@ -22,20 +24,24 @@ WINDOW = 20
 
 
 class Progress:
-    """A bar on the terminal, with loss, accuracy, regulariser, the last meta-validation and episodes a
-    second; and, with a folder, the curves of TensorBoard.
+    """A bar on the terminal or in a notebook, with loss, accuracy, regulariser, the last meta-validation and
+    episodes a second; elsewhere, as in a log, a line for each meta-validation. And, with a folder, the curves
+    of TensorBoard.
 
     Args:
         total: Steps.
         done: Of them before this process.
         batch_size: Episodes of a step.
-        show: Whether to show the bar.
+        show: Whether to show the bar, or the lines.
         tensorboard: Folder for TensorBoard's events; None for none.
     """
 
     def __init__(self, total: int, done: int, batch_size: int, show: bool, tensorboard: Path | None) -> None:
         total = max(total, done)  # a run may have done more than was asked for
-        self._bar = tqdm(total=total, initial=done, disable=not show, unit="step", dynamic_ncols=True)
+        drawn = show and (tqdm is not plain_bar or sys.stderr.isatty())  # a notebook's is another
+        self._bar = tqdm(total=total, initial=done, disable=not drawn, unit="step", dynamic_ncols=True)
+        self._lines = show and not drawn
+        self._total = total
         self._batch_size = batch_size
         self._first = done + 1
         self._folder = tensorboard
@@ -84,6 +90,11 @@ class Progress:
 
     def validation(self, record: ValidationRecord) -> None:
         """Shows a meta-validation."""
+        if self._lines:
+            told = f"step {record.step} of {self._total}: meta-validation {record.score:.3f}"
+            print(
+                f"{told} ± {record.interval:.3f}, after {record.seconds:.0f} s", file=sys.stderr, flush=True
+            )
         if self._writer is not None:
             with self._writing():
                 self._writer.add_scalar("validation/score", record.score, record.step)
