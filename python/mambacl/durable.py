@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Generator
@@ -36,11 +37,12 @@ def writing(path: Path) -> Generator[BinaryIO, None, None]:
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
     try:
-        with named(path), aside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        with named(path, aside):
+            with aside.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
@@ -48,13 +50,16 @@ def writing(path: Path) -> Generator[BinaryIO, None, None]:
 
 
 @contextlib.contextmanager
-def named(path: Path) -> Generator[None, None, None]:
-    """Around the writing of a file: an error of the system names it, as "no space left" does not itself."""
+def named(path: Path, aside: Path | None = None) -> Generator[None, None, None]:
+    """Around the writing of a file: an error of the system names it, as "no space left" does not itself and
+    one of the file aside does not; or the folder, where there is none."""
     try:
         yield
     except OSError as error:
-        if error.filename is not None or error.errno is None:
+        if error.errno is None or error.filename not in (None, str(path), str(aside)):
             raise
+        if error.errno == errno.ENOENT and not path.parent.exists():
+            raise OSError(errno.ENOENT, "there is no folder", str(path.parent)) from error
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 

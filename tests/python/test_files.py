@@ -108,8 +108,11 @@ def test_what_is_no_such_file(tmp_path: Path):
         load_learner(tmp_path / "none")
     with pytest.raises(FileError, match="cannot be read: it is no regular file"):
         load_learner(tmp_path)
-    with pytest.raises(FileError, match="could not be written"):
+    with pytest.raises(FileError, match=r"model` could not be written: .*there is no folder: '.*/none'$"):
         save_learner(tmp_path / "none" / "model", learner)
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(FileError, match=r"taken` could not be written: .*Is a directory: '[^.]*/taken'$"):
+        save_learner(tmp_path / "taken", learner)
 
 
 def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
