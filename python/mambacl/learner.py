@@ -59,6 +59,7 @@ class Learner(nn.Module):
         seed: Of the first values of the parameters, 0 to 2^64 - 1.
 
     Raises:
+        TypeError: If `config` is no `LearnerConfig`.
         ConfigError: If a setting is out of its range.
         InvalidValueError: If the seed is out of its range.
 
@@ -66,6 +67,8 @@ class Learner(nn.Module):
         >>> import torch, mambacl
         >>> config = mambacl.SequenceConfig(mambacl.VectorEncoder(dim=8), d_model=32)
         >>> learner = mambacl.Learner(config).eval()
+        >>> learner
+        Learner(sequence, mixer=mamba, d_model=32, parameters=24,416, device=cpu)
         >>> state = learner.init_state()
         >>> x, y = torch.randn(1, 6, 8), torch.tensor([[0, 0, 1, 1, 2, 2]])
         >>> state = learner.observe(state, x, y)
@@ -76,7 +79,9 @@ class Learner(nn.Module):
     def __init__(self, config: LearnerConfig | None = None, *, seed: int = 0) -> None:
         super().__init__()
         _check_seed("Learner", seed)
-        self.config = SequenceConfig() if config is None else config
+        config = SequenceConfig() if config is None else config
+        _check_is("Learner", "config", config, LearnerConfig)
+        self.config = config
         self._engine = _core.Learner(self.config.to_json())
         self._places: list[tuple[nn.Module, str]] = []
         self._undecayed: set[str] = set()
@@ -416,6 +421,16 @@ class Learner(nn.Module):
         if before is not None and before.counts is not None:
             counts = before.counts + (examples - before.examples)
         return LearnerState(examples, labels[0], labels[1], layers, counts)
+
+    def __repr__(self) -> str:
+        """On one line; what it is made of is in `named_parameters` and `named_modules`."""
+        config = self.config
+        mixer = f"mixer={config.mixer.kind}, " if isinstance(config, SequenceConfig) else ""
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        return (
+            f"{type(self).__name__}({config.kind}, {mixer}d_model={config.d_model}, "
+            f"parameters={parameters:,}, device={self.device})"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_engine"}

@@ -6,6 +6,7 @@ state, to undo is to go back to it; neither copies anything.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ class LearnerState:
         >>> learner = Learner(SequenceConfig(VectorEncoder(dim=8), d_model=32))
         >>> learner.init_state().nbytes == learner.init_state(batch_size=3).nbytes / 3
         True
+        >>> learner.init_state(batch_size=3)
+        LearnerState(batch_size=3, examples=0, nbytes=30912, layers=2 x MambaState)
     """
 
     examples: int
@@ -71,6 +74,17 @@ class LearnerState:
                 f"LearnerState: `examples` must be the least of `counts`, {int(self.counts.min())}, "
                 f"got {self.examples}"
             )
+
+    def __repr__(self) -> str:
+        """Without its tensors, which `tensors` gives."""
+        most = self.examples if self.counts is None else int(self.counts.max())
+        examples = f"{self.examples}" if most == self.examples else f"{self.examples} to {most}"
+        kinds = Counter(type(layer).__name__ for layer in self.layers)
+        layers = " + ".join(f"{number} x {kind}" for kind, number in kinds.items()) or "none"
+        return (
+            f"LearnerState(batch_size={self.batch_size}, examples={examples}, nbytes={self.nbytes}, "
+            f"layers={layers})"
+        )
 
     @property
     def batch_size(self) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mambacl import AngleTarget, CnnEncoder, Learner, SequenceConfig
+from mambacl import AngleTarget, CnnEncoder, Learner, PrototypeConfig, SequenceConfig, VectorEncoder
 from small_learners import CONFIG, DIM, assert_same, small_config, small_episode, small_learner, tensors
 
 NAMES = """
@@ -247,8 +248,18 @@ def test_hooks_and_repr_work():
     learner.register_forward_hook(lambda module, args, output: called.append(output.loss.item()))
     learner(small_episode())
     assert len(called) == 1
-    assert "backbone" in repr(learner)
+    parameters = sum(parameter.numel() for parameter in learner.parameters())
+    told = f"parameters={parameters:,}, device=cpu)"
+    assert repr(learner) == f"Learner(sequence, mixer=mamba, d_model=8, {told}"
+    prototype = Learner(PrototypeConfig(VectorEncoder(DIM)))
+    assert repr(prototype).startswith("Learner(prototype, d_model=128, parameters=")
     assert learner.get_parameter("encoder.layers.0.linear.weight").shape == (6, DIM)
+
+
+def test_settings_that_are_none_are_told_by_their_argument():
+    config: Any = {"d_model": 32}
+    with pytest.raises(TypeError, match="`config` must be of type LearnerConfig, got dict"):
+        Learner(config)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
