@@ -289,11 +289,16 @@ def test_info_of_a_torch_without_cuda(shell: Shell, monkeypatch: pytest.MonkeyPa
 
 
 def test_episodes_that_cannot_be_drawn_are_told_before_a_folder_is_made(shell: Shell, tmp_path: Path):
-    for change in ("data.train_shots=100", "data.tasks=0", "data.test_faces=['brush']"):
+    few = "experiment: each class in the {} split of hanzi21 must have at least `data.train_shots` + "
+    for change, told in (
+        ("data.train_shots=100", few.format("train")),
+        ("data.tasks=0", "episode: argument `"),
+        ("data.test_faces=['brush']", few.format("validation")),
+    ):
         folder = tmp_path / "run"
         said = shell.fails(
             *("train", "glyphs-mamba", *SMALL, "--run-dir", folder, "--set", "data.train_shots=4"),
             *("--set", change),
         )
-        assert "episode: argument `" in said
+        assert told in said
         assert not folder.exists()

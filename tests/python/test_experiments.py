@@ -201,7 +201,13 @@ def test_sizes_of_an_evaluation_are_free():
 
 def test_faces_may_differ_between_training_and_test():
     experiment = experiments.load(
-        "glyphs-mamba", ["data.faces=['ming','gothic']", "data.test_faces=['brush']"]
+        "glyphs-mamba",
+        [
+            "data.faces=['ming','gothic']",
+            "data.test_faces=['brush']",
+            "data.train_shots=2",
+            "data.evaluation_test_shots=2",
+        ],
     )
     assert int(experiment.source("train", 0).classes.examples_per_class.max()) == 8
     assert int(experiment.source("test").classes.examples_per_class.max()) == 5

@@ -133,7 +133,7 @@ class Experiment(Settings):
 
         Raises:
             ConfigError: If there are more tasks than the vocabulary has symbols.
-            InvalidValueError: If "train" is given no seed.
+            InvalidValueError: If "train" is given no seed, or the split has too few classes or examples.
         """
         if split != "train":
             seed = EVALUATION_SEED
