@@ -129,14 +129,14 @@ def _hint(kind: type, table: Any, keys: list[Any], prefix: list[str]) -> str:
     here = sorted({_joined(prefix, above, field) for home in own for field in _fields(home)})
     everywhere = [_joined(prefix, name) for name in _names(kind)]
     same = [name for name in everywhere if name.rpartition(".")[2] == last]
-    for valid in (same, here, everywhere):
-        if near := _nearest(_joined(prefix, keys), valid):
+    for valid, least in ((same, 1.0), (here, 0.6), (everywhere, 0.75)):  # far away it must be more alike
+        if near := _nearest(_joined(prefix, keys), valid, least):
             return f"; did you mean `{near}`?"
     return f", only {', '.join(here or sorted(set(everywhere)))}"
 
 
-def _nearest(name: str, valid: list[str]) -> str | None:
-    """The setting whose last part is most like the one given, if it is like it at all."""
+def _nearest(name: str, valid: list[str], least: float) -> str | None:
+    """The setting whose last part is most like the one given, if it is as like it as it must be at least."""
 
     def likeness(known: str) -> tuple[float, float]:
         pairs = ((name.rpartition(".")[2], known.rpartition(".")[2]), (name, known))
@@ -144,7 +144,7 @@ def _nearest(name: str, valid: list[str]) -> str | None:
         return last, whole
 
     near = max(valid, key=likeness, default=None)
-    return near if near is not None and likeness(near)[0] > 0.6 else None
+    return near if near is not None and likeness(near)[0] >= least else None
 
 
 def _keys(table: Any, error: ErrorDetails) -> list[Any]:
@@ -187,9 +187,11 @@ def _names(kind: Any) -> Iterator[str]:
 
 
 def _parts(hint: Any) -> Iterator[type]:
-    """The dataclasses of a type that may be a union."""
+    """The dataclasses of a type that may be a union, and those that derive from them."""
     if typing.get_origin(hint) in (Union, types.UnionType, Annotated):
         for member in typing.get_args(hint):
             yield from _parts(member)
     elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
         yield hint
+        for derived in hint.__subclasses__():
+            yield from _parts(derived)

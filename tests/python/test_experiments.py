@@ -103,6 +103,10 @@ def test_a_change_of_kind_drops_the_settings_of_the_old_kind():
         ("trian.lr=1e-3", r"experiment: there is no setting `trian`; did you mean `train`\?"),
         ("lr=1e-3", r"experiment: there is no setting `lr`; did you mean `train\.lr`\?"),
         ("d_model=64", r"experiment: there is no setting `d_model`; did you mean `model\.d_model`\?"),
+        ("n_layer=3", r"experiment: there is no setting `n_layer`; did you mean `model\.n_layer`\?"),
+        ("selectivity.weight=0", r"no setting `selectivity`; did you mean `model\.selectivity`\?"),
+        ("d_state=8", r"did you mean `model\.mixer\.d_state`\?"),
+        ("experiment.train.lr=1e-3", "no setting `experiment`, only data, expected, model, name, purpose"),
         ("data.zzz=3", r"`data\.zzz`, only data\.compound, [^`]*, data\.train_shots$"),
         (
             "data.set=hanzi21",
