@@ -124,7 +124,7 @@ def _hint(kind: type, table: Any, keys: list[Any], prefix: list[str]) -> str:
     homes = _homes(kind, above)
     if others := [home.kind for home in homes if hasattr(home, "kind") and last in _fields(home)]:
         tag = _joined(prefix, above, "kind")
-        return f" where `{tag}` is {table['kind']!r}, only where it is {' or '.join(map(repr, others))}"
+        return f" where `{tag}` is {table.get('kind')!r}, only where it is {' or '.join(map(repr, others))}"
     own = [home for home in homes if getattr(home, "kind", None) == table.get("kind")] or homes
     here = sorted({_joined(prefix, above, field) for home in own for field in _fields(home)})
     everywhere = [_joined(prefix, name) for name in _names(kind)]
@@ -154,7 +154,8 @@ def _keys(table: Any, error: ErrorDetails) -> list[Any]:
         try:
             table = table[key]
         except (KeyError, IndexError, TypeError):
-            if error["type"] != "missing" or key != error["loc"][-1]:
+            # What is missing is not there; nor is a key by the text that JSON makes of a number.
+            if error["type"] not in ("missing", "unexpected_keyword_argument") or key != error["loc"][-1]:
                 continue
         keys.append(key)
     return keys

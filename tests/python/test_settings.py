@@ -89,6 +89,7 @@ def test_settings_come_back_from_their_table(kept: Settings):
             "drawing: there is no setting `drawing.shape.zzz`, only drawing.shape.kind, drawing.shape.radius",
         ),
         ({"width": 2}, "drawing: there is no setting `drawing.width`; did you mean `drawing.shape.width`?"),
+        ({1: 2}, "drawing: there is no setting `drawing.1`, only drawing.colours, drawing.copies"),
         ({"frame": {}}, "drawing: the setting `drawing.frame.width` is missing"),
         ({"shape": {"kind": "square"}}, "drawing: the setting `drawing.shape.width` is missing"),
         ({"shape": {"width": 1}}, "drawing: the setting `drawing.shape.kind` is missing"),
@@ -119,7 +120,7 @@ def test_settings_come_back_from_their_table(kept: Settings):
         ({"name": "\ud800"}, "drawing: values must be those of JSON, got Invalid JSON"),
     ],
 )
-def test_what_is_wrong_is_told(change: dict[str, Any], message: str):
+def test_what_is_wrong_is_told(change: dict[Any, Any], message: str):
     with pytest.raises(ConfigError) as error:
         settings.read(Drawing, {"name": "a", **change}, "drawing")
     assert str(error.value).startswith(message)
