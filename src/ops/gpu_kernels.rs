@@ -29,11 +29,15 @@ mod tests {
     /// The GPUs that there is torch for: A100, A10 and GeForce 30, L4 and GeForce 40, H100, B200.
     #[test]
     fn every_kernel_compiles_in_every_type_for_every_architecture() {
-        for architecture in ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100"] {
-            for (source, entry, defines) in choices() {
-                let image = compile(source, &defines, architecture).unwrap();
-                assert_eq!(image[..4], *b"\x7fELF", "{entry} for {architecture}");
+        std::thread::scope(|scope| {
+            for architecture in ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100"] {
+                scope.spawn(move || {
+                    for (source, entry, defines) in choices() {
+                        let image = compile(source, &defines, architecture).unwrap();
+                        assert_eq!(image[..4], *b"\x7fELF", "{entry} for {architecture}");
+                    }
+                });
             }
-        }
+        });
     }
 }
