@@ -100,6 +100,18 @@ def test_ridge_regression_answers_the_label_whose_target_is_largest(seed: int):
         assert got.tolist() == targets.argmax(-1).tolist()
 
 
+def test_ridge_regression_of_long_streams_on_two_threads():
+    """Where torch's solver by LU ends in an error of MKL's."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        x = torch.eye(200).repeat(2, 1, 1)
+        y = torch.arange(4).repeat(2, 50)
+        assert torch.equal(ridge_regression(Episode(x, y, x, y, torch.arange(4).repeat(2, 1))), y)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_ridge_regression_of_streams_that_tell_nothing():
     """Of equal inputs the commonest label is answered, never one that the stream lacks."""
     x, y = torch.ones(1, 3, 2), torch.tensor([[2, 4, 4]])

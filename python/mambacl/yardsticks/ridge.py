@@ -54,7 +54,9 @@ def ridge_regression(episode: Episode, strength: float = STRENGTH) -> Tensor:
     penalty = strength * gram.diagonal(dim1=1, dim2=2).mean(1)
     penalty = torch.where(penalty > 0, penalty, 1.0)  # of equal inputs: the map is 0 then, whatever it is
     identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-    dual = torch.linalg.solve(gram + penalty[:, None, None] * identity, y - y_mean)
+    # The matrix is positive definite, and torch's LU fails on some batches of large ones on several threads.
+    factor = torch.linalg.cholesky_ex(gram + penalty[:, None, None] * identity).L
+    dual = torch.cholesky_solve(y - y_mean, factor)
     queries = episode.test_x.flatten(2).double() - x_mean
     answers = queries @ (x.transpose(1, 2) @ dual) + y_mean  # (batch, Q, targets)
     if not labelled:
