@@ -11,15 +11,15 @@ impl TargetConfig {
     pub fn loss(&self, output: &Tensor, y: &Tensor) -> Tensor {
         match self {
             // Not tch's `cross_entropy_for_logits`, which computes in float32 whatever the type.
-            Self::Class { .. } => output.flatten(0, 1).cross_entropy_loss(
+            Self::Class(_) => output.flatten(0, 1).cross_entropy_loss(
                 &y.flatten(0, 1),
                 None::<&Tensor>,
                 Reduction::Mean,
                 -100,
                 0.0,
             ),
-            Self::Vector { .. } => output.mse_loss(y, Reduction::Mean),
-            Self::Angle { .. } => {
+            Self::Vector(_) => output.mse_loss(y, Reduction::Mean),
+            Self::Angle(_) => {
                 let cosine = Tensor::cosine_similarity(output, y, -1, 1e-8);
                 (-cosine + 1.0).mean(None::<Kind>)
             }

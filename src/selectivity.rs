@@ -13,11 +13,13 @@
 
 use crate::error::{Error, Result};
 use crate::mixers::{Association, Keys, Queries};
+use crate::settings::ranges::{Count, Index, Weight};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// What the association is pulled to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     /// All of it on matching tokens, in any proportion.
@@ -27,7 +29,7 @@ pub enum Target {
 }
 
 /// Which tokens of the stream take part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyTokens {
     /// The tokens of targets.
@@ -37,7 +39,7 @@ pub enum KeyTokens {
 }
 
 /// Which layers take part.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", untagged)]
 pub enum Layers {
     /// `"last"` or `"all"`.
@@ -47,7 +49,7 @@ pub enum Layers {
 }
 
 /// Layers that need no list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NamedLayers {
     /// The layer next to the head.
@@ -56,23 +58,26 @@ pub enum NamedLayers {
     All,
 }
 
-/// The settings of the regulariser; the defaults are those that this project measured to work best.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The selectivity regulariser of meta-training. The defaults worked best in this project's measurements.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SelectivityConfig {
     /// What stands for the association.
     pub association: Association,
-    /// What it is pulled to.
+    /// What it is guided to.
     pub target: Target,
     /// Which tokens take part.
     pub keys: KeyTokens,
     /// Which layers take part.
     pub layers: Layers,
-    /// How many of a layer's heads take part, from the first; all, when absent. CL-as-Seq guides 4 of 8.
+    /// How many of a layer's heads take part, from the first; None for all. CL-as-Seq guides 4 of 8.
+    #[schemars(with = "Option<Count>")]
     pub heads: Option<i64>,
     /// λ, its weight in the loss.
+    #[schemars(with = "Weight")]
     pub weight: f64,
-    /// The training step from which on it is off; never, when absent.
+    /// The training step from which on it is off; None for never.
+    #[schemars(with = "Option<Index>")]
     pub end_step: Option<i64>,
 }
 
@@ -96,18 +101,6 @@ impl SelectivityConfig {
     /// # Errors
     /// For the first setting that is out of its range.
     pub fn check(&self, n_layer: i64) -> Result<()> {
-        if !(self.weight.is_finite() && self.weight >= 0.0) {
-            let reason = format!("must be a number of at least 0, got {}", self.weight);
-            return Err(Error::Config { field: "selectivity.weight".into(), reason });
-        }
-        if let Some(end) = self.end_step.filter(|&end| end < 0) {
-            let reason = format!("must be at least 0, got {end}");
-            return Err(Error::Config { field: "selectivity.end_step".into(), reason });
-        }
-        if let Some(heads) = self.heads.filter(|&heads| heads < 1) {
-            let reason = format!("must be at least 1, got {heads}");
-            return Err(Error::Config { field: "selectivity.heads".into(), reason });
-        }
         if let Layers::List(list) = &self.layers {
             let outside = list.iter().any(|&layer| layer as i64 >= n_layer);
             if outside || list.is_empty() {

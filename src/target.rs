@@ -1,80 +1,109 @@
 //! Targets: what an example is labelled with, as tokens in and as answers out.
 
-use crate::error::{Result, check_size};
+use crate::error::Result;
 use crate::mlp::Mlp;
 use crate::params::{Init, Path};
+use crate::settings::kinds::kinds;
+use crate::settings::ranges::Size;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-/// The kinds of target by name, with their settings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum TargetConfig {
-    /// A class, shown to the learner as one of `vocab` symbols.
-    Class {
-        /// Symbols; a stream may have as many classes.
-        #[serde(default = "default_vocab")]
-        vocab: i64,
-    },
-    /// A vector; the loss is the mean squared error.
-    Vector {
-        /// Numbers in a target.
-        dim: i64,
-    },
-    /// A direction given as a vector, an angle as (cos, sin); the loss is 1 - cos.
-    Angle {
-        /// Numbers in a target.
-        #[serde(default = "default_angle_dim")]
-        dim: i64,
-    },
+/// The settings of one kind of target.
+pub trait TargetSettings {
+    /// Numbers in an answer: logits of the symbols, or the vector itself.
+    fn width(&self) -> i64;
+
+    /// The vocabulary, of targets that are classes.
+    fn vocab(&self) -> Option<i64> {
+        None
+    }
+}
+
+kinds! {
+    /// The settings of a target, by its kind.
+    "target": TargetConfig, TargetSettings;
+    "class" = Class(ClassTarget);
+    "vector" = Vector(VectorTarget);
+    "angle" = Angle(AngleTarget);
+}
+
+/// Targets are classes, shown to the learner as symbols that a codebook chooses for each stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClassTarget {
+    /// Symbols; a stream may hold as many classes.
+    #[schemars(with = "Size")]
+    pub vocab: i64,
+}
+
+impl Default for ClassTarget {
+    fn default() -> Self {
+        Self { vocab: 64 }
+    }
+}
+
+impl TargetSettings for ClassTarget {
+    fn width(&self) -> i64 {
+        self.vocab
+    }
+
+    fn vocab(&self) -> Option<i64> {
+        Some(self.vocab)
+    }
+}
+
+/// Targets are vectors; the loss is the mean squared error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VectorTarget {
+    /// Numbers in a target.
+    #[schemars(with = "Size")]
+    pub dim: i64,
+}
+
+impl TargetSettings for VectorTarget {
+    fn width(&self) -> i64 {
+        self.dim
+    }
+}
+
+/// Targets are directions, an angle given as (cos, sin); the loss is 1 - cos.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AngleTarget {
+    /// Numbers in a target.
+    #[schemars(with = "Size")]
+    pub dim: i64,
+}
+
+impl Default for AngleTarget {
+    fn default() -> Self {
+        Self { dim: 2 }
+    }
+}
+
+impl TargetSettings for AngleTarget {
+    fn width(&self) -> i64 {
+        self.dim
+    }
 }
 
 impl Default for TargetConfig {
     fn default() -> Self {
-        Self::Class { vocab: default_vocab() }
+        Self::Class(ClassTarget::default())
     }
-}
-
-fn default_vocab() -> i64 {
-    64
-}
-
-fn default_angle_dim() -> i64 {
-    2
 }
 
 impl TargetConfig {
     /// Numbers in an answer: logits of the symbols, or the vector itself.
     pub fn width(&self) -> i64 {
-        match *self {
-            Self::Class { vocab } => vocab,
-            Self::Vector { dim } | Self::Angle { dim } => dim,
-        }
-    }
-
-    /// The name of its kind.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Class { .. } => "class",
-            Self::Vector { .. } => "vector",
-            Self::Angle { .. } => "angle",
-        }
-    }
-
-    /// Checks its size.
-    ///
-    /// # Errors
-    /// When that is out of range.
-    pub(crate) fn check(&self) -> Result<()> {
-        check_size(if self.vocab().is_some() { "target.vocab" } else { "target.dim" }, self.width())
+        self.settings().width()
     }
 
     /// The vocabulary of a classifier.
     pub fn vocab(&self) -> Option<i64> {
-        match *self {
-            Self::Class { vocab } => Some(vocab),
-            Self::Vector { .. } | Self::Angle { .. } => None,
-        }
+        self.settings().vocab()
     }
 }
 
@@ -101,18 +130,15 @@ impl Target {
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &TargetConfig, d_model: i64) -> Result<Self> {
-        config.check()?;
         let width = config.width();
         let token = path.sub("target_embedding");
         let embedding = match config {
             // Unit variance, as the encoder's normalised output has.
-            TargetConfig::Class { vocab } => Embedding::Symbols(token.parameter(
-                "weight",
-                &[*vocab, d_model],
-                Init::Normal { std: 1.0 },
-            )?),
-            TargetConfig::Vector { dim } | TargetConfig::Angle { dim } => {
-                Embedding::Vectors(Mlp::new(&token, [*dim, d_model, d_model])?)
+            TargetConfig::Class(_) => {
+                Embedding::Symbols(token.parameter("weight", &[width, d_model], Init::Normal { std: 1.0 })?)
+            }
+            TargetConfig::Vector(_) | TargetConfig::Angle(_) => {
+                Embedding::Vectors(Mlp::new(&token, [width, d_model, d_model])?)
             }
         };
         let head = path.sub("head");

@@ -10,28 +10,42 @@
 //! The balance is 1 when tokens are spread evenly, and grows as they crowd; its gradient flows
 //! through P.
 
-use crate::error::{Error, Result, check_size};
+use super::feed_forward::{FeedForward, FeedForwardSettings};
+use crate::error::{Error, Result};
 use crate::params::{Init, Path};
+use crate::settings::ranges::{Size, Weight};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// The settings of a mixture of experts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A mixture of experts (arXiv:2101.03961): each token goes through the few networks that a router chooses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpertsConfig {
     /// Networks to choose from.
+    #[schemars(with = "Size")]
     pub n_expert: i64,
     /// Networks that a token uses.
+    #[schemars(with = "Size")]
     pub top_k: i64,
-    /// Width of each one's hidden layer; 2 d_model when absent.
+    /// Width of each one's hidden layer; None for 2 d_model.
+    #[schemars(with = "Option<Size>")]
     pub d_hidden: Option<i64>,
-    /// Weight of the balance in the loss of meta-training.
+    /// Weight in the loss of n_expert sum_e f_e P_e, f being the shares of the choices and P the mean probabilities of
+    /// the experts: 1 when tokens are spread evenly.
+    #[schemars(with = "Weight")]
     pub balance: f64,
 }
 
 impl Default for ExpertsConfig {
     fn default() -> Self {
         Self { n_expert: 4, top_k: 2, d_hidden: None, balance: 1e-2 }
+    }
+}
+
+impl FeedForwardSettings for ExpertsConfig {
+    fn build(&self, path: &Path, d_model: i64) -> Result<Option<Box<dyn FeedForward>>> {
+        Ok(Some(Box::new(Experts::new(path, self, d_model)?)))
     }
 }
 
@@ -55,14 +69,9 @@ impl Experts {
     pub fn new(path: &Path, config: &ExpertsConfig, d_model: i64) -> Result<Self> {
         let ExpertsConfig { n_expert, top_k, balance, .. } = *config;
         let d_hidden = config.d_hidden.unwrap_or(2 * d_model);
-        check_size("feed_forward.n_expert", n_expert)?;
-        check_size("feed_forward.d_hidden", d_hidden)?;
-        let refuse = |field: &str, reason| Error::Config { field: format!("feed_forward.{field}"), reason };
-        if !(1..=n_expert).contains(&top_k) {
-            return Err(refuse("top_k", format!("must be from 1 to n_expert = {n_expert}, got {top_k}")));
-        }
-        if !(balance.is_finite() && balance >= 0.0) {
-            return Err(refuse("balance", format!("must be a number of at least 0, got {balance}")));
+        if top_k > n_expert {
+            let reason = format!("must be at most n_expert = {n_expert}, got {top_k}");
+            return Err(Error::Config { field: "feed_forward.top_k".into(), reason });
         }
         let (hidden, output) = (path.sub("hidden"), path.sub("output"));
         let (first, second) = (Init::fan_in(d_model), Init::fan_in(d_hidden));
@@ -81,8 +90,15 @@ impl Experts {
         })
     }
 
+}
+
+impl FeedForward for Experts {
+    fn balances(&self) -> bool {
+        true
+    }
+
     /// Each token, (..., d_model), through its experts; and the weighted balance, a number.
-    pub fn forward(&self, x: &Tensor) -> (Tensor, Tensor) {
+    fn forward(&self, x: &Tensor) -> (Tensor, Option<Tensor>) {
         let tokens = x.flatten(0, -2); // (tokens, d_model)
         let n_expert = self.router.size()[0];
         let shares = tokens.linear(&self.router, None::<&Tensor>).softmax(-1, None::<Kind>);
@@ -118,6 +134,6 @@ impl Experts {
         let counts = chosen.flatten(0, 1).one_hot(n_expert).to_kind(shares.kind());
         let choices = counts.mean_dim(0, false, None::<Kind>);
         let balance = (choices * shares.mean_dim(0, false, None::<Kind>)).sum(None::<Kind>);
-        (output.view_as(x), balance * (n_expert as f64 * self.balance))
+        (output.view_as(x), Some(balance * (n_expert as f64 * self.balance)))
     }
 }

@@ -10,7 +10,7 @@ mod norm;
 mod positions;
 
 pub use experts::ExpertsConfig;
-pub use feed_forward::{FeedForwardConfig, MlpConfig};
+pub use feed_forward::{FeedForward, FeedForwardConfig, FeedForwardSettings, MlpConfig, NoConfig};
 pub use norm::NormConfig;
 pub use positions::sinusoidal;
 
@@ -18,7 +18,6 @@ use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::mixers::{Association, Keys, Mixer, MixerConfig, Queries, Stepped};
 use crate::params::Path;
-use feed_forward::FeedForward;
 use norm::Norm;
 use tch::{Device, Kind, Tensor};
 
@@ -38,20 +37,20 @@ pub struct BlockConfig<'a> {
 struct Block {
     norm: Norm,
     mixer: Box<dyn Mixer>,
-    feed_forward: Option<(Norm, FeedForward)>,
+    feed_forward: Option<(Norm, Box<dyn FeedForward>)>,
 }
 
 impl Block {
     fn new(path: &Path, config: BlockConfig) -> Result<Self> {
         let norm = |name| Norm::new(&path.sub(name), config.norm, config.d_model);
         let path_after = path.sub("feed_forward");
-        let feed_forward = match FeedForward::new(&path_after, config.feed_forward, config.d_model)? {
+        let feed_forward = match config.feed_forward.settings().build(&path_after, config.d_model)? {
             Some(layer) => Some((norm("feed_forward_norm")?, layer)),
             None => None,
         };
         Ok(Self {
             norm: norm("norm")?,
-            mixer: config.mixer.build(&path.sub("mixer"), config.d_model)?,
+            mixer: config.mixer.settings().build(&path.sub("mixer"), config.d_model)?,
             feed_forward,
         })
     }
@@ -146,7 +145,7 @@ impl Backbone {
         let mut read = Read { states: Vec::new(), keys: Vec::new(), balance: None };
         for ((block, state), association) in self.blocks.iter().zip(states).zip(associations) {
             // Nobody reads what comes after the last mixer, but its experts learn to be balanced there.
-            let experts = matches!(block.feed_forward, Some((_, FeedForward::Experts(_))));
+            let experts = block.feed_forward.as_ref().is_some_and(|(_, layer)| layer.balances());
             let read_on = read.states.len() + 1 < self.blocks.len() || (experts && balanced);
             if let Some(Stepped { output, state: Some(state) }) = block.step(&x, state, *association, true)? {
                 read.states.push(state);

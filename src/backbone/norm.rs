@@ -3,13 +3,14 @@
 use crate::error::Result;
 use crate::ops::rms_norm;
 use crate::params::{Init, Path};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 const EPSILON: f64 = 1e-5;
 
 /// The norms by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NormConfig {
     /// RMSNorm (arXiv:1910.07467).

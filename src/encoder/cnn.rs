@@ -1,25 +1,35 @@
 //! A small convolutional network: 3x3 convolutions, then a linear map to `d_model`.
 
 use super::batch_norm::{Normalised, Statistics};
-use crate::error::{Error, Result, check_size};
+use super::{EncoderSettings, Network};
+use crate::error::{Error, Result};
 use crate::params::Path;
+use crate::settings::ranges::Size;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 /// Of a convolution whose stride is not given.
 const STRIDE: i64 = 2;
 
-/// The settings of the image encoder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A small convolutional network for square images, trained with the learner.
+///
+/// 3x3 convolutions with batch normalisation and ReLU, then a linear map with batch normalisation. Statistics come from
+/// the stream alone; queries never affect them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CnnConfig {
     /// Channels of the images: 1 for grey, 3 for colour.
+    #[schemars(with = "Size")]
     pub in_channels: i64,
     /// Height and width of the images in pixels.
+    #[schemars(with = "Size")]
     pub image_size: i64,
     /// Channels after each convolution.
+    #[schemars(with = "Vec<Size>")]
     pub channels: Vec<i64>,
-    /// Stride of each convolution; when empty 2 for all, which halves height and width.
+    /// Stride of each convolution; empty for 2, which halves height and width.
+    #[schemars(with = "Vec<Size>")]
     pub strides: Vec<i64>,
 }
 
@@ -29,10 +39,18 @@ impl Default for CnnConfig {
     }
 }
 
+impl EncoderSettings for CnnConfig {
+    fn input_shape(&self) -> Vec<i64> {
+        vec![self.in_channels, self.image_size, self.image_size]
+    }
+
+    fn build(&self, path: &Path, d_model: i64) -> Result<Box<dyn Network>> {
+        Ok(Box::new(Cnn::new(path, self, d_model)?))
+    }
+}
+
 /// The image encoder with its tensors bound.
 pub struct Cnn {
-    in_channels: i64,
-    image_size: i64,
     strides: Vec<i64>,
     convolutions: Vec<Normalised>,
     projection: Normalised,
@@ -44,11 +62,6 @@ impl Cnn {
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &CnnConfig, d_model: i64) -> Result<Self> {
-        check_size("encoder.in_channels", config.in_channels)?;
-        check_size("encoder.image_size", config.image_size)?;
-        for &channels in &config.channels {
-            check_size("encoder.channels", channels)?;
-        }
         if config.channels.is_empty() {
             let reason = "must be a list of sizes, got none".into();
             return Err(Error::Config { field: "encoder.channels".into(), reason });
@@ -62,9 +75,6 @@ impl Cnn {
                 return Err(Error::Config { field: "encoder.strides".into(), reason });
             }
         };
-        for &stride in &strides {
-            check_size("encoder.strides", stride)?;
-        }
         let (mut before, mut side) = (config.in_channels, config.image_size);
         let mut convolutions = Vec::new();
         for (index, &channels) in config.channels.iter().enumerate() {
@@ -74,29 +84,20 @@ impl Cnn {
         }
         let shape = [d_model, before * side * side];
         Ok(Self {
-            in_channels: config.in_channels,
-            image_size: config.image_size,
             strides,
             convolutions,
             projection: Normalised::new(&path.sub("projection"), "linear", &shape)?,
         })
     }
 
-    /// (channels, height, width)
-    pub fn input_shape(&self) -> Vec<i64> {
-        vec![self.in_channels, self.image_size, self.image_size]
-    }
+}
 
-    /// The element type and device of the parameters.
-    pub fn options(&self) -> (Kind, Device) {
+impl Network for Cnn {
+    fn options(&self) -> (Kind, Device) {
         self.projection.options()
     }
 
-    /// Encodes images, (n, channels, height, width), as (n, d_model).
-    ///
-    /// # Errors
-    /// When recorded moments are missing.
-    pub fn forward(&self, images: &Tensor, statistics: &mut Statistics) -> Result<Tensor> {
+    fn forward(&self, images: &Tensor, statistics: &mut Statistics) -> Result<Tensor> {
         let mut x = images.shallow_clone();
         for (convolution, &stride) in self.convolutions.iter().zip(&self.strides) {
             let map = |x: &Tensor, weight: &Tensor, bias: Option<&Tensor>| {

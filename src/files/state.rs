@@ -156,7 +156,7 @@ impl SavedState {
         if self.counts.len() as i64 != streams || self.counts.iter().min() != Some(&least) {
             return refuse(format!("{streams} numbers of examples, the least {least}"));
         }
-        if learner.config().tells_positions() && self.counts.iter().any(|&count| count != least) {
+        if learner.config().uses_positions() && self.counts.iter().any(|&count| count != least) {
             return refuse(format!("{least} examples of each stream, as tokens are told their positions"));
         }
         Ok(())

@@ -20,36 +20,33 @@
 
 use super::fast::{Entries, FastMemory, FastNetwork};
 use super::fast_layer::Form;
+use super::interface::InterfaceConfig;
 use super::memory::{Inputs, Memory, MemorySettings};
-use crate::encoder::{CnnConfig, EncoderConfig};
-use crate::error::{Error, Result, check_size};
+use crate::encoder::EncoderConfig;
+use crate::error::{Error, Result};
 use crate::params::{Init, Path};
-use crate::target::TargetConfig;
+use crate::settings::ranges::{Positive, Size};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The settings of ANML.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// ANML (arXiv:2002.09571): a network of fast weights that learns from each example of a stream by a step of gradient
+/// descent, and a slow one that gates its last hidden layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnmlConfig {
-    /// Numbers that the encoder gives the gates.
-    pub d_model: i64,
-    /// From inputs to what the gates are made of: slow.
-    pub encoder: EncoderConfig,
-    /// What is learned by fast weights.
-    pub target: TargetConfig,
-    /// Hidden layers of the prediction network: for images the channels of each convolution, 16, 32, 64
-    /// and 64 when absent; for vectors the widths of dense layers, 256 and 256 when absent.
+    /// Hidden layers of the fast network, which sees inputs as they come and of order 1: for images the channels of each
+    /// convolution, for vectors the widths of dense layers. None for
+    /// (16, 32, 64, 64) and (256, 256).
+    #[schemars(with = "Option<Vec<Size>>")]
     pub hidden: Option<Vec<i64>>,
-    /// The first value of η, which meta-training learns.
+    /// The first value of the steps' learning rate η, which meta-training learns.
+    #[schemars(with = "Positive")]
     pub inner_lr: f64,
 }
 
 impl Default for AnmlConfig {
     fn default() -> Self {
         Self {
-            d_model: 128,
-            encoder: EncoderConfig::Cnn(CnnConfig::default()),
-            target: TargetConfig::default(),
             hidden: None,
             inner_lr: 0.01,
         }
@@ -58,8 +55,8 @@ impl Default for AnmlConfig {
 
 impl AnmlConfig {
     /// Channels or widths of the prediction network's hidden layers.
-    pub(super) fn hidden(&self) -> &[i64] {
-        match (&self.hidden, &self.encoder) {
+    fn hidden(&self, encoder: &EncoderConfig) -> &[i64] {
+        match (&self.hidden, encoder) {
             (Some(hidden), _) => hidden,
             (None, EncoderConfig::Cnn(_)) => &[16, 32, 64, 64],
             (None, EncoderConfig::Vector(_)) => &[256, 256],
@@ -68,27 +65,25 @@ impl AnmlConfig {
 }
 
 impl MemorySettings for AnmlConfig {
-    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
-        let hidden = self.hidden();
-        for &size in hidden {
-            check_size("hidden", size)?;
-        }
+    fn build(&self, path: &Path, interface: &InterfaceConfig) -> Result<Box<dyn Memory>> {
+        let InterfaceConfig { encoder, target, d_model } = interface;
+        let hidden = self.hidden(encoder);
         let Some(&width) = hidden.last() else {
             let reason = "must be a list of sizes, got none".into();
             return Err(Error::Config { field: "hidden".into(), reason });
         };
-        let (mut forms, positions) = match &self.encoder {
+        let (mut forms, positions) = match encoder {
             EncoderConfig::Cnn(images) => Form::convolutions(images.in_channels, images.image_size, hidden),
             EncoderConfig::Vector(vectors) => (Form::dense(vectors.dim, hidden), 1),
         };
         let input = width * positions;
-        forms.push(Form::Dense { input, positions, output: self.target.width() });
+        forms.push(Form::Dense { input, positions, output: target.width() });
         // From the encoder to the gates of the last hidden layer, before sigmoid.
-        let (gate, init) = (path.sub("gate"), Init::fan_in(self.d_model));
-        let weight = gate.parameter("weight", &[input, self.d_model], init)?;
+        let (gate, init) = (path.sub("gate"), Init::fan_in(*d_model));
+        let weight = gate.parameter("weight", &[input, *d_model], init)?;
         let bias = gate.undecayed("bias", &[input], init)?;
         Ok(Box::new(FastMemory {
-            network: FastNetwork::new(path, forms, &self.target, self.inner_lr)?,
+            network: FastNetwork::new(path, forms, target, self.inner_lr)?,
             enter: move |inputs: &Inputs| Entries {
                 x: inputs.raw.shallow_clone(),
                 gates: Some(inputs.encoded.linear(&weight, Some(&bias)).sigmoid()),
@@ -96,7 +91,7 @@ impl MemorySettings for AnmlConfig {
         }))
     }
 
-    fn state_layers(&self) -> usize {
-        self.hidden().len() + 1
+    fn state_layers(&self, interface: &InterfaceConfig) -> usize {
+        self.hidden(&interface.encoder).len() + 1
     }
 }

@@ -17,7 +17,7 @@ use super::fast_layer::{FastLayer, Form};
 use super::fast_weights::FastWeights;
 use super::inner_loss::InnerLoss;
 use super::memory::{Answer, Inputs, Memory, Read};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::params::{Init, Path};
 use crate::target::TargetConfig;
@@ -62,13 +62,9 @@ impl FastNetwork {
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, forms: Vec<Form>, target: &TargetConfig, inner_lr: f64) -> Result<Self> {
-        if !(inner_lr > 0.0 && inner_lr.is_finite()) {
-            let reason = format!("must be a positive number, got {inner_lr}");
-            return Err(Error::Config { field: "inner_lr".into(), reason });
-        }
         let layer = |(index, form)| FastLayer::new(&path.sub("fast").sub(index), form);
         Ok(Self {
-            loss: InnerLoss::new(target)?,
+            loss: InnerLoss::new(target),
             layers: forms.into_iter().enumerate().map(layer).collect::<Result<_>>()?,
             log_rate: path.undecayed("log_inner_lr", &[1], Init::Constant(inner_lr.ln()))?,
         })

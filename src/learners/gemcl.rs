@@ -13,13 +13,13 @@
 //! state is a count, a mean and summed squares of each symbol.
 
 use super::class_moments::ClassMoments;
+use super::interface::InterfaceConfig;
 use super::memory::{Answer, Inputs, Memory, MemorySettings, Read};
 use super::validate::classes_only;
-use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::params::{Init, Path};
-use crate::target::TargetConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::{PI, TAU};
 use tch::{Kind, Tensor};
@@ -31,7 +31,7 @@ const PRIOR: f64 = 10.0;
 const SMALLEST: f64 = 1e-3;
 
 /// What a class's Gaussian is taken at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Predictive {
     /// All of the posterior: a Student-t distribution.
@@ -41,29 +41,13 @@ pub enum Predictive {
     Map,
 }
 
-/// The settings of GeMCL.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// GeMCL (Banayeeanzade et al., NeurIPS 2021): a Gaussian for each class, its precision under a learned Gamma prior. For
+/// classes only.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GemclConfig {
-    /// Dimensions of a class's Gaussian.
-    pub d_model: i64,
-    /// From inputs to the space of Gaussians.
-    pub encoder: EncoderConfig,
-    /// Classes only.
-    pub target: TargetConfig,
     /// What a class's Gaussian is taken at.
     pub predictive: Predictive,
-}
-
-impl Default for GemclConfig {
-    fn default() -> Self {
-        Self {
-            d_model: 128,
-            encoder: EncoderConfig::Cnn(CnnConfig::default()),
-            target: TargetConfig::default(),
-            predictive: Predictive::default(),
-        }
-    }
 }
 
 /// GeMCL with its tensors bound.
@@ -80,11 +64,11 @@ impl Gemcl {
     ///
     /// # Errors
     /// When the target is no class, or a tensor does not fit.
-    pub fn new(path: &Path, config: &GemclConfig) -> Result<Self> {
+    pub fn new(path: &Path, config: &GemclConfig, interface: &InterfaceConfig) -> Result<Self> {
         let prior = Init::Constant(PRIOR.ln());
         let log_prior = [path.undecayed("log_alpha", &[1], prior)?, path.undecayed("log_beta", &[1], prior)?];
-        let vocab = classes_only(&config.target)?;
-        Ok(Self { vocab, d_model: config.d_model, predictive: config.predictive, log_prior })
+        let vocab = classes_only(&interface.target)?;
+        Ok(Self { vocab, d_model: interface.d_model, predictive: config.predictive, log_prior })
     }
 
     /// ln of the density of x (batch, Q, 1, d_model) in each class, up to what all classes share:
@@ -116,8 +100,8 @@ impl Gemcl {
 }
 
 impl MemorySettings for GemclConfig {
-    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
-        Ok(Box::new(Gemcl::new(path, self)?))
+    fn build(&self, path: &Path, interface: &InterfaceConfig) -> Result<Box<dyn Memory>> {
+        Ok(Box::new(Gemcl::new(path, self, interface)?))
     }
 }
 

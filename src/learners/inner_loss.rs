@@ -9,7 +9,6 @@
 //! As CL-as-Seq has them: the bound on the norm keeps a step finite near o = 0, where a direction has
 //! none.
 
-use crate::error::Result;
 use crate::target::TargetConfig;
 use tch::{Kind, Tensor};
 
@@ -23,21 +22,17 @@ pub(super) struct InnerLoss(TargetConfig);
 
 impl InnerLoss {
     /// The loss of a target.
-    ///
-    /// # Errors
-    /// When the target's size is out of range.
-    pub fn new(target: &TargetConfig) -> Result<Self> {
-        target.check()?;
-        Ok(Self(target.clone()))
+    pub fn new(target: &TargetConfig) -> Self {
+        Self(target.clone())
     }
 
     /// What outputs are compared with, (batch, n, width): symbols, int64 (batch, n), as one-hot vectors,
     /// vectors as they are, directions at length 1.
     pub fn wanted(&self, targets: &Tensor, kind: Kind) -> Tensor {
         match self.0 {
-            TargetConfig::Class { vocab } => targets.one_hot(vocab).to_kind(kind),
-            TargetConfig::Vector { .. } => targets.to_kind(kind),
-            TargetConfig::Angle { .. } => {
+            TargetConfig::Class(ref class) => targets.one_hot(class.vocab).to_kind(kind),
+            TargetConfig::Vector(_) => targets.to_kind(kind),
+            TargetConfig::Angle(_) => {
                 let targets = targets.to_kind(kind);
                 &targets / length(&targets).clamp_min(TINY)
             }
@@ -47,9 +42,9 @@ impl InnerLoss {
     /// The gradient of each output's own loss by the output, (..., width) both.
     pub fn gradient(&self, output: &Tensor, wanted: &Tensor) -> Tensor {
         match self.0 {
-            TargetConfig::Class { .. } => output.softmax(-1, output.kind()) - wanted,
-            TargetConfig::Vector { dim } => (output - wanted) * (2.0 / dim as f64),
-            TargetConfig::Angle { .. } => {
+            TargetConfig::Class(_) => output.softmax(-1, output.kind()) - wanted,
+            TargetConfig::Vector(ref vector) => (output - wanted) * (2.0 / vector.dim as f64),
+            TargetConfig::Angle(_) => {
                 let norm = length(output);
                 let free = norm.gt(LEAST_NORM);
                 let norm = norm.clamp_min(LEAST_NORM);

@@ -3,6 +3,7 @@
 //! What all learners share is around it, in [`super::Learner`]: checks, the encoder, and labels,
 //! which a memory knows as symbols.
 
+use super::interface::InterfaceConfig;
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::mixers::{Keys, Queries};
@@ -52,21 +53,21 @@ impl Answer {
     }
 }
 
-/// The settings of one kind of learner, but for what all kinds have.
+/// The settings of one kind of learner, beside those that all kinds have.
 pub trait MemorySettings {
     /// Binds all tensors but the encoder's.
     ///
     /// # Errors
-    /// When a setting is out of range, or a tensor does not fit.
-    fn build(&self, path: &Path) -> Result<Box<dyn Memory>>;
+    /// When settings contradict one another, or a tensor does not fit.
+    fn build(&self, path: &Path, interface: &InterfaceConfig) -> Result<Box<dyn Memory>>;
 
     /// Parts that the state has.
-    fn state_layers(&self) -> usize {
+    fn state_layers(&self, _interface: &InterfaceConfig) -> usize {
         1
     }
 
-    /// Whether tokens are told their positions in the stream.
-    fn tells_positions(&self) -> bool {
+    /// Whether tokens have positions in the stream.
+    fn uses_positions(&self) -> bool {
         false
     }
 

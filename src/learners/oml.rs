@@ -12,35 +12,30 @@
 
 use super::fast::{Entries, FastMemory, FastNetwork};
 use super::fast_layer::Form;
+use super::interface::InterfaceConfig;
 use super::memory::{Inputs, Memory, MemorySettings};
-use crate::encoder::{CnnConfig, EncoderConfig};
-use crate::error::{Result, check_size};
+use crate::error::Result;
 use crate::params::Path;
-use crate::target::TargetConfig;
+use crate::settings::ranges::{Positive, Size};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The settings of OML.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// OML (arXiv:1905.12588): a slow encoder, and above it a small network of fast weights, which learns from each example of
+/// a stream by a step of gradient descent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OmlConfig {
-    /// Numbers in the encoder's representation.
-    pub d_model: i64,
-    /// From inputs to the representation: slow.
-    pub encoder: EncoderConfig,
-    /// What is learned by fast weights.
-    pub target: TargetConfig,
     /// Widths of the fast network's hidden layers; none for a linear one.
+    #[schemars(with = "Vec<Size>")]
     pub hidden: Vec<i64>,
-    /// The first value of η, which meta-training learns.
+    /// The first value of the steps' learning rate η, which meta-training learns.
+    #[schemars(with = "Positive")]
     pub inner_lr: f64,
 }
 
 impl Default for OmlConfig {
     fn default() -> Self {
         Self {
-            d_model: 128,
-            encoder: EncoderConfig::Cnn(CnnConfig::default()),
-            target: TargetConfig::default(),
             hidden: vec![256],
             inner_lr: 0.03,
         }
@@ -48,18 +43,16 @@ impl Default for OmlConfig {
 }
 
 impl MemorySettings for OmlConfig {
-    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
-        for &width in &self.hidden {
-            check_size("hidden", width)?;
-        }
-        let forms = Form::dense(self.d_model, &[&self.hidden[..], &[self.target.width()]].concat());
+    fn build(&self, path: &Path, interface: &InterfaceConfig) -> Result<Box<dyn Memory>> {
+        let InterfaceConfig { d_model, target, .. } = interface;
+        let forms = Form::dense(*d_model, &[&self.hidden[..], &[target.width()]].concat());
         Ok(Box::new(FastMemory {
-            network: FastNetwork::new(path, forms, &self.target, self.inner_lr)?,
+            network: FastNetwork::new(path, forms, target, self.inner_lr)?,
             enter: |inputs: &Inputs| Entries { x: inputs.encoded.relu(), gates: None },
         }))
     }
 
-    fn state_layers(&self) -> usize {
+    fn state_layers(&self, _interface: &InterfaceConfig) -> usize {
         self.hidden.len() + 1
     }
 }

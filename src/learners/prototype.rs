@@ -8,37 +8,20 @@
 //! own). The state is a mean and a count of each symbol.
 
 use super::class_moments::ClassMoments;
+use super::interface::InterfaceConfig;
 use super::memory::{Answer, Inputs, Memory, MemorySettings, Read};
 use super::validate::classes_only;
-use crate::encoder::{CnnConfig, EncoderConfig};
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::params::{Init, Path};
-use crate::target::TargetConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// The settings of a prototypical network.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A prototypical network (arXiv:1703.05175): the answer is the class whose mean is nearest. For classes only.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct PrototypeConfig {
-    /// Numbers in a prototype.
-    pub d_model: i64,
-    /// From inputs to the space of prototypes.
-    pub encoder: EncoderConfig,
-    /// Classes only.
-    pub target: TargetConfig,
-}
-
-impl Default for PrototypeConfig {
-    fn default() -> Self {
-        Self {
-            d_model: 128,
-            encoder: EncoderConfig::Cnn(CnnConfig::default()),
-            target: TargetConfig::default(),
-        }
-    }
-}
+pub struct PrototypeConfig {}
 
 /// A prototypical network with its tensors bound.
 pub struct Prototype {
@@ -53,17 +36,18 @@ impl Prototype {
     ///
     /// # Errors
     /// When the target is no class, or a tensor does not fit.
-    pub fn new(path: &Path, config: &PrototypeConfig) -> Result<Self> {
-        let vocab = classes_only(&config.target)?;
+    pub fn new(path: &Path, interface: &InterfaceConfig) -> Result<Self> {
+        let InterfaceConfig { d_model, target, .. } = interface;
+        let vocab = classes_only(target)?;
         // Distances are of the order of d_model: the first logits lie some units apart.
-        let scale = Init::Constant(-0.5 * (config.d_model as f64).ln());
-        Ok(Self { vocab, d_model: config.d_model, log_scale: path.undecayed("log_scale", &[1], scale)? })
+        let scale = Init::Constant(-0.5 * (*d_model as f64).ln());
+        Ok(Self { vocab, d_model: *d_model, log_scale: path.undecayed("log_scale", &[1], scale)? })
     }
 }
 
 impl MemorySettings for PrototypeConfig {
-    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
-        Ok(Box::new(Prototype::new(path, self)?))
+    fn build(&self, path: &Path, interface: &InterfaceConfig) -> Result<Box<dyn Memory>> {
+        Ok(Box::new(Prototype::new(path, interface)?))
     }
 }
 

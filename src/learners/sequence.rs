@@ -3,51 +3,46 @@
 //! A stream is read as the tokens x_1, y_1, x_2, y_2, …; a query is a token x that continues the
 //! state, and its answer is read there. With a state-space mixer the state has a fixed size.
 
+use super::interface::InterfaceConfig;
 use super::memory::{Answer, Inputs, Memory, MemorySettings, Read};
-use crate::backbone::{Backbone, BlockConfig, FeedForwardConfig, MlpConfig, NormConfig, sinusoidal};
-use crate::encoder::{CnnConfig, EncoderConfig};
-use crate::error::{Result, check_size};
+use crate::backbone::{Backbone, BlockConfig, FeedForwardConfig, MlpConfig, NoConfig, NormConfig, sinusoidal};
+use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::mixers::mamba::MambaConfig;
 use crate::mixers::{Association, MixerConfig};
 use crate::params::Path;
 use crate::selectivity::SelectivityConfig;
-use crate::target::{Target, TargetConfig};
+use crate::target::Target;
+use crate::settings::ranges::Size;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 /// The tokens of an example: its input's and its target's.
 const TOKENS: i64 = 2;
 
-/// The settings of a sequence learner.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A sequence model that reads the stream (arXiv:2310.11952): MambaCL (arXiv:2412.00776), Transformers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SequenceConfig {
-    /// Numbers in a token.
-    pub d_model: i64,
     /// Blocks of the backbone.
+    #[schemars(with = "Size")]
     pub n_layer: i64,
-    /// From inputs to tokens.
-    pub encoder: EncoderConfig,
-    /// Targets as tokens and answers.
-    pub target: TargetConfig,
     /// The layer that mixes along the stream.
     pub mixer: MixerConfig,
-    /// The layer that follows the mixer; what it is published with, when absent.
+    /// The layer that follows the mixer; None for the one that the mixer is published with: an MLP with attentions, no layer
+    /// with Mamba.
     pub feed_forward: Option<FeedForwardConfig>,
-    /// The norm before both.
+    /// The norm before both: "rms", or "none" as in the Transformers of CL-as-Seq.
     pub norm: NormConfig,
-    /// The regulariser of meta-training; `None` (JSON's null), or a weight of 0, for none.
+    /// The regulariser of meta-training; None, or a weight of 0, for none.
     pub selectivity: Option<SelectivityConfig>,
 }
 
 impl Default for SequenceConfig {
     fn default() -> Self {
         Self {
-            d_model: 128,
             n_layer: 2,
-            encoder: EncoderConfig::Cnn(CnnConfig::default()),
-            target: TargetConfig::default(),
             mixer: MixerConfig::Mamba(MambaConfig::default()),
             feed_forward: None,
             norm: NormConfig::default(),
@@ -68,17 +63,13 @@ impl SequenceConfig {
 
 /// The feed-forward layer that a mixer is published with.
 fn usual_feed_forward(mixer: &MixerConfig) -> FeedForwardConfig {
-    if mixer.is_attention() {
-        FeedForwardConfig::Mlp(MlpConfig::default())
-    } else {
-        FeedForwardConfig::None {}
-    }
+    if mixer.settings().usual_feed_forward() { MlpConfig::default().into() } else { NoConfig {}.into() }
 }
 
 /// The backbone and the tokens of targets, with their tensors bound.
 pub struct Sequence {
     d_model: i64,
-    /// Whether tokens are told their positions.
+    /// Whether tokens have positions.
     positions: bool,
     /// What the regulariser wants of each layer.
     associations: Vec<Option<Association>>,
@@ -91,29 +82,29 @@ impl Sequence {
     ///
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
-    pub fn new(path: &Path, config: &SequenceConfig) -> Result<Self> {
-        check_size("n_layer", config.n_layer)?;
+    pub fn new(path: &Path, config: &SequenceConfig, interface: &InterfaceConfig) -> Result<Self> {
+        let InterfaceConfig { target, d_model, .. } = interface;
         if let Some(selectivity) = &config.selectivity {
             selectivity.check(config.n_layer)?;
-            selectivity.association.check(&config.mixer)?;
+            selectivity.association.check(config.mixer.settings())?;
         }
         let usual = usual_feed_forward(&config.mixer);
         let blocks = BlockConfig {
-            d_model: config.d_model,
+            d_model: *d_model,
             mixer: &config.mixer,
             feed_forward: config.feed_forward.as_ref().unwrap_or(&usual),
             norm: config.norm,
         };
-        let target = Target::new(path, &config.target, config.d_model)?;
+        let target = Target::new(path, target, *d_model)?;
         let backbone = Backbone::new(&path.sub("backbone"), blocks, config.n_layer)?;
         if let Some(selectivity) = &config.selectivity {
             // After the layers, which check the settings that this rests on.
-            let heads = config.mixer.association_heads(selectivity.association, config.d_model);
+            let heads = config.mixer.settings().association_heads(selectivity.association, *d_model);
             selectivity.check_heads(heads)?;
         }
         Ok(Self {
-            d_model: config.d_model,
-            positions: config.tells_positions(),
+            d_model: *d_model,
+            positions: config.uses_positions(),
             associations: config.associations(),
             target,
             backbone,
@@ -124,7 +115,7 @@ impl Sequence {
         if record { self.associations.clone() } else { vec![None; self.associations.len()] }
     }
 
-    /// Tokens, (batch, n, d_model), told that they are at `first`, `first + 1`, …
+    /// Tokens, (batch, n, d_model), at the positions `first`, `first + 1`, …
     fn placed(&self, tokens: Tensor, first: i64, count: i64) -> Tensor {
         if !self.positions {
             return tokens;
@@ -135,16 +126,16 @@ impl Sequence {
 }
 
 impl MemorySettings for SequenceConfig {
-    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
-        Ok(Box::new(Sequence::new(path, self)?))
+    fn build(&self, path: &Path, interface: &InterfaceConfig) -> Result<Box<dyn Memory>> {
+        Ok(Box::new(Sequence::new(path, self, interface)?))
     }
 
-    fn state_layers(&self) -> usize {
+    fn state_layers(&self, _interface: &InterfaceConfig) -> usize {
         self.n_layer as usize
     }
 
-    fn tells_positions(&self) -> bool {
-        self.mixer.is_attention()
+    fn uses_positions(&self) -> bool {
+        self.mixer.settings().uses_positions()
     }
 
     fn selectivity(&self) -> Option<&SelectivityConfig> {

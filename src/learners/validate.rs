@@ -134,7 +134,6 @@ pub(super) fn classes_only(target: &TargetConfig) -> Result<i64> {
         let reason = format!("must be `class` for this kind of learner, got `{}`", target.kind());
         Error::Config { field: "target.kind".into(), reason }
     })?;
-    target.check()?;
     Ok(vocab)
 }
 

@@ -3,14 +3,15 @@
 //! For every mixer the association is a softmax over tokens of an inner product between what the
 //! query looks for and what a token is found by. What the two are is the mixer's affair.
 
-use super::MixerConfig;
+use super::MixerSettings;
 use crate::error::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// Which inner product stands for the association. The first is known of MambaCL; the others are this
 /// project's variants of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Association {
     /// The content alone: for Mamba C_t · B_j, for attentions q_t · k_j.
@@ -28,7 +29,7 @@ impl Association {
     ///
     /// # Errors
     /// When it cannot.
-    pub fn check(self, mixer: &MixerConfig) -> Result<()> {
+    pub fn check(self, mixer: &dyn MixerSettings) -> Result<()> {
         let known = mixer.associations();
         if known.contains(&self) {
             return Ok(());

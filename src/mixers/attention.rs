@@ -5,15 +5,61 @@
 //! ```
 //!
 //! Its state is the keys and values of all tokens: exact, and growing with the stream. A query sees
-//! all of the stream and itself, never another query. Order is told by the tokens' positions.
+//! all of the stream and itself, never another query. Order comes from the tokens' positions.
 
-use super::heads::{Heads, HeadsConfig, Projected, by_stream};
-use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
+use super::heads::{Heads, Projected, by_stream};
+use super::{Answered, Association, Keys, Mixer, MixerSettings, Observed, Queries, Similarity};
 use crate::error::Result;
 use crate::layer_state::{GROWS, LayerState, StateSpec};
 use crate::ops::state_kind;
 use crate::params::Path;
+use crate::settings::ranges::Size;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
+
+/// Softmax attention (arXiv:1706.03762): the Transformer. Its state grows with the stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AttentionConfig {
+    /// Heads.
+    #[schemars(with = "Size")]
+    pub n_head: i64,
+    /// Numbers in a head's keys; None for d_model / n_head.
+    #[schemars(with = "Option<Size>")]
+    pub d_key: Option<i64>,
+    /// Numbers in a head's values; None for d_model / n_head.
+    #[schemars(with = "Option<Size>")]
+    pub d_value: Option<i64>,
+}
+
+impl Default for AttentionConfig {
+    fn default() -> Self {
+        Self { n_head: 8, d_key: None, d_value: None }
+    }
+}
+
+impl MixerSettings for AttentionConfig {
+    fn build(&self, path: &Path, d_model: i64) -> Result<Box<dyn Mixer>> {
+        Ok(Box::new(Attention::new(path, self, d_model)?))
+    }
+
+    fn uses_positions(&self) -> bool {
+        true
+    }
+
+    fn usual_feed_forward(&self) -> bool {
+        true
+    }
+
+    fn associations(&self) -> &'static [Association] {
+        &[Association::Content]
+    }
+
+    fn association_heads(&self, _association: Association, _d_model: i64) -> i64 {
+        self.n_head
+    }
+}
 
 /// An attention layer with its tensors bound.
 pub struct Attention {
@@ -25,8 +71,8 @@ impl Attention {
     ///
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
-    pub fn new(path: &Path, config: &HeadsConfig, d_model: i64) -> Result<Self> {
-        Ok(Self { heads: Heads::new(path, config, d_model)? })
+    pub fn new(path: &Path, config: &AttentionConfig, d_model: i64) -> Result<Self> {
+        Ok(Self { heads: Heads::new(path, config.n_head, [config.d_key, config.d_value], d_model)? })
     }
 }
 

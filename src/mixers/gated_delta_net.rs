@@ -10,14 +10,16 @@
 //! Names of tensors, epsilons and the scale of q are those of flash-linear-attention's `GatedDeltaNet`.
 //! The three convolutions are computed as one, whose window is q's, k's and v's one after the other.
 
-use super::heads::{HeadsConfig, by_stream};
+use super::heads::{by_stream, head_sizes};
 use super::step_size::check_range;
-use super::{Answered, Association, Keys, Mixer, Observed, Queries};
-use crate::error::{Result, check_size};
+use super::{Answered, Association, Keys, Mixer, MixerSettings, Observed, Queries};
+use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::causal_conv1d::CausalConv1d;
 use crate::ops::gated_delta_rule::GatedDeltaRule;
 use crate::params::{Init, Path};
+use crate::settings::ranges::{Positive, Size};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -28,21 +30,27 @@ const SLOWEST: f64 = 1e-3;
 /// Added to the squared length of queries and keys.
 const LENGTH_EPSILON: f64 = 1e-6;
 
-/// The settings of a Gated DeltaNet layer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Gated DeltaNet (arXiv:2412.06464): a linear attention whose memory corrects and forgets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatedDeltaNetConfig {
     /// Heads.
+    #[schemars(with = "Size")]
     pub n_head: i64,
-    /// Numbers in a head's keys; d_model / n_head when absent.
+    /// Numbers in a head's keys; None for d_model / n_head.
+    #[schemars(with = "Option<Size>")]
     pub d_key: Option<i64>,
-    /// Numbers in a head's values; 2 d_model / n_head, twice the keys' as published, when absent.
+    /// Numbers in a head's values; None for 2 d_model / n_head, twice the keys' as published.
+    #[schemars(with = "Option<Size>")]
     pub d_value: Option<i64>,
     /// Taps of the convolutions.
+    #[schemars(with = "Size")]
     pub d_conv: i64,
     /// Smallest step size of the decay at the start.
+    #[schemars(with = "Positive")]
     pub dt_min: f64,
     /// Largest step size of the decay at the start.
+    #[schemars(with = "Positive")]
     pub dt_max: f64,
 }
 
@@ -50,6 +58,16 @@ impl Default for GatedDeltaNetConfig {
     fn default() -> Self {
         // At a d_model of 128 keys of 32: as many things can be told apart in a head without any mixing.
         Self { n_head: 4, d_key: None, d_value: None, d_conv: 4, dt_min: 1e-3, dt_max: 1e-1 }
+    }
+}
+
+impl MixerSettings for GatedDeltaNetConfig {
+    fn build(&self, path: &Path, d_model: i64) -> Result<Box<dyn Mixer>> {
+        Ok(Box::new(GatedDeltaNet::new(path, self, d_model)?))
+    }
+
+    fn association_heads(&self, _association: Association, _d_model: i64) -> i64 {
+        self.n_head
     }
 }
 
@@ -99,8 +117,7 @@ impl GatedDeltaNet {
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &GatedDeltaNetConfig, d_model: i64) -> Result<Self> {
         let GatedDeltaNetConfig { n_head, d_key, d_value, d_conv, dt_min, dt_max } = *config;
-        check_size("mixer.d_conv", d_conv)?;
-        let (d_key, d_value) = HeadsConfig { n_head, d_key, d_value }.sizes(d_model, 2)?;
+        let (d_key, d_value) = head_sizes(n_head, [d_key, d_value], d_model, 2)?;
         check_range(dt_min, dt_max)?;
         let (keys, values) = (n_head * d_key, n_head * d_value);
         let project = |name: &str, rows: i64, columns: i64| {

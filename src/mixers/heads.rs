@@ -1,48 +1,27 @@
 //! Heads: the projections that softmax and linear attention share.
 
-use crate::error::{Error, Result, check_size};
+use crate::error::{Error, Result};
 use crate::params::{Init, Path};
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// The settings of the heads of an attention, softmax or linear.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HeadsConfig {
-    /// Heads.
-    pub n_head: i64,
-    /// Numbers in a head's keys; d_model / n_head when absent.
-    pub d_key: Option<i64>,
-    /// Numbers in a head's values; d_model / n_head when absent.
-    pub d_value: Option<i64>,
-}
-
-impl Default for HeadsConfig {
-    fn default() -> Self {
-        Self { n_head: 8, d_key: None, d_value: None }
+/// d_key and d_value of each of `n_head` heads, as given or by default: keys share d_model, and values are `wider`
+/// times as wide.
+///
+/// # Errors
+/// When the heads cannot share d_model.
+pub(super) fn head_sizes(
+    n_head: i64,
+    [d_key, d_value]: [Option<i64>; 2],
+    d_model: i64,
+    wider: i64,
+) -> Result<(i64, i64)> {
+    if (d_key.is_none() || d_value.is_none()) && d_model % n_head != 0 {
+        let reason =
+            format!("must divide d_model = {d_model} where `d_key` and `d_value` are not given, got {n_head}");
+        return Err(Error::Config { field: "mixer.n_head".into(), reason });
     }
-}
-
-impl HeadsConfig {
-    /// d_key and d_value. Where they are not given, values are `wider` times as wide as keys.
-    ///
-    /// # Errors
-    /// When a setting is out of range.
-    pub(super) fn sizes(&self, d_model: i64, wider: i64) -> Result<(i64, i64)> {
-        let n_head = self.n_head;
-        check_size("mixer.n_head", n_head)?;
-        if (self.d_key.is_none() || self.d_value.is_none()) && d_model % n_head != 0 {
-            let reason = format!(
-                "must divide d_model = {d_model} where `d_key` and `d_value` are not given, got {n_head}"
-            );
-            return Err(Error::Config { field: "mixer.n_head".into(), reason });
-        }
-        let head = d_model / n_head;
-        let (d_key, d_value) = (self.d_key.unwrap_or(head), self.d_value.unwrap_or(wider * head));
-        check_size("mixer.d_key", d_key)?;
-        check_size("mixer.d_value", d_value)?;
-        Ok((d_key, d_value))
-    }
+    let head = d_model / n_head;
+    Ok((d_key.unwrap_or(head), d_value.unwrap_or(wider * head)))
 }
 
 /// The projections of a layer with heads, with their tensors bound. Linear attentions have the same.
@@ -70,9 +49,8 @@ impl Heads {
     ///
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
-    pub(super) fn new(path: &Path, config: &HeadsConfig, d_model: i64) -> Result<Self> {
-        let n_head = config.n_head;
-        let (d_key, d_value) = config.sizes(d_model, 1)?;
+    pub(super) fn new(path: &Path, n_head: i64, sizes: [Option<i64>; 2], d_model: i64) -> Result<Self> {
+        let (d_key, d_value) = head_sizes(n_head, sizes, d_model, 1)?;
         let (read, write) = (Init::fan_in(d_model), Init::fan_in(n_head * d_value));
         Ok(Self {
             n_head,

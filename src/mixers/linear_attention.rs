@@ -9,12 +9,15 @@
 //! Its state has a fixed size, n_head d_key (d_value + 1) numbers. It is a sum over the tokens and
 //! knows no order: that is told by the tokens' positions.
 
-use super::heads::{Heads, HeadsConfig, Projected, by_stream};
-use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
+use super::heads::{Heads, Projected, by_stream};
+use super::{Answered, Association, Keys, Mixer, MixerSettings, Observed, Queries, Similarity};
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::linear_attention::LinearAttention;
 use crate::params::Path;
+use crate::settings::ranges::Size;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// Added to the denominator, as published: features may underflow.
@@ -70,6 +73,50 @@ impl Normalised<'_> {
     }
 }
 
+/// Linear attention (arXiv:2006.16236): the linear Transformer, softmax replaced by inner products of elu(x) + 1. Its
+/// state has n_head d_key (d_value + 1) numbers, however long the stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinearAttentionConfig {
+    /// Heads.
+    #[schemars(with = "Size")]
+    pub n_head: i64,
+    /// Numbers in a head's keys; None for d_model / n_head.
+    #[schemars(with = "Option<Size>")]
+    pub d_key: Option<i64>,
+    /// Numbers in a head's values; None for d_model / n_head.
+    #[schemars(with = "Option<Size>")]
+    pub d_value: Option<i64>,
+}
+
+impl Default for LinearAttentionConfig {
+    fn default() -> Self {
+        Self { n_head: 8, d_key: None, d_value: None }
+    }
+}
+
+impl MixerSettings for LinearAttentionConfig {
+    fn build(&self, path: &Path, d_model: i64) -> Result<Box<dyn Mixer>> {
+        Ok(Box::new(LinearTransformer::new(path, self, d_model)?))
+    }
+
+    fn uses_positions(&self) -> bool {
+        true
+    }
+
+    fn usual_feed_forward(&self) -> bool {
+        true
+    }
+
+    fn associations(&self) -> &'static [Association] {
+        &[Association::Content]
+    }
+
+    fn association_heads(&self, _association: Association, _d_model: i64) -> i64 {
+        self.n_head
+    }
+}
+
 /// A linear attention layer with its tensors bound.
 pub struct LinearTransformer {
     heads: Heads,
@@ -80,8 +127,8 @@ impl LinearTransformer {
     ///
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
-    pub fn new(path: &Path, config: &HeadsConfig, d_model: i64) -> Result<Self> {
-        Ok(Self { heads: Heads::new(path, config, d_model)? })
+    pub fn new(path: &Path, config: &LinearAttentionConfig, d_model: i64) -> Result<Self> {
+        Ok(Self { heads: Heads::new(path, config.n_head, [config.d_key, config.d_value], d_model)? })
     }
 }
 

@@ -9,32 +9,40 @@
 //! | `d` (d_inner) | D, the skip connection |
 
 use super::step_size::{check_range, log_step};
-use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity, Stepped};
-use crate::error::{Result, check_size};
+use super::{Answered, Association, Keys, Mixer, MixerSettings, Observed, Queries, Similarity, Stepped};
+use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::causal_conv1d::CausalConv1d;
 use crate::ops::mamba_step::MambaStep;
 use crate::ops::selective_scan::SelectiveScan;
 use crate::ops::state_kind;
 use crate::params::{Init, Path};
+use crate::settings::ranges::{Positive, Size};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// The settings of a Mamba layer, with mamba-ssm's names and defaults.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Mamba (arXiv:2312.00752), with mamba-ssm's names and defaults.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MambaConfig {
     /// States of a channel.
+    #[schemars(with = "Size")]
     pub d_state: i64,
     /// Taps of the convolution.
+    #[schemars(with = "Size")]
     pub d_conv: i64,
     /// d_inner / d_model.
+    #[schemars(with = "Size")]
     pub expand: i64,
-    /// Rank of delta's projection; d_model / 16, rounded up, when absent.
+    /// Rank of delta's projection; None for d_model / 16, rounded up.
+    #[schemars(with = "Option<Size>")]
     pub dt_rank: Option<i64>,
     /// Smallest step size at the start.
+    #[schemars(with = "Positive")]
     pub dt_min: f64,
     /// Largest step size at the start.
+    #[schemars(with = "Positive")]
     pub dt_max: f64,
 }
 
@@ -54,14 +62,11 @@ impl MambaConfig {
     pub fn dt_rank(&self, d_model: i64) -> i64 {
         self.dt_rank.unwrap_or((d_model + 15) / 16)
     }
+}
 
-    fn check(&self) -> Result<()> {
-        let rank = self.dt_rank.unwrap_or(1);
-        let sizes = [("d_state", self.d_state), ("d_conv", self.d_conv), ("expand", self.expand)];
-        for (field, size) in sizes.into_iter().chain([("dt_rank", rank)]) {
-            check_size(&format!("mixer.{field}"), size)?;
-        }
-        check_range(self.dt_min, self.dt_max)
+impl MixerSettings for MambaConfig {
+    fn build(&self, path: &Path, d_model: i64) -> Result<Box<dyn Mixer>> {
+        Ok(Box::new(Mamba::new(path, self, d_model)?))
     }
 }
 
@@ -106,8 +111,8 @@ impl Mamba {
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &MambaConfig, d_model: i64) -> Result<Self> {
-        config.check()?;
         let MambaConfig { d_state, d_conv, dt_min, dt_max, .. } = *config;
+        check_range(dt_min, dt_max)?;
         let (d_inner, dt_rank) = (config.d_inner(d_model), config.dt_rank(d_model));
         let (conv1d, dt_proj) = (path.sub("conv1d"), path.sub("dt_proj"));
         let taps = Init::fan_in(d_conv);

@@ -13,33 +13,42 @@
 
 use super::heads::by_stream;
 use super::step_size::{check_range, log_step};
-use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
-use crate::error::{Error, Result, check_size};
+use super::{Answered, Association, Keys, Mixer, MixerSettings, Observed, Queries, Similarity};
+use crate::error::{Error, Result};
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::causal_conv1d::CausalConv1d;
 use crate::ops::linear_attention::LinearAttention;
 use crate::params::{Init, Path};
+use crate::settings::ranges::{Positive, Size};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// Of the gated norm, as in mamba-ssm.
 const EPSILON: f64 = 1e-5;
 
-/// The settings of a Mamba-2 layer, with mamba-ssm's names and, but for `d_state`, its defaults.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Mamba-2 (arXiv:2405.21060), with mamba-ssm's names and, except for `d_state`, its defaults. Its state has
+/// d_inner (d_state + d_conv - 1) + 2 d_state (d_conv - 1) numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mamba2Config {
     /// States of a channel. 64, the smaller of the paper's: upstream's 128 are for language.
+    #[schemars(with = "Size")]
     pub d_state: i64,
     /// Taps of the convolution.
+    #[schemars(with = "Size")]
     pub d_conv: i64,
     /// d_inner / d_model.
+    #[schemars(with = "Size")]
     pub expand: i64,
     /// Channels of a head; it divides d_inner.
+    #[schemars(with = "Size")]
     pub headdim: i64,
     /// Smallest step size at the start.
+    #[schemars(with = "Positive")]
     pub dt_min: f64,
     /// Largest step size at the start.
+    #[schemars(with = "Positive")]
     pub dt_max: f64,
 }
 
@@ -51,21 +60,23 @@ impl Default for Mamba2Config {
 
 impl Mamba2Config {
     fn check(&self, d_model: i64) -> Result<()> {
-        let sizes = [
-            ("d_state", self.d_state),
-            ("d_conv", self.d_conv),
-            ("expand", self.expand),
-            ("headdim", self.headdim),
-        ];
-        for (field, size) in sizes {
-            check_size(&format!("mixer.{field}"), size)?;
-        }
         let d_inner = self.expand * d_model;
         if d_inner % self.headdim != 0 {
             let reason = format!("must divide expand x d_model = {d_inner}, got {}", self.headdim);
             return Err(Error::Config { field: "mixer.headdim".into(), reason });
         }
         check_range(self.dt_min, self.dt_max)
+    }
+}
+
+impl MixerSettings for Mamba2Config {
+    fn build(&self, path: &Path, d_model: i64) -> Result<Box<dyn Mixer>> {
+        Ok(Box::new(Mamba2::new(path, self, d_model)?))
+    }
+
+    fn association_heads(&self, association: Association, d_model: i64) -> i64 {
+        // All heads share B and C.
+        if association == Association::Content { 1 } else { self.expand * d_model / self.headdim }
     }
 }
 

@@ -19,12 +19,14 @@
 
 use super::heads::by_stream;
 use super::step_size::{check_range, log_step};
-use super::{Answered, Association, Keys, Mixer, Observed, Queries};
-use crate::error::{Error, Result, check_size};
+use super::{Answered, Association, Keys, Mixer, MixerSettings, Observed, Queries};
+use crate::error::{Error, Result};
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::linear_attention::LinearAttention;
 use crate::ops::without_autocast;
 use crate::params::{Init, Path};
+use crate::settings::ranges::{Fraction, Positive, Size};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
@@ -34,21 +36,27 @@ const A_FLOOR: f64 = 1e-4;
 /// Of the norms of B and C.
 const NORM_EPSILON: f64 = 1e-5;
 
-/// The settings of a Mamba-3 layer, with mamba-ssm's names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Mamba-3 (arXiv:2603.15569), with mamba-ssm's names: one input and one output for each channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mamba3Config {
     /// States of a channel; even.
+    #[schemars(with = "Size")]
     pub d_state: i64,
     /// d_inner / d_model.
+    #[schemars(with = "Size")]
     pub expand: i64,
     /// Channels of a head, which share step sizes, decay and angles.
+    #[schemars(with = "Size")]
     pub headdim: i64,
     /// Share of the states that turn.
+    #[schemars(with = "Fraction")]
     pub rope_fraction: f64,
     /// Smallest step size at the start.
+    #[schemars(with = "Positive")]
     pub dt_min: f64,
     /// Largest step size at the start.
+    #[schemars(with = "Positive")]
     pub dt_max: f64,
 }
 
@@ -68,10 +76,6 @@ impl Mamba3Config {
 
     fn check(&self, d_model: i64) -> Result<()> {
         let refuse = |field: &str, reason| Err(Error::Config { field: format!("mixer.{field}"), reason });
-        let sizes = [("d_state", self.d_state), ("expand", self.expand), ("headdim", self.headdim)];
-        for (field, size) in sizes {
-            check_size(&format!("mixer.{field}"), size)?;
-        }
         if self.d_state % 2 != 0 {
             return refuse("d_state", format!("must be even, got {}", self.d_state));
         }
@@ -79,11 +83,21 @@ impl Mamba3Config {
         if d_inner % self.headdim != 0 {
             return refuse("headdim", format!("must divide d_inner = {d_inner}, got {}", self.headdim));
         }
-        if !(self.rope_fraction > 0.0 && self.rope_fraction <= 1.0) || self.angles() == 0 {
+        if self.angles() == 0 {
             let reason = format!("must lie in [2 / d_state, 1], got {}", self.rope_fraction);
             return refuse("rope_fraction", reason);
         }
         check_range(self.dt_min, self.dt_max)
+    }
+}
+
+impl MixerSettings for Mamba3Config {
+    fn build(&self, path: &Path, d_model: i64) -> Result<Box<dyn Mixer>> {
+        Ok(Box::new(Mamba3::new(path, self, d_model)?))
+    }
+
+    fn association_heads(&self, _association: Association, d_model: i64) -> i64 {
+        self.expand * d_model / self.headdim
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sequence mixers: how the tokens of a stream affect the answer to a query.
 //!
-//! Each mixer is a file of its own with a configuration, the tensors it binds, and the [`Mixer`]
-//! trait. To add one: write its file, and name it in [`MixerConfig`].
+//! A mixer is a file: its settings, which implement [`MixerSettings`], and the tensors it binds, which implement
+//! [`Mixer`]. To add one: write its file, and a line of `kinds!` below.
 
 mod association;
 pub mod attention;
@@ -19,7 +19,7 @@ pub use association::{Association, Keys, Queries, Similarity};
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::params::Path;
-use serde::{Deserialize, Serialize};
+use crate::settings::kinds::kinds;
 use tch::{Device, Kind, Tensor};
 
 /// What reading a stream gives.
@@ -98,70 +98,43 @@ pub trait Mixer {
     }
 }
 
-/// The mixers by name, with their settings.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum MixerConfig {
-    /// Mamba (arXiv:2312.00752).
-    Mamba(mamba::MambaConfig),
-    /// Softmax attention (arXiv:1706.03762).
-    Attention(heads::HeadsConfig),
-    /// Linear attention (arXiv:2006.16236).
-    LinearAttention(heads::HeadsConfig),
-    /// Performer (arXiv:2009.14794).
-    Performer(performer::PerformerConfig),
-    /// Mamba-2 (arXiv:2405.21060).
-    Mamba2(mamba2::Mamba2Config),
-    /// Mamba-3 (arXiv:2603.15569).
-    Mamba3(mamba3::Mamba3Config),
-    /// Gated DeltaNet (arXiv:2412.06464).
-    GatedDeltaNet(gated_delta_net::GatedDeltaNetConfig),
-}
-
-impl MixerConfig {
+/// The settings of one kind of mixer, and what is true of the kind.
+pub trait MixerSettings {
     /// Binds a layer's tensors.
     ///
     /// # Errors
-    /// When a setting is out of range, or a tensor does not fit.
-    pub fn build(&self, path: &Path, d_model: i64) -> Result<Box<dyn Mixer>> {
-        Ok(match self {
-            Self::Mamba(config) => Box::new(mamba::Mamba::new(path, config, d_model)?),
-            Self::Attention(config) => Box::new(attention::Attention::new(path, config, d_model)?),
-            Self::LinearAttention(config) => {
-                Box::new(linear_attention::LinearTransformer::new(path, config, d_model)?)
-            }
-            Self::Performer(config) => Box::new(performer::Performer::new(path, config, d_model)?),
-            Self::Mamba2(config) => Box::new(mamba2::Mamba2::new(path, config, d_model)?),
-            Self::Mamba3(config) => Box::new(mamba3::Mamba3::new(path, config, d_model)?),
-            Self::GatedDeltaNet(config) => {
-                Box::new(gated_delta_net::GatedDeltaNet::new(path, config, d_model)?)
-            }
-        })
+    /// When settings contradict one another, or a tensor does not fit.
+    fn build(&self, path: &Path, d_model: i64) -> Result<Box<dyn Mixer>>;
+
+    /// Whether the mixer is blind to order, so that its tokens need positions.
+    fn uses_positions(&self) -> bool {
+        false
     }
 
-    /// Whether the mixer is an attention: blind to order, so that tokens need positions, and without steps
-    /// of time.
-    pub fn is_attention(&self) -> bool {
-        matches!(self, Self::Attention(_) | Self::LinearAttention(_) | Self::Performer(_))
+    /// Whether the block that the mixer is published with has a feed-forward layer.
+    fn usual_feed_forward(&self) -> bool {
+        false
     }
 
-    /// The associations that the mixer can tell of; only what has steps of time has all.
-    pub fn associations(&self) -> &'static [Association] {
-        const ALL: &[Association] = &[Association::Content, Association::Gated, Association::Decayed];
-        if self.is_attention() { &ALL[..1] } else { ALL }
+    /// The associations that the mixer has. Those other than the content need steps of time.
+    fn associations(&self) -> &'static [Association] {
+        &[Association::Content, Association::Gated, Association::Decayed]
     }
 
     /// The heads of an association, in a model of `d_model` numbers a token.
-    pub fn association_heads(&self, association: Association, d_model: i64) -> i64 {
-        match self {
-            Self::Mamba(_) => 1,
-            Self::Attention(config) | Self::LinearAttention(config) => config.n_head,
-            Self::Performer(config) => config.n_head,
-            // All heads of Mamba-2 share B and C.
-            Self::Mamba2(_) if association == Association::Content => 1,
-            Self::Mamba2(config) => config.expand * d_model / config.headdim,
-            Self::Mamba3(config) => config.expand * d_model / config.headdim,
-            Self::GatedDeltaNet(config) => config.n_head,
-        }
+    fn association_heads(&self, _association: Association, _d_model: i64) -> i64 {
+        1
     }
+}
+
+kinds! {
+    /// The settings of a mixer, by its kind.
+    "mixer": MixerConfig, MixerSettings;
+    "mamba" = Mamba(mamba::MambaConfig);
+    "attention" = Attention(attention::AttentionConfig);
+    "linear_attention" = LinearAttention(linear_attention::LinearAttentionConfig);
+    "performer" = Performer(performer::PerformerConfig);
+    "mamba2" = Mamba2(mamba2::Mamba2Config);
+    "mamba3" = Mamba3(mamba3::Mamba3Config);
+    "gated_delta_net" = GatedDeltaNet(gated_delta_net::GatedDeltaNetConfig);
 }

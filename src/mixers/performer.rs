@@ -18,35 +18,63 @@
 //!
 //! [`LinearAttention`]: crate::ops::linear_attention::LinearAttention
 
-use super::heads::{Heads, HeadsConfig, Projected, by_stream};
+use super::heads::{Heads, Projected, by_stream, head_sizes};
 use super::linear_attention::Normalised;
-use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
-use crate::error::{Result, check_size};
+use super::{Answered, Association, Keys, Mixer, MixerSettings, Observed, Queries, Similarity};
+use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::ops::sent;
 use crate::params::Path;
 use crate::random::{generator, orthogonal};
+use crate::settings::ranges::Size;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// The settings of a Performer's layer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Performer (arXiv:2009.14794): softmax attention by positive random features, drawn for each episode.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PerformerConfig {
     /// Heads.
+    #[schemars(with = "Size")]
     pub n_head: i64,
-    /// Numbers in a head's keys; d_model / n_head when absent.
+    /// Numbers in a head's keys; None for d_model / n_head.
+    #[schemars(with = "Option<Size>")]
     pub d_key: Option<i64>,
-    /// Numbers in a head's values; d_model / n_head when absent.
+    /// Numbers in a head's values; None for d_model / n_head.
+    #[schemars(with = "Option<Size>")]
     pub d_value: Option<i64>,
-    /// Random features of a key; d_key ln d_key, rounded up, when absent: as many as the paper's
-    /// theorem 4 asks for, to within a constant.
+    /// Random features of a key; None for d_key ln d_key, rounded up: as many as the paper's theorem 4 asks for, to within
+    /// a constant.
+    #[schemars(with = "Option<Size>")]
     pub d_feature: Option<i64>,
 }
 
 impl Default for PerformerConfig {
     fn default() -> Self {
         Self { n_head: 8, d_key: None, d_value: None, d_feature: None }
+    }
+}
+
+impl MixerSettings for PerformerConfig {
+    fn build(&self, path: &Path, d_model: i64) -> Result<Box<dyn Mixer>> {
+        Ok(Box::new(Performer::new(path, self, d_model)?))
+    }
+
+    fn uses_positions(&self) -> bool {
+        true
+    }
+
+    fn usual_feed_forward(&self) -> bool {
+        true
+    }
+
+    fn associations(&self) -> &'static [Association] {
+        &[Association::Content]
+    }
+
+    fn association_heads(&self, _association: Association, _d_model: i64) -> i64 {
+        self.n_head
     }
 }
 
@@ -82,11 +110,10 @@ impl Performer {
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &PerformerConfig, d_model: i64) -> Result<Self> {
         let PerformerConfig { n_head, d_key, d_value, d_feature } = *config;
-        let heads = HeadsConfig { n_head, d_key, d_value };
-        let d_key = heads.sizes(d_model, 1)?.0 as f64;
+        let heads = Heads::new(path, n_head, [d_key, d_value], d_model)?;
+        let d_key = head_sizes(n_head, [d_key, d_value], d_model, 1)?.0 as f64;
         let d_feature = d_feature.unwrap_or((d_key * d_key.ln()).ceil().max(1.0) as i64);
-        check_size("mixer.d_feature", d_feature)?;
-        Ok(Self { heads: Heads::new(path, &heads, d_model)?, d_feature, name: path.full("projection") })
+        Ok(Self { heads, d_feature, name: path.full("projection") })
     }
 
     /// w · x, (batch, heads, length, d_feature), and |x|² / 2, (batch, heads, length, 1).

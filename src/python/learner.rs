@@ -251,3 +251,9 @@ impl Learner {
 pub fn draw_codebook(py: Python<'_>, vocab: i64, seed: u64, batch: i64) -> PyResult<PyTensor> {
     detached(py, || Ok(PyTensor(crate::codebook::draw(vocab, seed, batch)?)))
 }
+
+/// The JSON schemas of a learner's settings.
+#[pyfunction]
+pub fn settings_schema() -> String {
+    learners::settings_schema()
+}

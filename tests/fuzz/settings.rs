@@ -1,7 +1,8 @@
 //! Settings as JSON.
 
 use crate::edits::{byte_edits, edit_bytes, edit_value, value_edits};
-use mambacl::learners::LearnerConfig;
+use mambacl::learners::{LearnerConfig, MemoryConfig};
+use mambacl::mixers::MixerConfig;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
@@ -12,13 +13,10 @@ const MOST_NUMBERS: i64 = 1 << 14;
 
 /// Settings that are sound, all of them written down.
 static SOUND: LazyLock<Vec<Value>> = LazyLock::new(|| {
-    let mixers =
-        ["mamba", "attention", "linear_attention", "performer", "mamba2", "mamba3", "gated_delta_net"];
-    let kinds = ["prototype", "gemcl", "bayes", "oml", "anml"];
-    let of_mixers = mixers.map(|mixer| json!({"mixer": {"kind": mixer}}));
-    let of_kinds = kinds.map(|kind| json!({"kind": kind}));
+    let of_mixers = MixerConfig::KINDS.iter().map(|mixer| json!({"mixer": {"kind": mixer}}));
+    let of_kinds = MemoryConfig::KINDS.iter().map(|kind| json!({"kind": kind}));
     let others = [json!({}), json!({"feed_forward": {"kind": "experts"}})];
-    of_mixers.into_iter().chain(of_kinds).chain(others).map(whole).collect()
+    of_mixers.chain(of_kinds).chain(others).map(whole).collect()
 });
 
 fn whole(mut table: Value) -> Value {

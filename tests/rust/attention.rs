@@ -6,7 +6,7 @@ use crate::models::{Model, Streams, VOCAB, classifier};
 use mambacl::backbone::{NormConfig, sinusoidal};
 use mambacl::encoder::{EncoderConfig, VectorConfig};
 use mambacl::learners::SequenceConfig;
-use mambacl::mixers::{MixerConfig, heads::HeadsConfig};
+use mambacl::mixers::{MixerConfig, attention::AttentionConfig};
 use tch::{Device, Kind, Tensor};
 
 const D_MODEL: i64 = 8;
@@ -14,7 +14,7 @@ const HEADS: i64 = 2;
 const EXAMPLES: i64 = 9;
 
 fn config(norm: NormConfig) -> SequenceConfig {
-    let attention = HeadsConfig { n_head: HEADS, d_key: Some(3), d_value: Some(5) };
+    let attention = AttentionConfig { n_head: HEADS, d_key: Some(3), d_value: Some(5) };
     SequenceConfig {
         encoder: EncoderConfig::Vector(VectorConfig { dim: 5, hidden: vec![] }),
         mixer: MixerConfig::Attention(attention),

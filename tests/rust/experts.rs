@@ -6,7 +6,7 @@ use crate::models::{Model, Streams, classifier};
 use mambacl::backbone::{Backbone, BlockConfig, ExpertsConfig, FeedForwardConfig, NormConfig};
 use mambacl::learners::SequenceConfig;
 use mambacl::meta;
-use mambacl::mixers::{MixerConfig, heads::HeadsConfig};
+use mambacl::mixers::{MixerConfig, attention::AttentionConfig};
 use mambacl::params::Schema;
 use tch::{Device, Kind, Tensor};
 
@@ -25,7 +25,7 @@ impl Mixture {
         let experts = ExpertsConfig { n_expert: EXPERTS, top_k, d_hidden: Some(5), balance };
         let config = BlockConfig {
             d_model: D_MODEL,
-            mixer: &MixerConfig::Attention(HeadsConfig { n_head: 1, ..HeadsConfig::default() }),
+            mixer: &MixerConfig::Attention(AttentionConfig { n_head: 1, ..AttentionConfig::default() }),
             feed_forward: &FeedForwardConfig::Experts(experts),
             norm: NormConfig::None,
         };

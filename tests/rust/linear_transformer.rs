@@ -3,14 +3,14 @@
 use crate::agreement::assert_all_near;
 use crate::draw::Draw;
 use crate::layer::{Given, Layer, OPTIONS, with_all_gradients};
-use mambacl::mixers::{MixerConfig, heads::HeadsConfig};
+use mambacl::mixers::{MixerConfig, linear_attention::LinearAttentionConfig};
 use mambacl::ops::linear_attention::CHUNK;
 use tch::{Kind, Tensor};
 
 const HEADS: i64 = 2;
 
 fn layer() -> Layer {
-    let config = HeadsConfig { n_head: HEADS, d_key: Some(5), d_value: Some(4) };
+    let config = LinearAttentionConfig { n_head: HEADS, d_key: Some(5), d_value: Some(4) };
     Layer::new(&MixerConfig::LinearAttention(config))
 }
 

@@ -1,59 +1,91 @@
 //! Small learners to test with, and what they read.
 
 use crate::draw::Draw;
-use mambacl::backbone::{ExpertsConfig, FeedForwardConfig};
-use mambacl::encoder::{CnnConfig, EncoderConfig, VectorConfig};
+use mambacl::backbone::ExpertsConfig;
+use mambacl::encoder::{CnnConfig, VectorConfig};
 use mambacl::learners::{
-    AnmlConfig, BayesConfig, GemclConfig, Learner, LearnerConfig, OmlConfig, Predictive, PrototypeConfig,
-    SequenceConfig,
+    AnmlConfig, BayesConfig, GemclConfig, InterfaceConfig, Learner, LearnerConfig, MemoryConfig, OmlConfig,
+    Predictive, PrototypeConfig, SequenceConfig,
 };
 use mambacl::meta::Episode;
 use mambacl::mixers::{
-    MixerConfig, gated_delta_net::GatedDeltaNetConfig, heads::HeadsConfig, mamba::MambaConfig,
-    mamba2::Mamba2Config, mamba3::Mamba3Config, performer::PerformerConfig,
+    MixerConfig, attention::AttentionConfig, gated_delta_net::GatedDeltaNetConfig,
+    linear_attention::LinearAttentionConfig, mamba::MambaConfig, mamba2::Mamba2Config, mamba3::Mamba3Config,
+    performer::PerformerConfig,
 };
 use mambacl::params::Schema;
-use mambacl::target::TargetConfig;
+use mambacl::target::{ClassTarget, VectorTarget};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
 pub const VOCAB: i64 = 6;
 /// Numbers in an input of the vector encoder.
 pub const INPUT: i64 = 5;
 
-/// A classifier of vectors.
+/// Vectors in, classes out.
+pub fn interface() -> InterfaceConfig {
+    InterfaceConfig {
+        encoder: VectorConfig { dim: INPUT, hidden: vec![7] }.into(),
+        target: ClassTarget { vocab: VOCAB }.into(),
+        d_model: 8,
+    }
+}
+
+/// Vectors in, vectors of 3 out.
+pub fn regressing() -> InterfaceConfig {
+    InterfaceConfig { target: VectorTarget { dim: 3 }.into(), ..interface() }
+}
+
+/// Grey images of 6 x 6 in, classes out.
+pub fn images() -> InterfaceConfig {
+    let cnn = CnnConfig { in_channels: 1, image_size: 6, channels: vec![3, 4], strides: vec![1, 2] };
+    InterfaceConfig { encoder: cnn.into(), ..interface() }
+}
+
+/// Settings that make a learner: those of a memory stand behind [`interface`].
+pub trait Settings {
+    fn learner(self) -> LearnerConfig;
+}
+
+impl Settings for LearnerConfig {
+    fn learner(self) -> LearnerConfig {
+        self
+    }
+}
+
+impl<Memory: Into<MemoryConfig>> Settings for Memory {
+    fn learner(self) -> LearnerConfig {
+        LearnerConfig::new(interface(), self)
+    }
+}
+
+/// Two layers of Mamba, without the regulariser.
 pub fn classifier() -> SequenceConfig {
     SequenceConfig {
-        d_model: 8,
         n_layer: 2,
-        encoder: EncoderConfig::Vector(VectorConfig { dim: INPUT, hidden: vec![7] }),
-        target: TargetConfig::Class { vocab: VOCAB },
-        mixer: MixerConfig::Mamba(MambaConfig { d_state: 4, ..MambaConfig::default() }),
+        mixer: MambaConfig { d_state: 4, ..MambaConfig::default() }.into(),
         selectivity: None,
         ..SequenceConfig::default()
     }
 }
 
-/// A classifier of grey images of 6 x 6.
-pub fn image_classifier() -> SequenceConfig {
-    let cnn = CnnConfig { in_channels: 1, image_size: 6, channels: vec![3, 4], strides: vec![1, 2] };
-    SequenceConfig { encoder: EncoderConfig::Cnn(cnn), ..classifier() }
+/// A classifier of images.
+pub fn image_classifier() -> LearnerConfig {
+    LearnerConfig::new(images(), classifier())
 }
 
-/// A regressor from vectors to vectors of 3.
-pub fn regressor() -> SequenceConfig {
-    SequenceConfig { target: TargetConfig::Vector { dim: 3 }, ..classifier() }
+/// A regressor from vectors to vectors.
+pub fn regressor() -> LearnerConfig {
+    LearnerConfig::new(regressing(), classifier())
 }
 
 /// A slow encoder and a fast network of one hidden layer, which learns in large steps.
 pub fn oml() -> OmlConfig {
-    let SequenceConfig { d_model, encoder, target, .. } = classifier();
-    OmlConfig { d_model, encoder, target, hidden: vec![7], inner_lr: 0.2 }
+    OmlConfig { hidden: vec![7], inner_lr: 0.2 }
 }
 
 /// A gated network of two hidden layers, which learns in large steps.
 pub fn anml() -> AnmlConfig {
-    let SequenceConfig { d_model, encoder, target, .. } = classifier();
-    AnmlConfig { d_model, encoder, target, hidden: Some(vec![7, 4]), inner_lr: 0.2 }
+    AnmlConfig { hidden: Some(vec![7, 4]), inner_lr: 0.2 }
 }
 
 /// A learner to try the laws on.
@@ -65,8 +97,8 @@ pub struct Case {
 }
 
 /// A small sequence learner with another mixer.
-fn sequence(mixer: MixerConfig) -> LearnerConfig {
-    SequenceConfig { mixer, ..classifier() }.into()
+fn sequence(mixer: impl Into<MixerConfig>) -> LearnerConfig {
+    SequenceConfig { mixer: mixer.into(), ..classifier() }.learner()
 }
 
 /// Small learners of every kind.
@@ -74,60 +106,50 @@ pub fn cases() -> Vec<Case> {
     // Two layers of 16 channels, each with 3 inputs and 4 states.
     let mamba = |_| 2 * 16 * (3 + 4);
     let experts = ExpertsConfig { n_expert: 3, top_k: 2, ..ExpertsConfig::default() };
-    let experts = Some(FeedForwardConfig::Experts(experts));
-    let attention = HeadsConfig { n_head: 2, d_key: Some(3), d_value: None };
+    let experts = SequenceConfig { feed_forward: Some(experts.into()), ..classifier() };
+    let attention = AttentionConfig { n_head: 2, d_key: Some(3), d_value: None };
+    let linear = LinearAttentionConfig { n_head: 2, d_key: Some(3), d_value: None };
     let delta = GatedDeltaNetConfig { n_head: 2, d_key: Some(3), ..GatedDeltaNetConfig::default() };
     let mamba3 = Mamba3Config { d_state: 6, headdim: 8, ..Mamba3Config::default() };
-    let linear = attention.clone();
     let performer = PerformerConfig { n_head: 2, d_key: Some(3), ..PerformerConfig::default() };
     let mamba2 = Mamba2Config { d_state: 4, headdim: 8, ..Mamba2Config::default() };
-    let SequenceConfig { d_model, encoder, target, .. } = classifier();
-    let (e, t) = (encoder.clone(), target.clone());
-    let prototype = PrototypeConfig { d_model, encoder: e, target: t };
-    let gemcl = |predictive| {
-        let (encoder, target) = (encoder.clone(), target.clone());
-        LearnerConfig::Gemcl(GemclConfig { d_model, encoder, target, predictive })
-    };
-    let (encoder, target) = (encoder.clone(), target.clone());
-    let bayes = BayesConfig { d_model, encoder, target, d_latent: 5, d_hidden: 7 };
-    let regressing = BayesConfig { target: regressor().target, ..bayes.clone() };
+    let gemcl = |predictive| GemclConfig { predictive }.learner();
+    let bayes = BayesConfig { d_latent: 5, d_hidden: 7 };
+    let regressing = LearnerConfig::new(regressing(), bayes.clone());
+    let d_model = interface().d_model;
     let case = |name, config, numbers| Case { name, config, numbers };
     let classes = VOCAB as usize;
     assert_eq!((classes, d_model), (6, 8));
     vec![
-        case("mamba", classifier().into(), mamba),
-        case("regression by mamba", regressor().into(), mamba),
-        case("images by mamba", image_classifier().into(), mamba),
-        case("mamba and experts", SequenceConfig { feed_forward: experts, ..classifier() }.into(), mamba),
+        case("mamba", classifier().learner(), mamba),
+        case("regression by mamba", regressor(), mamba),
+        case("images by mamba", image_classifier(), mamba),
+        case("mamba and experts", experts.learner(), mamba),
         // Two layers and heads, two tokens an example, keys of 3 and values of 4.
-        case("attention", sequence(MixerConfig::Attention(attention)), |n| 2 * 2 * (2 * n) * (3 + 4)),
+        case("attention", sequence(attention), |n| 2 * 2 * (2 * n) * (3 + 4)),
         // Two layers and heads, keys of 3 and values of 8, with 3 inputs of each channel.
-        case("gated delta net", sequence(MixerConfig::GatedDeltaNet(delta)), |_| {
+        case("gated delta net", sequence(delta), |_| {
             2 * 2 * (3 * 8 + 3 * (2 * 3 + 8))
         }),
         // Two layers and heads of 8 channels, each with 6 states, of which a pair turns.
-        case("mamba3", sequence(MixerConfig::Mamba3(mamba3)), |_| 2 * 2 * (1 + 8 * 6 + 6 + 8)),
+        case("mamba3", sequence(mamba3), |_| 2 * 2 * (1 + 8 * 6 + 6 + 8)),
         // Two layers and heads, keys of 3, values of 4 and a normaliser.
-        case("linear attention", sequence(MixerConfig::LinearAttention(linear)), |_| 2 * 2 * 3 * (4 + 1)),
+        case("linear attention", sequence(linear), |_| 2 * 2 * 3 * (4 + 1)),
         // Two layers and heads, 4 features of keys of 3; their scale and the projection.
-        case("performer", sequence(MixerConfig::Performer(performer)), |_| 2 * (2 * 4 * (4 + 1) + 2 + 4 * 3)),
+        case("performer", sequence(performer), |_| 2 * (2 * 4 * (4 + 1) + 2 + 4 * 3)),
         // Two layers of 16 channels with 4 states; B and C have windows of 3 inputs too.
-        case("mamba2", sequence(MixerConfig::Mamba2(mamba2)), |_| 2 * (16 * 4 + (16 + 2 * 4) * 3)),
-        case("prototype", LearnerConfig::Prototype(prototype), |_| 6 * (1 + 8)),
+        case("mamba2", sequence(mamba2), |_| 2 * (16 * 4 + (16 + 2 * 4) * 3)),
+        case("prototype", PrototypeConfig {}.learner(), |_| 6 * (1 + 8)),
         case("gemcl", gemcl(Predictive::StudentT), |_| 6 * (1 + 2 * 8)),
         case("gemcl at the mode", gemcl(Predictive::Map), |_| 6 * (1 + 2 * 8)),
-        case("bayes", LearnerConfig::Bayes(bayes), |_| 6 * 2 * 5),
-        case("regression by bayes", LearnerConfig::Bayes(regressing), |_| 2 * 5),
-        case("oml", LearnerConfig::Oml(oml()), |_| 7 * (8 + 1) + 6 * (7 + 1)),
-        case("anml", LearnerConfig::Anml(anml()), |_| 7 * (5 + 1) + 4 * (7 + 1) + 6 * (4 + 1)),
+        case("bayes", bayes.learner(), |_| 6 * 2 * 5),
+        case("regression by bayes", regressing, |_| 2 * 5),
+        case("oml", oml().learner(), |_| 7 * (8 + 1) + 6 * (7 + 1)),
+        case("anml", anml().learner(), |_| 7 * (5 + 1) + 4 * (7 + 1) + 6 * (4 + 1)),
         // Images of 6 x 6, then 3 channels of 3 x 3 and 4 of 2 x 2.
         case(
             "images by anml",
-            LearnerConfig::Anml(AnmlConfig {
-                encoder: image_classifier().encoder,
-                hidden: Some(vec![3, 4]),
-                ..anml()
-            }),
+            LearnerConfig::new(images(), AnmlConfig { hidden: Some(vec![3, 4]), ..anml() }),
             |_| 3 * (9 + 1) + 4 * (3 * 9 + 1) + 6 * (4 * 2 * 2 + 1),
         ),
     ]
@@ -142,8 +164,8 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn new(config: impl Into<LearnerConfig>, kind: Kind) -> Self {
-        let config = config.into();
+    pub fn new(config: impl Settings, kind: Kind) -> Self {
+        let config = config.learner();
         let mut variables = VarStore::new(Device::Cpu);
         let schema = config.schema().unwrap();
         let tensors = schema.variables(&variables.root(), 0);
@@ -177,24 +199,19 @@ pub struct Streams {
 
 impl Streams {
     pub fn draw(
-        config: impl Into<LearnerConfig>,
+        config: impl Settings,
         kind: Kind,
         [batch, examples, queries]: [i64; 3],
         seed: u64,
     ) -> Self {
-        let config = config.into();
+        let config = config.learner();
         let mut draw = Draw::new(seed);
-        let shape: &[i64] = match config.encoder() {
-            EncoderConfig::Cnn(cnn) => &[cnn.in_channels, cnn.image_size, cnn.image_size],
-            EncoderConfig::Vector(vector) => &[vector.dim],
-        };
-        let mut inputs = |n: i64| draw.normal(&[&[batch, n], shape].concat()).to_kind(kind);
+        let shape = config.encoder().settings().input_shape();
+        let mut inputs = |n: i64| draw.normal(&[&[batch, n], &shape[..]].concat()).to_kind(kind);
         let (train_x, test_x) = (inputs(examples), inputs(queries));
-        let mut targets = |n: i64| match *config.target() {
-            TargetConfig::Class { vocab } => draw.below(vocab, &[batch, n]),
-            TargetConfig::Vector { dim } | TargetConfig::Angle { dim } => {
-                draw.normal(&[batch, n, dim]).to_kind(kind)
-            }
+        let mut targets = |n: i64| match config.target().vocab() {
+            Some(vocab) => draw.below(vocab, &[batch, n]),
+            None => draw.normal(&[batch, n, config.target().width()]).to_kind(kind),
         };
         let (train_y, test_y) = (targets(examples), targets(queries));
         let codebook = config

@@ -1,7 +1,7 @@
 //! The losses against their formulas.
 
 use crate::draw::Draw;
-use mambacl::target::TargetConfig;
+use mambacl::target::{AngleTarget, ClassTarget, TargetConfig, VectorTarget};
 use tch::Tensor;
 
 fn assert_close(got: &Tensor, want: f64) {
@@ -27,7 +27,7 @@ fn classes_have_cross_entropy_over_the_vocabulary() {
         let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
         total.ln() - logits[label as usize]
     });
-    assert_close(&TargetConfig::Class { vocab: 5 }.loss(&output, &y), mean(each));
+    assert_close(&TargetConfig::Class(ClassTarget { vocab: 5 }).loss(&output, &y), mean(each));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn vectors_have_the_mean_squared_error() {
     let (output, y) = (draw.normal(&[2, 3, 5]), draw.normal(&[2, 3, 5]));
     let pairs = rows(&output).concat().into_iter().zip(rows(&y).concat());
     let want = mean(pairs.map(|(output, y)| (output - y).powi(2)));
-    assert_close(&TargetConfig::Vector { dim: 5 }.loss(&output, &y), want);
+    assert_close(&TargetConfig::Vector(VectorTarget { dim: 5 }).loss(&output, &y), want);
 }
 
 #[test]
@@ -48,6 +48,6 @@ fn directions_have_one_minus_the_cosine() {
         .into_iter()
         .zip(rows(&y))
         .map(|(output, y)| 1.0 - dot(&output, &y) / (dot(&output, &output) * dot(&y, &y)).sqrt());
-    assert_close(&TargetConfig::Angle { dim: 2 }.loss(&output, &y), mean(each));
-    assert_close(&TargetConfig::Angle { dim: 2 }.loss(&y, &(&y * 3.0)), 0.0);
+    assert_close(&TargetConfig::Angle(AngleTarget { dim: 2 }).loss(&output, &y), mean(each));
+    assert_close(&TargetConfig::Angle(AngleTarget { dim: 2 }).loss(&y, &(&y * 3.0)), 0.0);
 }

@@ -30,9 +30,8 @@ impl ClassBeliefs {
     ///
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
-    pub(super) fn new(path: &Path, config: &BayesConfig, vocab: i64) -> Result<Self> {
-        config.target.check()?;
-        let BayesConfig { d_model, d_latent, d_hidden, .. } = *config;
+    pub(super) fn new(path: &Path, config: &BayesConfig, d_model: i64, vocab: i64) -> Result<Self> {
+        let BayesConfig { d_latent, d_hidden } = *config;
         Ok(Self {
             vocab,
             d_latent,

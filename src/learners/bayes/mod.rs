@@ -16,37 +16,33 @@ mod belief;
 mod classes;
 mod vectors;
 
+use super::interface::InterfaceConfig;
 use super::memory::{Memory, MemorySettings};
-use crate::encoder::{CnnConfig, EncoderConfig};
-use crate::error::{Result, check_size};
+use crate::error::Result;
 use crate::params::Path;
-use crate::target::TargetConfig;
 use classes::ClassBeliefs;
+use crate::settings::ranges::Size;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vectors::LatentBelief;
 
-/// The settings of a sequential Bayesian learner.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Sequential Bayes (SB-MCL, arXiv:2405.18758): Gaussian beliefs about latent variables, sharpened by each example in
+/// closed form. For classes there is one for each symbol, and a query goes where it fits best; for vectors there is one,
+/// which a network answers from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BayesConfig {
-    /// Numbers in an encoded input.
-    pub d_model: i64,
-    /// From inputs to `d_model` numbers.
-    pub encoder: EncoderConfig,
-    /// What examples are labelled with.
-    pub target: TargetConfig,
     /// Numbers in a latent variable.
+    #[schemars(with = "Size")]
     pub d_latent: i64,
     /// Width of the networks' hidden layers.
+    #[schemars(with = "Size")]
     pub d_hidden: i64,
 }
 
 impl Default for BayesConfig {
     fn default() -> Self {
         Self {
-            d_model: 128,
-            encoder: EncoderConfig::Cnn(CnnConfig::default()),
-            target: TargetConfig::default(),
             d_latent: 128,
             d_hidden: 512,
         }
@@ -54,12 +50,10 @@ impl Default for BayesConfig {
 }
 
 impl MemorySettings for BayesConfig {
-    fn build(&self, path: &Path) -> Result<Box<dyn Memory>> {
-        check_size("d_latent", self.d_latent)?;
-        check_size("d_hidden", self.d_hidden)?;
-        Ok(match self.target {
-            TargetConfig::Class { vocab } => Box::new(ClassBeliefs::new(path, self, vocab)?),
-            _ => Box::new(LatentBelief::new(path, self)?),
+    fn build(&self, path: &Path, interface: &InterfaceConfig) -> Result<Box<dyn Memory>> {
+        Ok(match interface.target.vocab() {
+            Some(vocab) => Box::new(ClassBeliefs::new(path, self, interface.d_model, vocab)?),
+            None => Box::new(LatentBelief::new(path, self, interface)?),
         })
     }
 }

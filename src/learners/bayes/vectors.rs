@@ -10,6 +10,7 @@ use super::BayesConfig;
 use super::belief::{Belief, Prior};
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
+use crate::learners::interface::InterfaceConfig;
 use crate::learners::memory::{Answer, Inputs, Memory, Read};
 use crate::mlp::Mlp;
 use crate::params::Path;
@@ -32,11 +33,12 @@ impl LatentBelief {
     ///
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
-    pub(super) fn new(path: &Path, config: &BayesConfig) -> Result<Self> {
-        let BayesConfig { d_model, d_latent, d_hidden, .. } = *config;
+    pub(super) fn new(path: &Path, config: &BayesConfig, interface: &InterfaceConfig) -> Result<Self> {
+        let BayesConfig { d_latent, d_hidden } = *config;
+        let d_model = interface.d_model;
         Ok(Self {
             d_latent,
-            target: Target::new(path, &config.target, d_model)?,
+            target: Target::new(path, &interface.target, d_model)?,
             writer: Mlp::new(&path.sub("writer"), [2 * d_model, d_hidden, 2 * d_latent])?,
             reader: Mlp::new(&path.sub("reader"), [d_model + d_latent, d_hidden, d_model])?,
             prior: Prior::new(path, d_latent)?,
