@@ -25,8 +25,19 @@ pub fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
         let message = error.inner().to_string();
         // serde_json ends with "at line 1 column 20", which means nothing to who wrote no JSON.
         let message = message.split(" at line ").next().unwrap_or(&message);
-        Error::Config { field: error.path().to_string(), reason: with_nearest(message) }
+        let (field, message) = placed(&error.path().to_string(), message);
+        Error::Config { field, reason: with_nearest(message) }
     })
+}
+
+/// The place of an error, and what is left of its message. Behind a `kind` serde keeps no place: a message of
+/// this package begins with the name of the setting there.
+fn placed<'a>(path: &str, message: &'a str) -> (String, &'a str) {
+    match message.strip_prefix('`').and_then(|rest| rest.split_once("` ")) {
+        None => (path.to_owned(), message),
+        Some((name, reason)) if path.rsplit('.').next() == Some(name) => (path.to_owned(), reason),
+        Some((name, reason)) => (format!("{path}.{name}").trim_start_matches('.').to_owned(), reason),
+    }
 }
 
 /// The refusal of a name that is none of those known, as [`read`] words it.
@@ -93,5 +104,11 @@ mod tests {
             "configuration: `d_model` invalid type: string \"128\", expected i64"
         );
         assert!(refusal(r#"{"selectivity": {"weight": "much"}}"#).contains("`selectivity.weight`"));
+        let decay = r#"{"mixer": {"kind": "mamba2", "initial_decay": "slow"}}"#;
+        let text =
+            "configuration: `mixer.initial_decay` must be \"published\" or a number from 0.000001 to 1000, ";
+        assert_eq!(refusal(decay), format!("{text}got \"slow\""));
+        let alone = read::<crate::mixers::mamba::MambaConfig>(r#"{"initial_decay": null}"#).unwrap_err();
+        assert_eq!(alone.to_string(), format!("{}got null", text.replace("mixer.", "")));
     }
 }

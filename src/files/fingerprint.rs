@@ -4,6 +4,7 @@ use super::bytes::Raw;
 use super::container::hex;
 use crate::error::Result;
 use crate::learners::LearnerConfig;
+use crate::mixers::InitialDecay;
 use crate::ops::kind_name;
 use crate::params::Schema;
 use serde_json::{Map, Value};
@@ -14,7 +15,7 @@ use tch::Tensor;
 /// shape and bytes of each of its tensors, given in the schema's order.
 ///
 /// Of the settings, those that have their default are left out: a later version may add some, whose
-/// default changes nothing.
+/// default changes nothing. The initial decay of a mixer is left out too: the tensors hold what became of it.
 ///
 /// # Errors
 /// When a setting or tensor cannot be written down.
@@ -41,6 +42,10 @@ pub(super) fn of_raw<'a>(
 /// The settings that differ from their defaults, the kinds among them and what has no default.
 fn told(config: &LearnerConfig) -> Result<Value> {
     let read = |json: &str| serde_json::from_str::<Value>(json).unwrap_or_default();
+    let mut config = config.clone();
+    if let Some(decay) = config.initial_decay_mut() {
+        *decay = InitialDecay::default();
+    }
     let all = read(&config.to_json()?);
     let default = LearnerConfig::from_json(&kinds(&all).to_string())?.to_json()?;
     Ok(difference(all, &read(&default)))

@@ -6,6 +6,7 @@ use super::disk;
 use super::fingerprint::{fingerprint, of_raw};
 use crate::error::{Error, Result};
 use crate::learners::{Learner, LearnerConfig};
+use crate::mixers::InitialDecay;
 use crate::ops::kind_name;
 use crate::params::Schema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,20 @@ struct Facts {
     model: String,
     /// Its settings, nothing left out.
     config: Value,
+}
+
+impl Facts {
+    /// The settings. Where a file has no initial decay it was written before there was a choice: the decay was
+    /// that published.
+    fn settings(&self) -> Result<LearnerConfig> {
+        let mut config = LearnerConfig::from_json(&self.config.to_string())?;
+        if self.config["mixer"]["initial_decay"].is_null() {
+            if let Some(decay) = config.initial_decay_mut() {
+                *decay = InitialDecay::Published;
+            }
+        }
+        Ok(config)
+    }
 }
 
 /// A learner's settings with the tensors they need, in the schema's order.
@@ -99,7 +114,7 @@ impl Model {
         let unpacked = container::unpack::<Facts>(file, Holds::Learner, bytes)?;
         let facts = &unpacked.facts;
         let settings = |error: Error| unpacked.refused(format!("holds settings that make no sense: {error}"));
-        let config = LearnerConfig::from_json(&facts.config.to_string()).map_err(settings)?;
+        let config = facts.settings().map_err(settings)?;
         if config.state_layers() > unpacked.len() {
             let layers = config.state_layers();
             let got = unpacked.len();

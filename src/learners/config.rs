@@ -11,6 +11,7 @@ use super::prototype::PrototypeConfig;
 use super::sequence::SequenceConfig;
 use crate::encoder::EncoderConfig;
 use crate::error::{Error, Result, check_size};
+use crate::mixers::InitialDecay;
 use crate::params::{Path, Schema};
 use crate::selectivity::SelectivityConfig;
 use crate::settings;
@@ -131,6 +132,14 @@ impl LearnerConfig {
     /// The regulariser of meta-training, of learners that have one.
     pub fn selectivity(&self) -> Option<&SelectivityConfig> {
         self.settings().selectivity()
+    }
+
+    /// How fast states decay before training, of learners with a mixer whose states do.
+    pub(crate) fn initial_decay_mut(&mut self) -> Option<&mut InitialDecay> {
+        match self {
+            Self::Sequence(config) => config.mixer.initial_decay_mut(),
+            _ => None,
+        }
     }
 
     /// Whether tokens are told their positions: the streams of a state must then have read as many.

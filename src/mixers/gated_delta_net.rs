@@ -11,6 +11,7 @@
 //! The three convolutions are computed as one, whose window is q's, k's and v's one after the other.
 
 use super::heads::{HeadsConfig, by_stream};
+use super::initial_decay::InitialDecay;
 use super::step_size::check_range;
 use super::{Answered, Association, Keys, Mixer, Observed, Queries};
 use crate::error::{Result, check_size};
@@ -23,7 +24,7 @@ use tch::{Kind, Tensor};
 
 /// Of the norm of outputs.
 const NORM_EPSILON: f64 = 1e-5;
-/// The smallest first rate of decay; flash-linear-attention's may be as near to 0 as chance has it.
+/// The smallest first rate of decay, as published; flash-linear-attention's may be as near to 0 as chance has it.
 const SLOWEST: f64 = 1e-3;
 /// Added to the squared length of queries and keys.
 const LENGTH_EPSILON: f64 = 1e-6;
@@ -44,12 +45,22 @@ pub struct GatedDeltaNetConfig {
     pub dt_min: f64,
     /// Largest step size of the decay at the start.
     pub dt_max: f64,
+    /// How fast the memory decays at the start.
+    pub initial_decay: InitialDecay,
 }
 
 impl Default for GatedDeltaNetConfig {
     fn default() -> Self {
         // At a d_model of 128 keys of 32: as many things can be told apart in a head without any mixing.
-        Self { n_head: 4, d_key: None, d_value: None, d_conv: 4, dt_min: 1e-3, dt_max: 1e-1 }
+        Self {
+            n_head: 4,
+            d_key: None,
+            d_value: None,
+            d_conv: 4,
+            dt_min: 1e-3,
+            dt_max: 1e-1,
+            initial_decay: InitialDecay::default(),
+        }
     }
 }
 
@@ -98,10 +109,12 @@ impl GatedDeltaNet {
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &GatedDeltaNetConfig, d_model: i64) -> Result<Self> {
-        let GatedDeltaNetConfig { n_head, d_key, d_value, d_conv, dt_min, dt_max } = *config;
+        let GatedDeltaNetConfig { n_head, d_key, d_value, d_conv, dt_min, dt_max, initial_decay } = *config;
         check_size("mixer.d_conv", d_conv)?;
         let (d_key, d_value) = HeadsConfig { n_head, d_key, d_value }.sizes(d_model, 2)?;
         check_range(dt_min, dt_max)?;
+        initial_decay.check()?;
+        let rate = initial_decay.log_rate(Init::LogOfUniform { min: SLOWEST, max: 16.0 });
         let (keys, values) = (n_head * d_key, n_head * d_value);
         let project = |name: &str, rows: i64, columns: i64| {
             path.sub(name).parameter("weight", &[rows, columns], Init::fan_in(columns))
@@ -122,7 +135,7 @@ impl GatedDeltaNet {
             a_proj: project("a_proj", n_head, d_model)?,
             b_proj: project("b_proj", n_head, d_model)?,
             g_proj: project("g_proj", values, d_model)?,
-            a_log: path.undecayed("A_log", &[n_head], Init::LogOfUniform { min: SLOWEST, max: 16.0 })?,
+            a_log: path.undecayed("A_log", &[n_head], rate)?,
             dt_bias: path.undecayed(
                 "dt_bias",
                 &[n_head],

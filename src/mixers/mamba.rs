@@ -8,6 +8,7 @@
 //! | `b`, `c` (d_state) | B, C, computed from the token: the selection |
 //! | `d` (d_inner) | D, the skip connection |
 
+use super::initial_decay::InitialDecay;
 use super::step_size::{check_range, log_step};
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity, Stepped};
 use crate::error::{Result, check_size};
@@ -20,7 +21,7 @@ use crate::params::{Init, Path};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// The settings of a Mamba layer, with mamba-ssm's names and defaults.
+/// The settings of a Mamba layer, with mamba-ssm's names and, but for `initial_decay`, its defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MambaConfig {
@@ -36,11 +37,21 @@ pub struct MambaConfig {
     pub dt_min: f64,
     /// Largest step size at the start.
     pub dt_max: f64,
+    /// How fast states decay at the start.
+    pub initial_decay: InitialDecay,
 }
 
 impl Default for MambaConfig {
     fn default() -> Self {
-        Self { d_state: 16, d_conv: 4, expand: 2, dt_rank: None, dt_min: 1e-3, dt_max: 1e-1 }
+        Self {
+            d_state: 16,
+            d_conv: 4,
+            expand: 2,
+            dt_rank: None,
+            dt_min: 1e-3,
+            dt_max: 1e-1,
+            initial_decay: InitialDecay::default(),
+        }
     }
 }
 
@@ -61,7 +72,8 @@ impl MambaConfig {
         for (field, size) in sizes.into_iter().chain([("dt_rank", rank)]) {
             check_size(&format!("mixer.{field}"), size)?;
         }
-        check_range(self.dt_min, self.dt_max)
+        check_range(self.dt_min, self.dt_max)?;
+        self.initial_decay.check()
     }
 }
 
@@ -107,7 +119,7 @@ impl Mamba {
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &MambaConfig, d_model: i64) -> Result<Self> {
         config.check()?;
-        let MambaConfig { d_state, d_conv, dt_min, dt_max, .. } = *config;
+        let MambaConfig { d_state, d_conv, dt_min, dt_max, initial_decay, .. } = *config;
         let (d_inner, dt_rank) = (config.d_inner(d_model), config.dt_rank(d_model));
         let (conv1d, dt_proj) = (path.sub("conv1d"), path.sub("dt_proj"));
         let taps = Init::fan_in(d_conv);
@@ -133,7 +145,7 @@ impl Mamba {
                 &[d_inner],
                 Init::InverseSoftplus { min: dt_min, max: dt_max },
             )?,
-            a_log: path.undecayed("A_log", &[d_inner, d_state], Init::LogOfIndex)?,
+            a_log: path.undecayed("A_log", &[d_inner, d_state], initial_decay.log_rate(Init::LogOfIndex))?,
             d: path.undecayed("D", &[d_inner], Init::Constant(1.0))?,
             out_proj: path.sub("out_proj").parameter("weight", &[d_model, d_inner], Init::fan_in(d_inner))?,
         })

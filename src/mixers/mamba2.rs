@@ -12,6 +12,7 @@
 //! 2 d_state (d_conv - 1) numbers.
 
 use super::heads::by_stream;
+use super::initial_decay::InitialDecay;
 use super::step_size::{check_range, log_step};
 use super::{Answered, Association, Keys, Mixer, Observed, Queries, Similarity};
 use crate::error::{Error, Result, check_size};
@@ -25,7 +26,8 @@ use tch::{Kind, Tensor};
 /// Of the gated norm, as in mamba-ssm.
 const EPSILON: f64 = 1e-5;
 
-/// The settings of a Mamba-2 layer, with mamba-ssm's names and, but for `d_state`, its defaults.
+/// The settings of a Mamba-2 layer, with mamba-ssm's names and, but for `d_state` and `initial_decay`, its
+/// defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mamba2Config {
@@ -41,11 +43,21 @@ pub struct Mamba2Config {
     pub dt_min: f64,
     /// Largest step size at the start.
     pub dt_max: f64,
+    /// How fast states decay at the start.
+    pub initial_decay: InitialDecay,
 }
 
 impl Default for Mamba2Config {
     fn default() -> Self {
-        Self { d_state: 64, d_conv: 4, expand: 2, headdim: 64, dt_min: 1e-3, dt_max: 1e-1 }
+        Self {
+            d_state: 64,
+            d_conv: 4,
+            expand: 2,
+            headdim: 64,
+            dt_min: 1e-3,
+            dt_max: 1e-1,
+            initial_decay: InitialDecay::default(),
+        }
     }
 }
 
@@ -65,7 +77,8 @@ impl Mamba2Config {
             let reason = format!("must divide expand x d_model = {d_inner}, got {}", self.headdim);
             return Err(Error::Config { field: "mixer.headdim".into(), reason });
         }
-        check_range(self.dt_min, self.dt_max)
+        check_range(self.dt_min, self.dt_max)?;
+        self.initial_decay.check()
     }
 }
 
@@ -117,7 +130,7 @@ impl Mamba2 {
         let (conv1d, taps) = (path.sub("conv1d"), Init::fan_in(d_conv));
         let read = Init::fan_in(d_model);
         let step = Init::InverseSoftplus { min: dt_min, max: dt_max };
-        let rate = Init::LogOfUniform { min: 1.0, max: 16.0 };
+        let rate = config.initial_decay.log_rate(Init::LogOfUniform { min: 1.0, max: 16.0 });
         Ok(Self {
             d_state,
             headdim,

@@ -7,6 +7,7 @@ mod association;
 pub mod attention;
 pub mod gated_delta_net;
 pub mod heads;
+mod initial_decay;
 pub mod linear_attention;
 pub mod mamba;
 pub mod mamba2;
@@ -15,6 +16,7 @@ pub mod performer;
 mod step_size;
 
 pub use association::{Association, Keys, Queries, Similarity};
+pub use initial_decay::InitialDecay;
 
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
@@ -137,6 +139,17 @@ impl MixerConfig {
                 Box::new(gated_delta_net::GatedDeltaNet::new(path, config, d_model)?)
             }
         })
+    }
+
+    /// How fast the states decay at the start, of mixers whose states do.
+    pub(crate) fn initial_decay_mut(&mut self) -> Option<&mut InitialDecay> {
+        match self {
+            Self::Mamba(config) => Some(&mut config.initial_decay),
+            Self::Mamba2(config) => Some(&mut config.initial_decay),
+            Self::Mamba3(config) => Some(&mut config.initial_decay),
+            Self::GatedDeltaNet(config) => Some(&mut config.initial_decay),
+            Self::Attention(_) | Self::LinearAttention(_) | Self::Performer(_) => None,
+        }
     }
 
     /// Whether the mixer is an attention: blind to order, so that tokens need positions, and without steps

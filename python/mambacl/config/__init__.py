@@ -22,6 +22,7 @@ from mambacl.config.mixers import (
     MambaMixer,
     Mixer,
     PerformerMixer,
+    RecurrentMixer,
 )
 from mambacl.config.selectivity import Selectivity
 from mambacl.config.targets import AngleTarget, ClassTarget, Target, VectorTarget
@@ -50,6 +51,7 @@ __all__ = [
     "OmlConfig",
     "PerformerMixer",
     "PrototypeConfig",
+    "RecurrentMixer",
     "Selectivity",
     "SequenceConfig",
     "Target",
