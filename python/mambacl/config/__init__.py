@@ -16,6 +16,7 @@ from mambacl.config.learners import (
 from mambacl.config.mixers import (
     AttentionMixer,
     GatedDeltaNetMixer,
+    InitialDecay,
     LinearAttentionMixer,
     Mamba2Mixer,
     Mamba3Mixer,
@@ -40,6 +41,7 @@ __all__ = [
     "FeedForward",
     "GatedDeltaNetMixer",
     "GemclConfig",
+    "InitialDecay",
     "LearnerConfig",
     "LinearAttentionMixer",
     "Mamba2Mixer",

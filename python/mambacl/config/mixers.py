@@ -10,7 +10,7 @@ from pydantic import Discriminator
 from mambacl.settings import Settings
 
 InitialDecay = float | Literal["published"]
-"""How fast the states of a mixer decay before training: a number from 1e-6 to 1e3, or as the mixer is published."""
+"""How fast the states of a mixer decay before training: a number from 1e-6 to 1e3, or as published."""
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,9 @@ def run_experiment(run: RunFolder) -> tuple[Experiment, int]:
 
 
 def stored_experiment(table: Mapping[str, Any]) -> Experiment:
-    """The experiment of settings that were stored whole. Where they lack the initial decay of their mixer they
-    were stored before there was a choice: it was that published.
+    """The experiment of settings that were stored whole.
+
+    Where they lack the initial decay of their mixer they are older than it, and it was that published.
 
     Args:
         table: The settings, nothing left out.
@@ -82,7 +83,7 @@ def began_as_published(experiment: Experiment, stored: Mapping[str, Any]) -> Exp
     model = experiment.model
     if not isinstance(model, SequenceConfig) or not isinstance(model.mixer, RecurrentMixer):
         return experiment
-    if "initial_decay" in stored["model"]["mixer"]:
+    if "initial_decay" in stored.get("model", {}).get("mixer", {}):
         return experiment
     mixer = replace(model.mixer, initial_decay="published")
     return replace(experiment, model=replace(model, mixer=mixer))

@@ -153,7 +153,7 @@ def trained_run(experiment: Experiment, seed: int, path: Path, device: torch.dev
 def as_begun(experiment: Experiment, path: Path) -> Experiment:
     """An experiment as the run in a folder began.
 
-    A run that began before mixers had the setting `initial_decay` has the published decay, and goes on with that
+    A run that is older than the setting `initial_decay` began with the published decay, and goes on with that
     where the experiment has today's default.
 
     Args:

@@ -125,7 +125,9 @@ class RunFolder:
         Raises:
             RunError: If one differs; the first is named.
         """
-        for name, (old, new) in _differences(_as_json(self.settings if own is None else own), _as_json(settings)):
+        for name, (old, new) in _differences(
+            _as_json(self.settings if own is None else own), _as_json(settings)
+        ):
             raise RunError(f"run: `{self.path}` has `{name}` = {old}, got {new}; a run goes on as it began")
 
     @contextlib.contextmanager
