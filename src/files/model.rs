@@ -36,10 +36,10 @@ impl Facts {
     /// that published.
     fn settings(&self) -> Result<LearnerConfig> {
         let mut config = LearnerConfig::from_json(&self.config.to_string())?;
-        if self.config["mixer"]["initial_decay"].is_null() {
-            if let Some(decay) = config.initial_decay_mut() {
-                *decay = InitialDecay::Published;
-            }
+        if self.config["mixer"]["initial_decay"].is_null()
+            && let Some(decay) = config.initial_decay_mut()
+        {
+            *decay = InitialDecay::Published;
         }
         Ok(config)
     }
