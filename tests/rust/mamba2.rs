@@ -1,6 +1,6 @@
 //! The Mamba-2 layer against its recurrence, and what its tokens are associated by.
 
-use crate::agreement::{assert_all_near, assert_near};
+use crate::agreement::assert_all_near;
 use crate::draw::Draw;
 use crate::layer::{D_MODEL, Given, Layer, OPTIONS, with_all_gradients};
 use mambacl::error::Error;
