@@ -10,11 +10,14 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tch::Tensor;
 
+/// The setting of a mixer that concerns its first values alone.
+pub(super) const INITIAL_DECAY: &str = "initial_decay";
+
 /// The fingerprint of a model, in hexadecimal: the SHA-256 of its settings, and of the name, element type,
 /// shape and bytes of each of its tensors, given in the schema's order.
 ///
 /// Of the settings, those that have their default are left out: a later version may add some, whose
-/// default changes nothing.
+/// default changes nothing. The initial decay of a mixer is left out too: the tensors hold what became of it.
 ///
 /// # Errors
 /// When a setting or tensor cannot be written down.
@@ -41,7 +44,10 @@ pub(super) fn of_raw<'a>(
 /// The settings that differ from their defaults, the kinds among them and what has no default.
 fn told(config: &LearnerConfig) -> Result<Value> {
     let read = |json: &str| serde_json::from_str::<Value>(json).unwrap_or_default();
-    let all = read(&config.to_json()?);
+    let mut all = read(&config.to_json()?);
+    if let Some(mixer) = all.get_mut("mixer").and_then(Value::as_object_mut) {
+        mixer.remove(INITIAL_DECAY);
+    }
     let default = LearnerConfig::from_json(&kinds(&all).to_string())?.to_json()?;
     Ok(difference(all, &read(&default)))
 }

@@ -3,13 +3,13 @@
 use super::bytes::Raw;
 use super::container::{self, Holds, Unpacked};
 use super::disk;
-use super::fingerprint::{fingerprint, of_raw};
+use super::fingerprint::{INITIAL_DECAY, fingerprint, of_raw};
 use crate::error::{Error, Result};
 use crate::learners::{Learner, LearnerConfig};
 use crate::ops::kind_name;
 use crate::params::Schema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -28,6 +28,21 @@ struct Facts {
     model: String,
     /// Its settings, nothing left out.
     config: Value,
+}
+
+impl Facts {
+    /// The settings. Where a file has no initial decay it was written before there was a choice: the decay was
+    /// that published.
+    fn settings(&self) -> Result<LearnerConfig> {
+        let config = LearnerConfig::from_json(&self.config.to_string())?;
+        let mut whole: Value = serde_json::from_str(&config.to_json()?).unwrap_or_default();
+        let decay = &mut whole["mixer"][INITIAL_DECAY];
+        if decay.is_null() || !self.config["mixer"][INITIAL_DECAY].is_null() {
+            return Ok(config);
+        }
+        *decay = json!("published");
+        LearnerConfig::from_json(&whole.to_string())
+    }
 }
 
 /// A learner's settings with the tensors they need, in the schema's order.
@@ -99,7 +114,7 @@ impl Model {
         let unpacked = container::unpack::<Facts>(file, Holds::Learner, bytes)?;
         let facts = &unpacked.facts;
         let settings = |error: Error| unpacked.refused(format!("holds settings that make no sense: {error}"));
-        let config = LearnerConfig::from_json(&facts.config.to_string()).map_err(settings)?;
+        let config = facts.settings().map_err(settings)?;
         if config.state_layers() > unpacked.len() {
             let layers = config.state_layers();
             let got = unpacked.len();

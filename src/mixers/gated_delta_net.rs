@@ -11,6 +11,7 @@
 //! The three convolutions are computed as one, whose window is q's, k's and v's one after the other.
 
 use super::heads::{by_stream, head_sizes};
+use super::initial_decay::InitialDecay;
 use super::step_size::check_range;
 use super::{Answered, Association, Keys, Mixer, MixerSettings, Observed, Queries};
 use crate::error::Result;
@@ -25,7 +26,7 @@ use tch::{Kind, Tensor};
 
 /// Of the norm of outputs.
 const NORM_EPSILON: f64 = 1e-5;
-/// The smallest first rate of decay; flash-linear-attention's may be as near to 0 as chance has it.
+/// The smallest first rate of decay, as published; flash-linear-attention's may be as near to 0 as chance has it.
 const SLOWEST: f64 = 1e-3;
 /// Added to the squared length of queries and keys.
 const LENGTH_EPSILON: f64 = 1e-6;
@@ -52,12 +53,22 @@ pub struct GatedDeltaNetConfig {
     /// Largest step size of the decay at the start.
     #[schemars(with = "Positive")]
     pub dt_max: f64,
+    /// How fast states decay at the start: "published", or the a of every A = -a.
+    pub initial_decay: InitialDecay,
 }
 
 impl Default for GatedDeltaNetConfig {
     fn default() -> Self {
         // At a d_model of 128 keys of 32: as many things can be told apart in a head without any mixing.
-        Self { n_head: 4, d_key: None, d_value: None, d_conv: 4, dt_min: 1e-3, dt_max: 1e-1 }
+        Self {
+            n_head: 4,
+            d_key: None,
+            d_value: None,
+            d_conv: 4,
+            dt_min: 1e-3,
+            dt_max: 1e-1,
+            initial_decay: InitialDecay::default(),
+        }
     }
 }
 
@@ -116,9 +127,10 @@ impl GatedDeltaNet {
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &GatedDeltaNetConfig, d_model: i64) -> Result<Self> {
-        let GatedDeltaNetConfig { n_head, d_key, d_value, d_conv, dt_min, dt_max } = *config;
+        let GatedDeltaNetConfig { n_head, d_key, d_value, d_conv, dt_min, dt_max, initial_decay } = *config;
         let (d_key, d_value) = head_sizes(n_head, [d_key, d_value], d_model, 2)?;
         check_range(dt_min, dt_max)?;
+        let rate = initial_decay.log_rate(Init::LogOfUniform { min: SLOWEST, max: 16.0 });
         let (keys, values) = (n_head * d_key, n_head * d_value);
         let project = |name: &str, rows: i64, columns: i64| {
             path.sub(name).parameter("weight", &[rows, columns], Init::fan_in(columns))
@@ -139,7 +151,7 @@ impl GatedDeltaNet {
             a_proj: project("a_proj", n_head, d_model)?,
             b_proj: project("b_proj", n_head, d_model)?,
             g_proj: project("g_proj", values, d_model)?,
-            a_log: path.undecayed("A_log", &[n_head], Init::LogOfUniform { min: SLOWEST, max: 16.0 })?,
+            a_log: path.undecayed("A_log", &[n_head], rate)?,
             dt_bias: path.undecayed(
                 "dt_bias",
                 &[n_head],

@@ -8,6 +8,7 @@
 //! | `b`, `c` (d_state) | B, C, computed from the token: the selection |
 //! | `d` (d_inner) | D, the skip connection |
 
+use super::initial_decay::InitialDecay;
 use super::step_size::{check_range, log_step};
 use super::{Answered, Association, Keys, Mixer, MixerSettings, Observed, Queries, Similarity, Stepped};
 use crate::error::Result;
@@ -22,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Mamba (arXiv:2312.00752), with mamba-ssm's names and defaults.
+/// Mamba (arXiv:2312.00752), with mamba-ssm's names and, except for `initial_decay`, its defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MambaConfig {
@@ -44,11 +45,21 @@ pub struct MambaConfig {
     /// Largest step size at the start.
     #[schemars(with = "Positive")]
     pub dt_max: f64,
+    /// How fast states decay at the start: "published", or the a of every A = -a.
+    pub initial_decay: InitialDecay,
 }
 
 impl Default for MambaConfig {
     fn default() -> Self {
-        Self { d_state: 16, d_conv: 4, expand: 2, dt_rank: None, dt_min: 1e-3, dt_max: 1e-1 }
+        Self {
+            d_state: 16,
+            d_conv: 4,
+            expand: 2,
+            dt_rank: None,
+            dt_min: 1e-3,
+            dt_max: 1e-1,
+            initial_decay: InitialDecay::default(),
+        }
     }
 }
 
@@ -111,7 +122,7 @@ impl Mamba {
     /// # Errors
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &MambaConfig, d_model: i64) -> Result<Self> {
-        let MambaConfig { d_state, d_conv, dt_min, dt_max, .. } = *config;
+        let MambaConfig { d_state, d_conv, dt_min, dt_max, initial_decay, .. } = *config;
         check_range(dt_min, dt_max)?;
         let (d_inner, dt_rank) = (config.d_inner(d_model), config.dt_rank(d_model));
         let (conv1d, dt_proj) = (path.sub("conv1d"), path.sub("dt_proj"));
@@ -138,7 +149,7 @@ impl Mamba {
                 &[d_inner],
                 Init::InverseSoftplus { min: dt_min, max: dt_max },
             )?,
-            a_log: path.undecayed("A_log", &[d_inner, d_state], Init::LogOfIndex)?,
+            a_log: path.undecayed("A_log", &[d_inner, d_state], initial_decay.log_rate(Init::LogOfIndex))?,
             d: path.undecayed("D", &[d_inner], Init::Constant(1.0))?,
             out_proj: path.sub("out_proj").parameter("weight", &[d_model, d_inner], Init::fan_in(d_inner))?,
         })

@@ -12,6 +12,7 @@
 //! 2 d_state (d_conv - 1) numbers.
 
 use super::heads::by_stream;
+use super::initial_decay::InitialDecay;
 use super::step_size::{check_range, log_step};
 use super::{Answered, Association, Keys, Mixer, MixerSettings, Observed, Queries, Similarity};
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ use tch::{Kind, Tensor};
 /// Of the gated norm, as in mamba-ssm.
 const EPSILON: f64 = 1e-5;
 
-/// Mamba-2 (arXiv:2405.21060), with mamba-ssm's names and, except for `d_state`, its defaults. Its state has
+/// Mamba-2 (arXiv:2405.21060), with mamba-ssm's names and, except for `d_state` and `initial_decay`, its defaults. Its state has
 /// d_inner (d_state + d_conv - 1) + 2 d_state (d_conv - 1) numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -50,11 +51,21 @@ pub struct Mamba2Config {
     /// Largest step size at the start.
     #[schemars(with = "Positive")]
     pub dt_max: f64,
+    /// How fast states decay at the start: "published", or the a of every A = -a.
+    pub initial_decay: InitialDecay,
 }
 
 impl Default for Mamba2Config {
     fn default() -> Self {
-        Self { d_state: 64, d_conv: 4, expand: 2, headdim: 64, dt_min: 1e-3, dt_max: 1e-1 }
+        Self {
+            d_state: 64,
+            d_conv: 4,
+            expand: 2,
+            headdim: 64,
+            dt_min: 1e-3,
+            dt_max: 1e-1,
+            initial_decay: InitialDecay::default(),
+        }
     }
 }
 
@@ -128,7 +139,7 @@ impl Mamba2 {
         let (conv1d, taps) = (path.sub("conv1d"), Init::fan_in(d_conv));
         let read = Init::fan_in(d_model);
         let step = Init::InverseSoftplus { min: dt_min, max: dt_max };
-        let rate = Init::LogOfUniform { min: 1.0, max: 16.0 };
+        let rate = config.initial_decay.log_rate(Init::LogOfUniform { min: 1.0, max: 16.0 });
         Ok(Self {
             d_state,
             headdim,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! dt = softplus(dd_dt + dt_bias)                   λ = sigmoid(trap)
-//! A = -f(dd_A), f(x) = 1 + x or 1 / (1 - x) below 0, at least 1e-4
+//! A = -exp(A_log) f(dd_A), f(x) = 1 + x or 1 / (1 - x) below 0, at least 1e-4
 //! θ_t = θ_{t-1} + π tanh(angle) dt,  modulo 2π      b, c = R(θ_t) (RMSNorm(B, C) + bias)
 //! α = exp(A dt)    β = (1 - λ) dt α    γ = λ dt
 //! S_t = α_t S_{t-1} + β_t x_{t-1} b_{t-1}ᵀ + γ_t x_t b_tᵀ
@@ -14,10 +14,15 @@
 //! matrix of complex numbers. There is no convolution. Names of tensors are those of mamba-ssm's `Mamba3`, and f is its
 //! "heavy-tail activation"; releases before that had softplus there, and their weights would decay otherwise.
 //!
+//! mamba-ssm has no A_log, nor has a layer whose `initial_decay` is "published": A is then -f(dd_A), about -1
+//! before training. A number there becomes a factor of it for each head, exp(A_log), which is learned as the A_log
+//! of other mixers. It leaves how much A varies with the token.
+//!
 //! Both terms of token j fade alike from step j + 1 on: S_t - γ_t x_t b_tᵀ is a linear attention with a
 //! scalar decay whose token t is the one before, weighted by α_t (γ_{t-1} + (1 - λ_t) dt_t).
 
 use super::heads::by_stream;
+use super::initial_decay::InitialDecay;
 use super::step_size::{check_range, log_step};
 use super::{Answered, Association, Keys, Mixer, MixerSettings, Observed, Queries};
 use crate::error::{Error, Result};
@@ -31,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 
-/// The slowest that a state may decay.
+/// The smallest f(dd_A).
 const A_FLOOR: f64 = 1e-4;
 /// Of the norms of B and C.
 const NORM_EPSILON: f64 = 1e-5;
@@ -58,13 +63,23 @@ pub struct Mamba3Config {
     /// Largest step size at the start.
     #[schemars(with = "Positive")]
     pub dt_max: f64,
+    /// How fast states decay at the start: "published", or the a of every A = -a.
+    pub initial_decay: InitialDecay,
 }
 
 impl Default for Mamba3Config {
     fn default() -> Self {
         // Half of mamba-ssm's d_state and headdim, which are made for a d_model of 768 and more: at 128
         // there are 8 heads to forget at paces of their own, and 16384 numbers in the memory.
-        Self { d_state: 64, expand: 2, headdim: 32, rope_fraction: 0.5, dt_min: 1e-3, dt_max: 1e-1 }
+        Self {
+            d_state: 64,
+            expand: 2,
+            headdim: 32,
+            rope_fraction: 0.5,
+            dt_min: 1e-3,
+            dt_max: 1e-1,
+            initial_decay: InitialDecay::default(),
+        }
     }
 }
 
@@ -111,6 +126,8 @@ pub struct Mamba3 {
     in_proj: Tensor,
     /// (n_head)
     dt_bias: Tensor,
+    /// (n_head); none where the initial decay is that published.
+    a_log: Option<Tensor>,
     /// (n_head, 1, d_state); the axis of one is that of inputs in mamba-ssm.
     b_bias: Tensor,
     /// (n_head, 1, d_state)
@@ -154,7 +171,7 @@ impl Mamba3 {
     /// When a setting is out of range, or a tensor does not fit.
     pub fn new(path: &Path, config: &Mamba3Config, d_model: i64) -> Result<Self> {
         config.check(d_model)?;
-        let Mamba3Config { d_state, headdim, dt_min, dt_max, .. } = *config;
+        let Mamba3Config { d_state, headdim, dt_min, dt_max, initial_decay, .. } = *config;
         let (d_inner, angles) = (config.expand * d_model, config.angles());
         let n_head = d_inner / headdim;
         let width = 2 * d_inner + 2 * d_state + 3 * n_head + angles;
@@ -170,6 +187,12 @@ impl Mamba3 {
                 &[n_head],
                 Init::InverseSoftplus { min: dt_min, max: dt_max },
             )?,
+            a_log: match initial_decay {
+                InitialDecay::Published(_) => None,
+                InitialDecay::Rate(_) => {
+                    Some(path.undecayed("A_log", &[n_head], initial_decay.log_rate(one))?)
+                }
+            },
             b_bias: path.undecayed("B_bias", &[n_head, 1, d_state], one)?,
             c_bias: path.undecayed("C_bias", &[n_head, 1, d_state], one)?,
             b_norm: path.sub("B_norm").undecayed("weight", &[d_state], one)?,
@@ -194,6 +217,11 @@ impl Mamba3 {
         };
         let step = (dd_dt + self.dt_bias.to_kind(kind)).softplus().transpose(1, 2);
         let rate = dd_a.clamp_min(0.0) + (-dd_a.clamp_max(0.0) + 1.0).reciprocal();
+        let rate = rate.clamp_min(A_FLOOR);
+        let rate = match &self.a_log {
+            Some(a_log) => rate * a_log.to_kind(kind).exp(),
+            None => rate,
+        };
         let share = trap.sigmoid().transpose(1, 2);
         let own = &share * &step;
         Selected {
@@ -201,7 +229,7 @@ impl Mamba3 {
             x: x.unflatten(-1, [heads, self.headdim]).transpose(1, 2),
             b: normed(b, &self.b_norm, &self.b_bias),
             c: normed(c, &self.c_norm, &self.c_bias),
-            log_decay: -rate.clamp_min(A_FLOOR).transpose(1, 2) * &step,
+            log_decay: -rate.transpose(1, 2) * &step,
             previous: (1.0 - share) * &step,
             own,
             turn: (angle.tanh() * PI).unsqueeze(1) * step.unsqueeze(-1),

@@ -7,6 +7,7 @@ mod association;
 pub mod attention;
 pub mod gated_delta_net;
 pub mod heads;
+mod initial_decay;
 pub mod linear_attention;
 pub mod mamba;
 pub mod mamba2;
@@ -15,6 +16,7 @@ pub mod performer;
 mod step_size;
 
 pub use association::{Association, Keys, Queries, Similarity};
+pub use initial_decay::InitialDecay;
 
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};

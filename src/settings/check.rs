@@ -142,8 +142,10 @@ impl Check<'_> {
             }
         }
         // The option of the value's own form says most: a table for a table, a number for a number.
-        let own = errors.iter().position(|(option, _)| form(option, self.value));
-        Err(errors.swap_remove(own.unwrap_or(0)).1)
+        match errors.iter().position(|(option, _)| form(option, self.value)) {
+            Some(own) => Err(errors.swap_remove(own).1),
+            None => Err(refused(self.place, either(options), self.value)),
+        }
     }
 
     /// The full name of a setting in this table.
@@ -168,9 +170,28 @@ fn form(schema: &Value, value: &Value) -> bool {
         Value::Object(_) => schema["type"] == "object",
         Value::Array(_) => schema["type"] == "array",
         Value::Number(_) => schema["type"] == "number" || schema["type"] == "integer",
-        Value::String(_) => schema.get("enum").is_some() || schema.get("const").is_some(),
         _ => false,
     }
+}
+
+/// What a value of one of several schemas may be, as errors say it.
+fn either(options: &[Value]) -> String {
+    let each = options.iter().map(|option| {
+        if let Some(constant) = option.get("const") {
+            return constant.to_string();
+        }
+        if let Some(Value::Array(names)) = option.get("oneOf") {
+            return either(names);
+        }
+        match option["type"].as_str() {
+            Some("number") => "a number".into(),
+            Some("integer") => "an integer".into(),
+            Some("array") => "a list".into(),
+            Some("object") => "a table".into(),
+            _ => "null".into(),
+        }
+    });
+    each.collect::<Vec<_>>().join(" or ")
 }
 
 fn unknown_name<'a>(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from mambacl.config import (
     ClassTarget,
     CnnEncoder,
     MambaMixer,
+    Mixer,
     PrototypeConfig,
     VectorEncoder,
 )
@@ -38,6 +40,8 @@ def test_every_file_reads_and_says_what_to_expect(name: str):
 
 def test_the_engine_and_python_have_the_same_defaults():
     assert LearnerConfig.from_table({}) == SequenceConfig()
+    for mixer in get_args(get_args(Mixer)[0]):
+        assert LearnerConfig.from_table({"mixer": {"kind": mixer.kind}}) == SequenceConfig(mixer=mixer())
     experiment = Experiment.from_table({"name": "plain"})
     assert (experiment.train, experiment.data) == (TrainConfig(), Hanzi21Images())
 

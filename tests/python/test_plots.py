@@ -46,6 +46,21 @@ def data(line: Line2D) -> list[list[float]]:
     return [np.asarray(part, float).tolist() for part in line.get_data()]
 
 
+def test_what_is_kept_is_the_mean_over_states_between_the_fastest_and_the_slowest():
+    ax = plots.kept({"one": [0.5], "two": [1.0, 4.0]}, steps=(0.01, 0.02), tokens=100)
+    one, two = ax.lines
+    (places, shares), (_, less) = data(one), data(two)
+    assert (places[0], round(places[-1], 6)) == (1.0, 100.0)
+    # The mean of exp(-0.5 delta 100) over log-uniform delta lies between its ends, nearer the middle's.
+    assert np.exp(-1.0) < shares[-1] < np.exp(-0.5)
+    assert abs(shares[-1] - np.exp(-0.5 * np.sqrt(2))) < 0.01
+    assert all(a > b for a, b in zip(shares, less, strict=True))
+    band = ax.collections[1].get_paths()[0].vertices
+    last = sorted({round(y, 9) for x, y in band.tolist() if abs(x - 100) < 1e-6})
+    assert last == [round(np.exp(-8.0), 9), round(np.exp(-1.0), 9)]
+    assert legend(ax) == ["one", "two"]
+
+
 def test_learning_curves_show_the_mean_and_the_range():
     runs = {"on": [history(0.0, 0.5, 1.0), history(0.5, 1.0, 1.0)], "off": [history(0.1, 0.1, 0.3)]}
     ax = plots.learning_curves(runs, window=1)

@@ -5,8 +5,8 @@ use crate::models::{Case, Model as Bound, Streams, cases, classifier};
 use crate::opened::Opened;
 use mambacl::error::{Error, Result};
 use mambacl::files::{self, Model, SavedState};
-use mambacl::learners::{LearnerConfig, State};
-use mambacl::mixers::{MixerConfig, heads::HeadsConfig};
+use mambacl::learners::{LearnerConfig, SequenceConfig, State};
+use mambacl::mixers::{InitialDecay, MixerConfig, heads::HeadsConfig, mamba::MambaConfig};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -86,8 +86,14 @@ fn a_fingerprint_tells_settings_and_every_number() {
         other.tensors[place] = changed;
         assert_ne!(of(&first), of(&other), "{}", first.schema.specs()[place].name);
     }
+    // Where A began is no part of what a learner computes: the tensors hold what became of it.
+    let mixer = MambaConfig { d_state: 4, initial_decay: InitialDecay::Published, ..MambaConfig::default() };
+    let mut begun = model(SequenceConfig { mixer: MixerConfig::Mamba(mixer), ..classifier() }, 0);
+    assert_ne!(of(&first), of(&begun));
+    begun.tensors = first.tensors.iter().map(Tensor::copy).collect();
+    assert_eq!(of(&first), of(&begun));
     let norm = mambacl::backbone::NormConfig::None;
-    assert_ne!(of(&first), of(&model(mambacl::learners::SequenceConfig { norm, ..classifier() }, 0)));
+    assert_ne!(of(&first), of(&model(SequenceConfig { norm, ..classifier() }, 0)));
 }
 
 #[test]
@@ -268,6 +274,12 @@ fn a_file_of_the_first_format_is_read() {
     let numbers = |key: &str| -> Vec<f32> {
         asked[key].as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
     };
+    let decay = |model: &Model| serde_json::from_str::<Value>(&model.config.to_json().unwrap()).unwrap();
+    // The file is older than the setting: its fingerprint has none, and its decay is that published.
+    assert_eq!(decay(&model)["mixer"]["initial_decay"], json!("published"));
+    let again = Model::unpack("again", &model.pack().unwrap()).unwrap();
+    assert_eq!(decay(&again)["mixer"]["initial_decay"], json!("published"));
+    assert_eq!(again.fingerprint().unwrap(), model.fingerprint().unwrap());
     let x = Tensor::from_slice(&numbers("x")).view([1, 4, 3]);
     let output = model.bind().unwrap().predict(&saved.state, &x, None).unwrap().output;
     let want = Tensor::from_slice(&numbers("logits")).view_as(&output);

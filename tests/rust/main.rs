@@ -10,6 +10,7 @@ mod experts;
 mod fast;
 mod files;
 mod gated_delta_net;
+mod initial_decay;
 mod layer;
 mod learner;
 mod linear_attention;

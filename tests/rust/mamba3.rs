@@ -4,7 +4,7 @@ use crate::agreement::{assert_all_near, assert_near};
 use crate::draw::Draw;
 use crate::layer::{D_MODEL, Given, Layer, with_all_gradients};
 use mambacl::error::{Error, Result};
-use mambacl::mixers::{Association, MixerConfig, mamba3::Mamba3Config};
+use mambacl::mixers::{Association, InitialDecay, MixerConfig, mamba3::Mamba3Config};
 use mambacl::ops::linear_attention::CHUNK;
 use mambacl::params::Schema;
 use std::f64::consts::PI;
@@ -17,7 +17,7 @@ const HEADS: i64 = D_INNER / HEADDIM;
 const D_STATE: i64 = 8;
 const ANGLES: i64 = 2;
 
-fn config() -> MixerConfig {
+fn config(initial_decay: InitialDecay) -> MixerConfig {
     // Large steps: angles of many turns, and memories that fade within the stream.
     MixerConfig::Mamba3(Mamba3Config {
         d_state: D_STATE,
@@ -26,6 +26,7 @@ fn config() -> MixerConfig {
         rope_fraction: 0.5,
         dt_min: 0.05,
         dt_max: 2.0,
+        initial_decay,
     })
 }
 
@@ -88,8 +89,10 @@ fn step(layer: &Layer, token: &Tensor, memory: &Memory) -> (Tensor, Memory, Foun
     assert_eq!(start, projected.size()[1]);
     let dt = ((dd_dt + layer.tensor("dt_bias")).exp() + 1.0).log();
     let heavy = (&dd_a + 1.0).where_self(&dd_a.ge(0.0), &(1.0 / (1.0 - &dd_a)));
-    // The floor does not bind at numbers like these.
-    let log_alpha = -heavy * &dt;
+    // The floor does not bind at numbers like these. A layer whose decay is that published has no A_log.
+    let a_log = layer.tensors().find(|(name, _)| name == "A_log");
+    let rate = a_log.map_or(heavy.shallow_clone(), |(_, a_log)| &heavy * a_log.exp());
+    let log_alpha = -rate * &dt;
     let alpha = log_alpha.exp();
     let lambda = trap.sigmoid();
     let (beta, gamma) = ((1.0 - &lambda) * &dt * &alpha, lambda * &dt);
@@ -161,21 +164,24 @@ fn through(layer: &Layer, given: &Given) -> Vec<(&'static str, Tensor)> {
 
 #[test]
 fn equals_its_equations_with_all_gradients() {
-    for length in [1, CHUNK - 1, CHUNK, CHUNK + 1, CHUNK * 5 / 2] {
+    let lengths = [1, CHUNK - 1, CHUNK, CHUNK + 1, CHUNK * 5 / 2];
+    let published = lengths.map(|length| (length, InitialDecay::Published));
+    for (length, decay) in published.into_iter().chain([(CHUNK * 5 / 2, InitialDecay::Rate(0.3))]) {
         let [got, want] = [true, false].map(|chunked| {
-            let (layer, given) = (Layer::new(&config()), Given::draw(length, earlier()));
+            let (layer, given) = (Layer::new(&config(decay)), Given::draw(length, earlier()));
             let results = if chunked { through(&layer, &given) } else { recurrence(&layer, &given).results };
             with_all_gradients(&layer, &given, results)
         });
-        // Seven results; gradients by the tokens, the queries, four parts of the state and 8 tensors.
-        assert_eq!(got.len(), 7 + 6 + 8);
-        assert_all_near(&format!("{length} tokens"), &got, &want, 1e-11);
+        // Seven results; gradients by the tokens, the queries, four parts of the state and 8 tensors, or 9.
+        let tensors = if decay == InitialDecay::Published { 8 } else { 9 };
+        assert_eq!(got.len(), 7 + 6 + tensors);
+        assert_all_near(&format!("{length} tokens, {decay:?}"), &got, &want, 1e-11);
     }
 }
 
 #[test]
 fn the_angle_is_kept_within_a_turn() {
-    let (layer, given) = (Layer::new(&config()), Given::draw(CHUNK, earlier()));
+    let (layer, given) = (Layer::new(&config(InitialDecay::Published)), Given::draw(CHUNK, earlier()));
     let (_, _, state) = given.through(&layer);
     let turns = recurrence(&layer, &given).tokens.iter().map(|found| &found.dt).sum::<Tensor>();
     assert!(turns.max().double_value(&[]) > 10.0, "enough to turn around");
@@ -186,7 +192,7 @@ fn the_angle_is_kept_within_a_turn() {
 #[test]
 fn associations_are_what_they_say() {
     let length = 9;
-    let (layer, given) = (Layer::new(&config()), Given::draw(length, earlier()));
+    let (layer, given) = (Layer::new(&config(InitialDecay::Published)), Given::draw(length, earlier()));
     let Run { tokens, queries, .. } = recurrence(&layer, &given);
     let stacked = |found: &[Found], part: fn(&Found) -> &Tensor| {
         Tensor::stack(&found.iter().map(part).collect::<Vec<_>>(), 2) // (rows, heads, tokens, ...)
@@ -214,7 +220,7 @@ fn associations_are_what_they_say() {
 /// With dd_A far below zero, A is the floor: ln dt, which is of all tokens the same, falls by A dt a token.
 #[test]
 fn a_state_decays_at_least_at_the_floor() {
-    let (layer, given) = (Layer::new(&config()), Given::draw(5, earlier()));
+    let (layer, given) = (Layer::new(&config(InitialDecay::Published)), Given::draw(5, earlier()));
     let rows = layer.tensor("in_proj.weight").narrow(0, 2 * D_INNER + 2 * D_STATE + HEADS, HEADS);
     let _ = tch::no_grad(|| rows.shallow_clone().fill_(-1e5));
     let stream = given.stream.ones_like();
@@ -229,7 +235,8 @@ fn a_state_decays_at_least_at_the_floor() {
 #[test]
 fn steps_of_any_size_give_finite_numbers_and_gradients() {
     for dt in [-200.0, 200.0, 1e6] {
-        let (layer, given) = (Layer::new(&config()), Given::draw(CHUNK + 5, earlier()));
+        let (layer, given) =
+            (Layer::new(&config(InitialDecay::Published)), Given::draw(CHUNK + 5, earlier()));
         let _ = tch::no_grad(|| layer.tensor("dt_bias").shallow_clone().fill_(dt));
         for (name, tensor) in with_all_gradients(&layer, &given, through(&layer, &given)) {
             assert!(tensor.isfinite().all().int64_value(&[]) == 1, "{name} at a bias of {dt}");

@@ -15,7 +15,7 @@ from mambacl.devices import chosen
 from mambacl.errors import ConfigError, RunError
 from mambacl.experiments import Experiment
 from mambacl.experiments.seeds import train_seeds
-from mambacl.experiments.training_run import TrainingRun
+from mambacl.experiments.training_run import TrainingRun, as_begun
 from mambacl.training.distributed import Ranks, joined
 
 _MOST_SEEDS = 1000
@@ -132,6 +132,8 @@ def _check(command: Train, ranks: Ranks) -> None:
 
 def _train_one(command: Train, experiment: Experiment, ranks: Ranks, device: torch.device) -> None:
     folder = command.run_dir or _folder(experiment, command.seed)
+    if command.resume:
+        experiment = as_begun(experiment, folder)
     training = TrainingRun.begin(experiment, command.seed, folder, resume=command.resume, device=device)
     if ranks.leads:
         print(_introduction(training, command.seed, ranks), flush=True)  # a log has it first

@@ -16,12 +16,14 @@ from mambacl.config.learners import (
 from mambacl.config.mixers import (
     AttentionMixer,
     GatedDeltaNetMixer,
+    InitialDecay,
     LinearAttentionMixer,
     Mamba2Mixer,
     Mamba3Mixer,
     MambaMixer,
     Mixer,
     PerformerMixer,
+    RecurrentMixer,
 )
 from mambacl.config.selectivity import Selectivity
 from mambacl.config.targets import AngleTarget, ClassTarget, Target, VectorTarget
@@ -39,6 +41,7 @@ __all__ = [
     "FeedForward",
     "GatedDeltaNetMixer",
     "GemclConfig",
+    "InitialDecay",
     "LearnerConfig",
     "LinearAttentionMixer",
     "Mamba2Mixer",
@@ -50,6 +53,7 @@ __all__ = [
     "OmlConfig",
     "PerformerMixer",
     "PrototypeConfig",
+    "RecurrentMixer",
     "Selectivity",
     "SequenceConfig",
     "Target",

@@ -9,10 +9,13 @@ from pydantic import Discriminator
 
 from mambacl.settings import Settings
 
+InitialDecay = float | Literal["published"]
+"""How fast the states of a mixer decay before training: a number from 1e-6 to 1e3, or as published."""
+
 
 @dataclass(frozen=True)
 class MambaMixer(Settings):
-    """Mamba (arXiv:2312.00752), with mamba-ssm's names and defaults.
+    """Mamba (arXiv:2312.00752), with mamba-ssm's names and, but for `initial_decay`, its defaults.
 
     Attributes:
         d_state: States of a channel.
@@ -21,6 +24,8 @@ class MambaMixer(Settings):
         dt_rank: Rank of delta's projection; None for d_model / 16, rounded up.
         dt_min: Smallest step size at the start.
         dt_max: Largest step size at the start.
+        initial_decay: How fast states decay at the start. A number a: every A is -a. "published": A is
+            -(1 .. d_state).
     """
 
     d_state: int = 16
@@ -29,6 +34,7 @@ class MambaMixer(Settings):
     dt_rank: int | None = None
     dt_min: float = 1e-3
     dt_max: float = 1e-1
+    initial_decay: InitialDecay = 0.1
     kind: Literal["mamba"] = field(default="mamba", kw_only=True, repr=False)
 
 
@@ -86,7 +92,8 @@ class PerformerMixer(Settings):
 
 @dataclass(frozen=True)
 class Mamba2Mixer(Settings):
-    """Mamba-2 (arXiv:2405.21060), with mamba-ssm's names and, but for `d_state`, its defaults.
+    """Mamba-2 (arXiv:2405.21060), with mamba-ssm's names and, but for `d_state` and `initial_decay`, its
+    defaults.
 
     Attributes:
         d_state: States of a channel; mamba-ssm's 128 are for language.
@@ -95,6 +102,8 @@ class Mamba2Mixer(Settings):
         headdim: Channels of a head; it divides d_inner.
         dt_min: Smallest step size at the start.
         dt_max: Largest step size at the start.
+        initial_decay: How fast states decay at the start. A number a: every A is -a. "published": -A is
+            uniform in [1, 16].
     """
 
     d_state: int = 64
@@ -103,6 +112,7 @@ class Mamba2Mixer(Settings):
     headdim: int = 64
     dt_min: float = 1e-3
     dt_max: float = 1e-1
+    initial_decay: InitialDecay = 0.1
     kind: Literal["mamba2"] = field(default="mamba2", kw_only=True, repr=False)
 
 
@@ -121,6 +131,8 @@ class Mamba3Mixer(Settings):
         rope_fraction: Share of the states that turn.
         dt_min: Smallest step size at the start.
         dt_max: Largest step size at the start.
+        initial_decay: How fast states decay at the start. "published": A is about -1, computed from the token
+            alone. A number a: the same times a factor of each head, a at the start, which is learned.
     """
 
     d_state: int = 64
@@ -129,6 +141,7 @@ class Mamba3Mixer(Settings):
     rope_fraction: float = 0.5
     dt_min: float = 1e-3
     dt_max: float = 1e-1
+    initial_decay: InitialDecay = 0.1
     kind: Literal["mamba3"] = field(default="mamba3", kw_only=True, repr=False)
 
 
@@ -147,6 +160,8 @@ class GatedDeltaNetMixer(Settings):
         d_conv: Taps of the convolutions.
         dt_min: Smallest step size of the decay at the start.
         dt_max: Largest step size of the decay at the start.
+        initial_decay: How fast states decay at the start. A number a: every A is -a. "published": -A is
+            uniform in [0.001, 16].
     """
 
     n_head: int = 4
@@ -155,8 +170,12 @@ class GatedDeltaNetMixer(Settings):
     d_conv: int = 4
     dt_min: float = 1e-3
     dt_max: float = 1e-1
+    initial_decay: InitialDecay = 0.1
     kind: Literal["gated_delta_net"] = field(default="gated_delta_net", kw_only=True, repr=False)
 
+
+RecurrentMixer = MambaMixer | Mamba2Mixer | Mamba3Mixer | GatedDeltaNetMixer
+"""The mixers whose states decay."""
 
 Mixer = Annotated[
     MambaMixer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mambacl import experiments, settings
 from mambacl.experiments.seeds import SeedJob
-from mambacl.experiments.training_run import TrainingRun
+from mambacl.experiments.training_run import TrainingRun, as_begun
 from mambacl.processes import work
 
 
@@ -16,7 +16,10 @@ def main() -> None:
     """Trains, and tells what came out."""
     job = settings.read(SeedJob, json.loads(sys.argv[1]), "seed")
     experiment = experiments.load(job.experiment, job.changes)
-    run = TrainingRun.begin(experiment, job.seed, Path(job.folder), resume=job.resume, device=job.device)
+    folder = Path(job.folder)
+    if job.resume:
+        experiment = as_begun(experiment, folder)
+    run = TrainingRun.begin(experiment, job.seed, folder, resume=job.resume, device=job.device)
     print(run.summary(run.train(job.steps, progress=False)))
 
 

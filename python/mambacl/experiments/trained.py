@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from mambacl import settings
+from mambacl.config import RecurrentMixer, SequenceConfig
 from mambacl.errors import CheckpointError, RunError
 from mambacl.experiments.experiment import Experiment
 from mambacl.learner import Learner
@@ -56,7 +58,35 @@ def run_experiment(run: RunFolder) -> tuple[Experiment, int]:
         raise RunError(
             f"run: `{run.path}` must hold the run of an experiment, got settings {sorted(run.settings)}"
         )
-    return Experiment.from_table(table), seed
+    return stored_experiment(table), seed
+
+
+def stored_experiment(table: Mapping[str, Any]) -> Experiment:
+    """The experiment of settings that were stored whole.
+
+    Where they lack the initial decay of their mixer they are older than it, and it was that published.
+
+    Args:
+        table: The settings, nothing left out.
+
+    Returns:
+        The experiment.
+
+    Raises:
+        ConfigError: If the settings are of another version.
+    """
+    return began_as_published(Experiment.from_table(table), table)
+
+
+def began_as_published(experiment: Experiment, stored: Mapping[str, Any]) -> Experiment:
+    """An experiment with the initial decay that is published where stored settings lack one."""
+    model = experiment.model
+    if not isinstance(model, SequenceConfig) or not isinstance(model.mixer, RecurrentMixer):
+        return experiment
+    if "initial_decay" in stored.get("model", {}).get("mixer", {}):
+        return experiment
+    mixer = replace(model.mixer, initial_decay="published")
+    return replace(experiment, model=replace(model, mixer=mixer))
 
 
 def load_run(path: Path | str, which: Which = "best") -> Trained:

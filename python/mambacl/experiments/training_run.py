@@ -11,9 +11,16 @@ from typing import Any
 import torch
 
 from mambacl import __version__
+from mambacl.config import RecurrentMixer, SequenceConfig
 from mambacl.episodes import Episodes
 from mambacl.experiments.experiment import Experiment
-from mambacl.experiments.trained import Trained, load_run, run_experiment, run_settings
+from mambacl.experiments.trained import (
+    Trained,
+    began_as_published,
+    load_run,
+    run_experiment,
+    run_settings,
+)
 from mambacl.learner import Learner
 from mambacl.runs import RunFolder
 from mambacl.training import History, StepRecord, meta_train
@@ -143,21 +150,42 @@ def trained_run(experiment: Experiment, seed: int, path: Path, device: torch.dev
     return load_run(path)
 
 
+def as_begun(experiment: Experiment, path: Path) -> Experiment:
+    """An experiment as the run in a folder began.
+
+    A run that is older than the setting `initial_decay` began with the published decay, and goes on with that
+    where the experiment has today's default.
+
+    Args:
+        experiment: To go on with.
+        path: Of the run's folder; there may be none yet.
+
+    Returns:
+        The experiment, or the same with the published decay.
+
+    Raises:
+        RunError: If the folder's run cannot be read.
+    """
+    model = experiment.model
+    usual = (
+        isinstance(model, SequenceConfig)
+        and isinstance(model.mixer, RecurrentMixer)
+        and model.mixer.initial_decay == type(model.mixer)().initial_decay
+    )
+    if not usual or not RunFolder.is_there(path):
+        return experiment
+    return began_as_published(experiment, RunFolder.open(path).settings)
+
+
 def _folder(path: Path, wanted: Mapping[str, Any], resume: bool) -> RunFolder:
-    folder = _begun(path, wanted) if resume else None
-    if folder is not None:
-        return folder
-    make = RunFolder.resume if resume else RunFolder.create
-    return make(path, wanted, versions())
-
-
-def _begun(path: Path, wanted: Mapping[str, Any]) -> RunFolder | None:
-    """The run in a folder if it is one of these settings; those that came to be after it began have their
-    defaults."""
+    if not resume:
+        return RunFolder.create(path, wanted, versions())
     if not RunFolder.is_there(path):
-        return None
+        return RunFolder.resume(path, wanted, versions())
     folder = RunFolder.open(path)
-    return folder if run_settings(*run_experiment(folder)) == wanted else None
+    # Settings that came to be after the run began have their defaults.
+    folder.check_settings(wanted, run_settings(*run_experiment(folder)))
+    return folder
 
 
 def versions() -> dict[str, str]:

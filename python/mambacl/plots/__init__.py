@@ -3,6 +3,7 @@
 from mambacl.plots.bars import accuracy_bars, error_bars
 from mambacl.plots.calibration import reliability
 from mambacl.plots.curves import anytime_accuracy, learning_curves, times
+from mambacl.plots.decay import kept
 from mambacl.plots.lines import LINES
 from mambacl.plots.matrices import accuracy_matrix, error_matrix
 from mambacl.plots.pictures import association_map, episode_images
@@ -18,6 +19,7 @@ __all__ = [
     "episode_images",
     "error_bars",
     "error_matrix",
+    "kept",
     "learning_curves",
     "reliability",
     "save",

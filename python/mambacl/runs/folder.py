@@ -112,9 +112,23 @@ class RunFolder:
         if not cls.is_there(path):
             return cls.create(path, settings, versions)
         run = cls.open(path)
-        for name, (old, new) in _differences(run.settings, _as_json(settings)):
-            raise RunError(f"run: `{path}` has `{name}` = {old}, got {new}; a run goes on as it began")
+        run.check_settings(settings)
         return run
+
+    def check_settings(self, settings: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> None:
+        """Checks that settings are the run's.
+
+        Args:
+            settings: To go on with.
+            own: The run's, where those stored lack some that came to be later; None for those stored.
+
+        Raises:
+            RunError: If one differs; the first is named.
+        """
+        for name, (old, new) in _differences(
+            _as_json(self.settings if own is None else own), _as_json(settings)
+        ):
+            raise RunError(f"run: `{self.path}` has `{name}` = {old}, got {new}; a run goes on as it began")
 
     @contextlib.contextmanager
     def locked(self) -> Generator[None, None, None]:

@@ -15,7 +15,7 @@ from mambacl.errors import ConfigError, RunError
 from mambacl.evaluation import ACCURACY, Metric, Scores
 from mambacl.evaluation.scores import STANDARD_ERRORS
 from mambacl.experiments.experiment import Experiment
-from mambacl.experiments.trained import run_settings
+from mambacl.experiments.trained import run_settings, stored_experiment
 from mambacl.report.measuring import MEAN_TARGET
 from mambacl.settings import Settings
 from mambacl.sweeps.sweep import Cell
@@ -145,7 +145,7 @@ class Outcome(Settings):
     @property
     def experiment(self) -> Experiment:
         """What it is a run of."""
-        return Experiment.from_table({key: value for key, value in self.settings.items() if key != "seed"})
+        return stored_experiment({key: value for key, value in self.settings.items() if key != "seed"})
 
     @property
     def complete(self) -> bool:
