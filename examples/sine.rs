@@ -16,11 +16,10 @@
 //! off: with it (content, mass, weights of 0.5 and 1) the error stayed at that of answering zero for
 //! 1,500 steps at learning rates up to 2e-3, though the penalty itself fell.
 
-use mambacl::encoder::{EncoderConfig, VectorConfig};
-use mambacl::learners::{LearnerConfig, SequenceConfig};
+use mambacl::encoder::VectorConfig;
+use mambacl::learners::{InterfaceConfig, LearnerConfig, SequenceConfig};
 use mambacl::meta::{self, Episode};
-use mambacl::mixers::{MixerConfig, mamba::MambaConfig};
-use mambacl::target::TargetConfig;
+use mambacl::target::VectorTarget;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal, Uniform};
@@ -127,16 +126,12 @@ impl Batch {
 }
 
 fn settings() -> LearnerConfig {
-    SequenceConfig {
+    let interface = InterfaceConfig {
+        encoder: VectorConfig { dim: POINTS as i64, hidden: vec![128] }.into(),
+        target: VectorTarget { dim: POINTS as i64 }.into(),
         d_model: 64,
-        n_layer: 2,
-        encoder: EncoderConfig::Vector(VectorConfig { dim: POINTS as i64, hidden: vec![128] }),
-        target: TargetConfig::Vector { dim: POINTS as i64 },
-        mixer: MixerConfig::Mamba(MambaConfig::default()),
-        selectivity: None,
-        ..SequenceConfig::default()
-    }
-    .into()
+    };
+    LearnerConfig::new(interface, SequenceConfig { selectivity: None, ..SequenceConfig::default() })
 }
 
 /// Rises over the first steps, then falls as half a cosine.

@@ -21,7 +21,6 @@
 //! observed. Who may write requests may write files: `save` takes any path.
 
 use mambacl::codebook;
-use mambacl::encoder::EncoderConfig;
 use mambacl::files::{self, Model, SavedState};
 use mambacl::learners::{Learner, State};
 use serde::Deserialize;
@@ -126,10 +125,7 @@ impl Server {
 
     /// An input, (1, 1, input shape...).
     fn input(&self, op: &str, x: &[f64]) -> Result<Tensor> {
-        let shape = match self.learner.config().encoder() {
-            EncoderConfig::Cnn(cnn) => vec![1, 1, cnn.in_channels, cnn.image_size, cnn.image_size],
-            EncoderConfig::Vector(vector) => vec![1, 1, vector.dim],
-        };
+        let shape = [vec![1, 1], self.learner.config().encoder().settings().input_shape()].concat();
         let needed: i64 = shape.iter().product();
         if x.len() as i64 != needed {
             return Err(format!("{op}.x: must hold {needed} numbers, got {}", x.len()).into());

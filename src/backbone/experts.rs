@@ -89,7 +89,6 @@ impl Experts {
             ],
         })
     }
-
 }
 
 impl FeedForward for Experts {

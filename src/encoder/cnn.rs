@@ -89,7 +89,6 @@ impl Cnn {
             projection: Normalised::new(&path.sub("projection"), "linear", &shape)?,
         })
     }
-
 }
 
 impl Network for Cnn {

@@ -52,7 +52,6 @@ impl Vector {
         };
         Ok(Self { layers: sizes.iter().enumerate().map(layer).collect::<Result<_>>()? })
     }
-
 }
 
 impl Network for Vector {

@@ -46,10 +46,7 @@ pub struct AnmlConfig {
 
 impl Default for AnmlConfig {
     fn default() -> Self {
-        Self {
-            hidden: None,
-            inner_lr: 0.01,
-        }
+        Self { hidden: None, inner_lr: 0.01 }
     }
 }
 

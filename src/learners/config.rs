@@ -61,7 +61,8 @@ impl LearnerConfig {
         table.entry("kind").or_insert(json!(USUAL_KIND));
         check(&table)?;
         let interface = properties::<InterfaceConfig>();
-        let (shared, own) = table.into_iter().partition::<Map<_, _>, _>(|(key, _)| interface.contains_key(key));
+        let (shared, own) =
+            table.into_iter().partition::<Map<_, _>, _>(|(key, _)| interface.contains_key(key));
         Ok(Self {
             interface: settings::typed(Value::Object(shared))?,
             memory: settings::typed(Value::Object(own))?,
@@ -81,7 +82,9 @@ impl LearnerConfig {
     fn table(&self) -> Result<Map<String, Value>> {
         let mut whole = Map::new();
         for part in [settings::value(&self.interface)?, settings::value(&self.memory)?] {
-            whole.extend(part.as_object().into_iter().flatten().map(|(key, part)| (key.clone(), part.clone())));
+            whole.extend(
+                part.as_object().into_iter().flatten().map(|(key, part)| (key.clone(), part.clone())),
+            );
         }
         Ok(whole)
     }
@@ -200,14 +203,26 @@ mod tests {
         for (json, reason) in [
             (r#"{"d_model": "128"}"#, "`d_model` must be an integer, got \"128\""),
             (r#"{"d_model": 0}"#, "`d_model` must be at least 1, got 0"),
-            (r#"{"mixer": {"kind": "mamba", "d_state": 9999999}}"#, "`mixer.d_state` must be at most 1048576, got 9999999"),
+            (
+                r#"{"mixer": {"kind": "mamba", "d_state": 9999999}}"#,
+                "`mixer.d_state` must be at most 1048576, got 9999999",
+            ),
             (r#"{"selectivity": {"weight": "much"}}"#, "`selectivity.weight` must be a number, got \"much\""),
             (r#"{"selectivity": {"weight": -1}}"#, "`selectivity.weight` must be at least 0.0, got -1"),
             (r#"{"encoder": {"kind": "vector"}}"#, "`encoder.dim` is missing"),
             (r#"{"encoder": {"dim": 3}}"#, "`encoder.kind` is missing: `cnn` or `vector`"),
-            (r#"{"encoder": {"kind": "vector", "dim": 3, "hidden": [0]}}"#, "`encoder.hidden` must be at least 1, got 0"),
-            (r#"{"feed_forward": {"kind": "none", "d_hidden": 3}}"#, "`feed_forward.d_hidden` is no setting; there is none here"),
-            (r#"{"kind": 7}"#, "`kind` must be `sequence`, `prototype`, `gemcl`, `bayes`, `oml` or `anml`, got 7"),
+            (
+                r#"{"encoder": {"kind": "vector", "dim": 3, "hidden": [0]}}"#,
+                "`encoder.hidden` must be at least 1, got 0",
+            ),
+            (
+                r#"{"feed_forward": {"kind": "none", "d_hidden": 3}}"#,
+                "`feed_forward.d_hidden` is no setting; there is none here",
+            ),
+            (
+                r#"{"kind": 7}"#,
+                "`kind` must be `sequence`, `prototype`, `gemcl`, `bayes`, `oml` or `anml`, got 7",
+            ),
             ("[]", "`settings` must be a table, got []"),
         ] {
             assert_eq!(refusal(json), format!("configuration: {reason}"));

@@ -35,10 +35,7 @@ pub struct OmlConfig {
 
 impl Default for OmlConfig {
     fn default() -> Self {
-        Self {
-            hidden: vec![256],
-            inner_lr: 0.03,
-        }
+        Self { hidden: vec![256], inner_lr: 0.03 }
     }
 }
 

@@ -5,15 +5,17 @@
 
 use super::interface::InterfaceConfig;
 use super::memory::{Answer, Inputs, Memory, MemorySettings, Read};
-use crate::backbone::{Backbone, BlockConfig, FeedForwardConfig, MlpConfig, NoConfig, NormConfig, sinusoidal};
+use crate::backbone::{
+    Backbone, BlockConfig, FeedForwardConfig, MlpConfig, NoConfig, NormConfig, sinusoidal,
+};
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::mixers::mamba::MambaConfig;
 use crate::mixers::{Association, MixerConfig};
 use crate::params::Path;
 use crate::selectivity::SelectivityConfig;
-use crate::target::Target;
 use crate::settings::ranges::Size;
+use crate::target::Target;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};

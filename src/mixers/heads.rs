@@ -16,8 +16,9 @@ pub(super) fn head_sizes(
     wider: i64,
 ) -> Result<(i64, i64)> {
     if (d_key.is_none() || d_value.is_none()) && d_model % n_head != 0 {
-        let reason =
-            format!("must divide d_model = {d_model} where `d_key` and `d_value` are not given, got {n_head}");
+        let reason = format!(
+            "must divide d_model = {d_model} where `d_key` and `d_value` are not given, got {n_head}"
+        );
         return Err(Error::Config { field: "mixer.n_head".into(), reason });
     }
     let head = d_model / n_head;

@@ -10,20 +10,13 @@ use std::borrow::Cow;
 
 /// The A that a mixer begins with. In files and tables it is the text "published" or a number.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(rename_all = "snake_case")]
 pub enum InitialDecay {
     /// As the mixer is published.
-    Published(Published),
-    /// Every A is the negative of this number, from 1e-6 to 1e3.
-    Rate(f64),
-}
-
-/// The text "published".
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Published {
-    /// The only one.
     Published,
+    /// Every A is the negative of this number, from 1e-6 to 1e3.
+    #[serde(untagged)]
+    Rate(f64),
 }
 
 impl Default for InitialDecay {
@@ -33,13 +26,10 @@ impl Default for InitialDecay {
 }
 
 impl InitialDecay {
-    /// The decay that each mixer is published with.
-    pub const PUBLISHED: Self = Self::Published(Published::Published);
-
     /// The first values of A_log, where A = -exp(A_log).
     pub(super) fn log_rate(self, published: Init) -> Init {
         match self {
-            Self::Published(_) => published,
+            Self::Published => published,
             Self::Rate(rate) => Init::Constant(rate.ln()),
         }
     }

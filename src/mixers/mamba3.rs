@@ -188,7 +188,7 @@ impl Mamba3 {
                 Init::InverseSoftplus { min: dt_min, max: dt_max },
             )?,
             a_log: match initial_decay {
-                InitialDecay::Published(_) => None,
+                InitialDecay::Published => None,
                 InitialDecay::Rate(_) => {
                     Some(path.undecayed("A_log", &[n_head], initial_decay.log_rate(one))?)
                 }

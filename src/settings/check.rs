@@ -46,7 +46,11 @@ impl Check<'_> {
                 // An optional value: null, or what the rest of the schema says.
                 let null = types.iter().any(|name| name == "null");
                 let named = types.iter().filter_map(Value::as_str).find(|&name| name != "null");
-                if null && self.value.is_null() { Ok(()) } else { self.of_type(named.unwrap_or("null"), schema) }
+                if null && self.value.is_null() {
+                    Ok(())
+                } else {
+                    self.of_type(named.unwrap_or("null"), schema)
+                }
             }
             Some(Value::String(name)) => self.of_type(name, schema),
             _ => Ok(()),
@@ -117,7 +121,10 @@ impl Check<'_> {
         let Value::Object(table) = self.value else { return self.require(false, "a table") };
         let place = self.inside(KIND);
         let Some(kind) = table.get(KIND) else {
-            return Err(Error::Config { field: place, reason: format!("is missing: {}", one_of(kinds.keys())) });
+            return Err(Error::Config {
+                field: place,
+                reason: format!("is missing: {}", one_of(kinds.keys())),
+            });
         };
         let schema = kind.as_str().and_then(|kind| kinds.get(kind));
         let Some(schema) = schema else { return Err(unknown_name(&place, kind, kinds.keys())) };

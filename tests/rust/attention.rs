@@ -2,25 +2,22 @@
 
 use crate::agreement::{assert_all_near, assert_near};
 use crate::draw::Draw;
-use crate::models::{Model, Streams, VOCAB, classifier};
+use crate::models::{Model, Streams, VOCAB, classifier, interface};
 use mambacl::backbone::{NormConfig, sinusoidal};
-use mambacl::encoder::{EncoderConfig, VectorConfig};
-use mambacl::learners::SequenceConfig;
-use mambacl::mixers::{MixerConfig, attention::AttentionConfig};
+use mambacl::encoder::VectorConfig;
+use mambacl::learners::{InterfaceConfig, LearnerConfig, SequenceConfig};
+use mambacl::mixers::attention::AttentionConfig;
 use tch::{Device, Kind, Tensor};
 
 const D_MODEL: i64 = 8;
 const HEADS: i64 = 2;
 const EXAMPLES: i64 = 9;
 
-fn config(norm: NormConfig) -> SequenceConfig {
+fn config(norm: NormConfig) -> LearnerConfig {
     let attention = AttentionConfig { n_head: HEADS, d_key: Some(3), d_value: Some(5) };
-    SequenceConfig {
-        encoder: EncoderConfig::Vector(VectorConfig { dim: 5, hidden: vec![] }),
-        mixer: MixerConfig::Attention(attention),
-        norm,
-        ..classifier()
-    }
+    let encoder = VectorConfig { dim: 5, hidden: vec![] }.into();
+    let memory = SequenceConfig { mixer: attention.into(), norm, ..classifier() };
+    LearnerConfig::new(InterfaceConfig { encoder, ..interface() }, memory)
 }
 
 /// With random numbers where parameters start from constants.

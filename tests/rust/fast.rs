@@ -2,12 +2,12 @@
 
 use crate::agreement::assert_near;
 use crate::learner::separated;
-use crate::models::{Model, Streams, anml, image_classifier, oml};
+use crate::models::{Model, Settings, Streams, anml, images, interface, oml, regressing};
 use mambacl::error::Error;
-use mambacl::learners::{AnmlConfig, LearnerConfig, OmlConfig};
+use mambacl::learners::{AnmlConfig, InterfaceConfig, LearnerConfig, OmlConfig};
 use mambacl::meta;
 use mambacl::params::Role;
-use mambacl::target::TargetConfig;
+use mambacl::target::{AngleTarget, ClassTarget, VectorTarget};
 use tch::nn::{Adam, OptimizerConfig};
 use tch::{Kind, Tensor};
 
@@ -15,21 +15,17 @@ use tch::{Kind, Tensor};
 const SIZES: [i64; 3] = [2, 5, 3];
 
 fn configs() -> Vec<(&'static str, LearnerConfig)> {
-    let (vector, angle) = (TargetConfig::Vector { dim: 3 }, TargetConfig::Angle { dim: 2 });
-    let images = image_classifier().encoder;
+    let angles = InterfaceConfig { target: AngleTarget { dim: 2 }.into(), ..interface() };
     vec![
-        ("oml", LearnerConfig::Oml(oml())),
-        ("oml without a hidden layer", LearnerConfig::Oml(OmlConfig { hidden: vec![], ..oml() })),
-        ("oml of two hidden layers", LearnerConfig::Oml(OmlConfig { hidden: vec![7, 4], ..oml() })),
-        ("vectors by oml", LearnerConfig::Oml(OmlConfig { target: vector.clone(), ..oml() })),
-        ("angles by oml", LearnerConfig::Oml(OmlConfig { target: angle.clone(), ..oml() })),
-        ("anml", LearnerConfig::Anml(anml())),
-        ("vectors by anml", LearnerConfig::Anml(AnmlConfig { target: vector, ..anml() })),
-        ("angles by anml", LearnerConfig::Anml(AnmlConfig { target: angle, ..anml() })),
-        (
-            "images by anml",
-            LearnerConfig::Anml(AnmlConfig { encoder: images, hidden: Some(vec![3, 4]), ..anml() }),
-        ),
+        ("oml", oml().learner()),
+        ("oml without a hidden layer", OmlConfig { hidden: vec![], ..oml() }.learner()),
+        ("oml of two hidden layers", OmlConfig { hidden: vec![7, 4], ..oml() }.learner()),
+        ("vectors by oml", LearnerConfig::new(regressing(), oml())),
+        ("angles by oml", LearnerConfig::new(angles.clone(), oml())),
+        ("anml", anml().learner()),
+        ("vectors by anml", LearnerConfig::new(regressing(), anml())),
+        ("angles by anml", LearnerConfig::new(angles, anml())),
+        ("images by anml", LearnerConfig::new(images(), AnmlConfig { hidden: Some(vec![3, 4]), ..anml() })),
     ]
 }
 
@@ -61,7 +57,7 @@ fn slopes(model: &Model, streams: &Streams, parameter: &Tensor) -> Tensor {
 #[test]
 fn meta_gradients_are_those_of_finite_differences() {
     // And of a stream that is longer than steps are gathered for.
-    let long = ("a long stream by oml", LearnerConfig::Oml(oml()), [1, 70, 2]);
+    let long = ("a long stream by oml", oml().learner(), [1, 70, 2]);
     let cases = configs().into_iter().map(|(name, config)| (name, config, SIZES));
     for (name, config, sizes) in cases.chain([long]) {
         let model = Model::new(config.clone(), Kind::Double);
@@ -126,9 +122,10 @@ fn first_order_gradients_are_not() {
 
 #[test]
 fn meta_training_teaches_to_learn_by_gradient_descent() {
-    let oml = OmlConfig { d_model: 32, hidden: vec![32], inner_lr: 0.03, ..oml() };
-    let anml = AnmlConfig { d_model: 32, hidden: Some(vec![32, 32]), inner_lr: 0.01, ..anml() };
-    for config in [LearnerConfig::Oml(oml), LearnerConfig::Anml(anml)] {
+    let wide = InterfaceConfig { d_model: 32, ..interface() };
+    let oml = OmlConfig { hidden: vec![32], inner_lr: 0.03 };
+    let anml = AnmlConfig { hidden: Some(vec![32, 32]), inner_lr: 0.01 };
+    for config in [LearnerConfig::new(wide.clone(), oml), LearnerConfig::new(wide, anml)] {
         let model = Model::new(config, Kind::Float);
         let mut optimizer = Adam::default().build(&model.variables, 5e-3).unwrap();
         let fresh = || {
@@ -164,15 +161,16 @@ fn settings_out_of_range_are_refused_by_field() {
         field
     };
     for inner_lr in [0.0, -0.1, f64::NAN, f64::INFINITY] {
-        assert_eq!(refuse(LearnerConfig::Oml(OmlConfig { inner_lr, ..oml() })), "inner_lr");
-        assert_eq!(refuse(LearnerConfig::Anml(AnmlConfig { inner_lr, ..anml() })), "inner_lr");
+        assert_eq!(refuse(OmlConfig { inner_lr, ..oml() }.learner()), "inner_lr");
+        assert_eq!(refuse(AnmlConfig { inner_lr, ..anml() }.learner()), "inner_lr");
     }
-    assert_eq!(refuse(LearnerConfig::Oml(OmlConfig { hidden: vec![3, 0], ..oml() })), "hidden");
+    assert_eq!(refuse(OmlConfig { hidden: vec![3, 0], ..oml() }.learner()), "hidden");
     for hidden in [vec![], vec![0]] {
-        assert_eq!(refuse(LearnerConfig::Anml(AnmlConfig { hidden: Some(hidden), ..anml() })), "hidden");
+        assert_eq!(refuse(AnmlConfig { hidden: Some(hidden), ..anml() }.learner()), "hidden");
     }
-    let target = TargetConfig::Class { vocab: 0 };
-    assert_eq!(refuse(LearnerConfig::Oml(OmlConfig { target, ..oml() })), "target.vocab");
-    let target = TargetConfig::Vector { dim: 0 };
-    assert_eq!(refuse(LearnerConfig::Anml(AnmlConfig { target, ..anml() })), "target.dim");
+    let labelled = |target| InterfaceConfig { target, ..interface() };
+    let target = ClassTarget { vocab: 0 }.into();
+    assert_eq!(refuse(LearnerConfig::new(labelled(target), oml())), "target.vocab");
+    let target = VectorTarget { dim: 0 }.into();
+    assert_eq!(refuse(LearnerConfig::new(labelled(target), anml())), "target.dim");
 }

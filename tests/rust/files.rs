@@ -1,20 +1,22 @@
 //! Learners and states as files: they come back, and what is not whole or fits not is refused.
 
 use crate::agreement::assert_same;
-use crate::models::{Case, Model as Bound, Streams, cases, classifier};
+use crate::models::{Case, Model as Bound, Settings, Streams, cases, classifier};
 use crate::opened::Opened;
 use mambacl::error::{Error, Result};
 use mambacl::files::{self, Model, SavedState};
 use mambacl::learners::{LearnerConfig, SequenceConfig, State};
-use mambacl::mixers::{InitialDecay, MixerConfig, heads::HeadsConfig, mamba::MambaConfig};
+use mambacl::mixers::{
+    InitialDecay, attention::AttentionConfig, linear_attention::LinearAttentionConfig, mamba::MambaConfig,
+};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
 const SIZES: [i64; 3] = [3, 4, 2];
 
-fn model(config: impl Into<LearnerConfig>, seed: u64) -> Model {
-    let config = config.into();
+fn model(config: impl Settings, seed: u64) -> Model {
+    let config = config.learner();
     let schema = config.schema().unwrap();
     let tensors = schema.initial(seed);
     Model { config, schema, tensors }
@@ -62,7 +64,7 @@ fn learners_and_states_come_back() {
 fn every_element_type_comes_back() {
     for kind in [Kind::Double, Kind::Half, Kind::BFloat16] {
         let bound = Bound::new(classifier(), kind);
-        let config = LearnerConfig::from(classifier());
+        let config = classifier().learner();
         let before = Model { config, schema: bound.schema, tensors: bound.tensors };
         let after = Model::unpack("model", &before.pack().unwrap()).unwrap();
         for (got, want) in after.tensors.iter().zip(&before.tensors) {
@@ -88,7 +90,7 @@ fn a_fingerprint_tells_settings_and_every_number() {
     }
     // Where A began is no part of what a learner computes: the tensors hold what became of it.
     let mixer = MambaConfig { d_state: 4, initial_decay: InitialDecay::Published, ..MambaConfig::default() };
-    let mut begun = model(SequenceConfig { mixer: MixerConfig::Mamba(mixer), ..classifier() }, 0);
+    let mut begun = model(SequenceConfig { mixer: mixer.into(), ..classifier() }, 0);
     assert_ne!(of(&first), of(&begun));
     begun.tensors = first.tensors.iter().map(Tensor::copy).collect();
     assert_eq!(of(&first), of(&begun));
@@ -220,8 +222,9 @@ fn streams_may_have_read_different_numbers_of_examples() {
         let error = SavedState { state: saved.state.shallow_clone(), counts }.pack(&model).unwrap_err();
         assert!(error.to_string().contains("must be 3 numbers of examples, the least 4"), "{error}");
     }
-    for mixer in [MixerConfig::Attention, MixerConfig::LinearAttention] {
-        let mixer = mixer(HeadsConfig { n_head: 2, ..HeadsConfig::default() });
+    let attention = AttentionConfig { n_head: 2, ..AttentionConfig::default() };
+    let linear = LinearAttentionConfig { n_head: 2, ..LinearAttentionConfig::default() };
+    for mixer in [attention.into(), linear.into()] {
         let model = self::model(mambacl::learners::SequenceConfig { mixer, ..classifier() }, 0);
         let error = SavedState { state: observed(&model), counts: vec![7, 4, 5] }.pack(&model).unwrap_err();
         assert!(error.to_string().contains("as tokens are told their positions"), "{error}");

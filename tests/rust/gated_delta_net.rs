@@ -3,11 +3,11 @@
 use crate::agreement::{assert_all_near, assert_near, with_gradients};
 use crate::draw::Draw;
 use crate::layer::{Given, Layer, with_all_gradients};
+use crate::models::refused;
 use mambacl::error::{Error, Result};
 use mambacl::mixers::{Association, MixerConfig, gated_delta_net::GatedDeltaNetConfig};
 use mambacl::ops::gated_delta_rule::GatedDeltaRule;
 use mambacl::ops::linear_attention::CHUNK;
-use mambacl::params::Schema;
 use tch::{Kind, Tensor};
 
 const LENGTHS: [i64; 5] = [1, CHUNK - 1, CHUNK, CHUNK + 1, CHUNK * 5 / 2];
@@ -298,13 +298,7 @@ fn decays_of_any_strength_give_finite_numbers_and_gradients() {
 
 #[test]
 fn settings_out_of_range_are_refused_by_field() {
-    let field = |config: GatedDeltaNetConfig| {
-        let built: Result<Schema> = Schema::of(|path| MixerConfig::GatedDeltaNet(config).build(path, 6));
-        match built {
-            Err(Error::Config { field, .. }) => field,
-            other => panic!("{:?}", other.map(drop)),
-        }
-    };
+    let field = |config: GatedDeltaNetConfig| refused(config, 6);
     let default = GatedDeltaNetConfig::default;
     assert_eq!(field(GatedDeltaNetConfig { n_head: 0, ..default() }), "mixer.n_head");
     assert_eq!(field(GatedDeltaNetConfig { n_head: 4, ..default() }), "mixer.n_head");

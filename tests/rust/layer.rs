@@ -20,12 +20,12 @@ pub struct Layer {
 impl Layer {
     /// With random numbers where a layer starts from constants, so that a mix-up shows.
     pub fn new(config: &MixerConfig) -> Self {
-        let schema = Schema::of(|path| config.build(path, D_MODEL)).unwrap();
+        let schema = Schema::of(|path| config.settings().build(path, D_MODEL)).unwrap();
         let mut draw = Draw::new(11);
         let off = |tensor: &Tensor| tensor.to_kind(Kind::Double) + draw.normal(&tensor.size()) * 0.2;
         let initial = schema.initial(0);
         let tensors: Vec<_> = initial.iter().map(off).map(|tensor| tensor.set_requires_grad(true)).collect();
-        let mixer = schema.bind(&tensors, |path| config.build(path, D_MODEL)).unwrap();
+        let mixer = schema.bind(&tensors, |path| config.settings().build(path, D_MODEL)).unwrap();
         let names = schema.specs().iter().map(|spec| spec.name.clone());
         Self { mixer, tensors: names.zip(tensors).collect() }
     }

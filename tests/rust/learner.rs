@@ -2,9 +2,11 @@
 
 use crate::agreement::{assert_near, assert_same};
 use crate::draw::Draw;
-use crate::models::{Case, INPUT, Model, Streams, VOCAB, cases, classifier, image_classifier, regressor};
+use crate::models::{
+    Case, INPUT, Model, Settings, Streams, VOCAB, cases, classifier, image_classifier, interface, regressor,
+};
 use mambacl::error::{Error, Result};
-use mambacl::learners::{LearnerConfig, Prediction, SequenceConfig, State};
+use mambacl::learners::{InterfaceConfig, LearnerConfig, Prediction, SequenceConfig, State};
 use mambacl::{codebook, meta};
 use tch::nn::{Adam, OptimizerConfig};
 use tch::{Device, IndexOp, Kind, Tensor};
@@ -286,7 +288,10 @@ pub fn separated(classes: i64, batch: i64, seed: u64) -> Streams {
 
 #[test]
 fn a_meta_trained_learner_reads_new_classes_under_new_codebooks() {
-    let config = SequenceConfig { d_model: 32, n_layer: 1, ..classifier() };
+    let config = LearnerConfig::new(
+        InterfaceConfig { d_model: 32, ..interface() },
+        SequenceConfig { n_layer: 1, ..classifier() },
+    );
     let model = Model::new(config.clone(), Kind::Float);
     let mut optimizer = Adam::default().build(&model.variables, 5e-3).unwrap();
     for step in 0..150 {
@@ -428,18 +433,24 @@ fn an_episode_is_checked_whole() {
 
 #[test]
 fn a_configuration_out_of_range_is_refused_by_field() {
-    let refuse = |config: SequenceConfig| {
-        let error = LearnerConfig::from(config).schema().unwrap_err();
+    let refuse = |config: LearnerConfig| {
+        let error = config.schema().unwrap_err();
         let Error::Config { field, .. } = error else { panic!("{error:?}") };
         field
     };
-    assert_eq!(refuse(SequenceConfig { d_model: 0, ..classifier() }), "d_model");
-    assert_eq!(refuse(SequenceConfig { n_layer: 0, ..classifier() }), "n_layer");
+    assert_eq!(
+        refuse(LearnerConfig::new(InterfaceConfig { d_model: 0, ..interface() }, classifier())),
+        "d_model"
+    );
+    assert_eq!(refuse(SequenceConfig { n_layer: 0, ..classifier() }.learner()), "n_layer");
     let config = r#"{"d_model": 8, "n_layer": 1, "encoder": {"kind": "vector", "dim": 0},
         "target": {"kind": "class", "vocab": 4}, "mixer": {"kind": "mamba"}}"#;
     let with = |from: &str, to: &str| {
         let config = config.replace("\"dim\": 0", "\"dim\": 3").replace(from, to);
-        refuse(serde_json::from_str(&config).unwrap())
+        match LearnerConfig::from_json(&config).and_then(|config| config.schema().map(drop)) {
+            Err(Error::Config { field, .. }) => field,
+            other => panic!("{other:?}"),
+        }
     };
     assert_eq!(with("\"dim\": 3", "\"dim\": 0"), "encoder.dim");
     assert_eq!(with("\"dim\": 3", "\"dim\": 3, \"hidden\": [0]"), "encoder.hidden");

@@ -3,7 +3,7 @@
 use crate::agreement::assert_all_near;
 use crate::draw::Draw;
 use crate::layer::{D_MODEL, Given, Layer, OPTIONS, with_all_gradients};
-use mambacl::error::Error;
+use crate::models::refused;
 use mambacl::mixers::{Association, InitialDecay, MixerConfig, mamba2::Mamba2Config};
 use mambacl::ops::linear_attention::CHUNK;
 use mambacl::params::Schema;
@@ -155,7 +155,7 @@ fn associations_are_what_is_written_and_read() {
 #[test]
 fn tensors_are_named_as_in_mamba_ssm() {
     let config = MixerConfig::Mamba2(Mamba2Config::default());
-    let schema = Schema::of(|path| config.build(path, 96)).unwrap();
+    let schema = Schema::of(|path| config.settings().build(path, 96)).unwrap();
     let specs: Vec<_> = schema.specs().iter().map(|spec| (&spec.name[..], &spec.shape[..])).collect();
     let want: [(&str, &[i64]); 8] = [
         ("in_proj.weight", &[2 * 192 + 2 * 64 + 3, 96]),
@@ -172,12 +172,7 @@ fn tensors_are_named_as_in_mamba_ssm() {
 
 #[test]
 fn settings_out_of_range_are_refused_by_field() {
-    let refuse = |config| {
-        let config = MixerConfig::Mamba2(config);
-        let error = Schema::of(|path| config.build(path, D_MODEL)).unwrap_err();
-        let Error::Config { field, .. } = error else { panic!("{error:?}") };
-        field
-    };
+    let refuse = |config: Mamba2Config| refused(config, D_MODEL);
     for headdim in [0, 5, 24] {
         assert_eq!(refuse(Mamba2Config { headdim, ..CONFIG }), "mixer.headdim");
     }

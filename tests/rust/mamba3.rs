@@ -3,7 +3,7 @@
 use crate::agreement::{assert_all_near, assert_near};
 use crate::draw::Draw;
 use crate::layer::{D_MODEL, Given, Layer, with_all_gradients};
-use mambacl::error::{Error, Result};
+use crate::models::refused;
 use mambacl::mixers::{Association, InitialDecay, MixerConfig, mamba3::Mamba3Config};
 use mambacl::ops::linear_attention::CHUNK;
 use mambacl::params::Schema;
@@ -246,15 +246,9 @@ fn steps_of_any_size_give_finite_numbers_and_gradients() {
 
 #[test]
 fn settings_out_of_range_are_refused_by_field() {
-    let field = |config: Mamba3Config| {
-        let built: Result<Schema> = Schema::of(|path| MixerConfig::Mamba3(config).build(path, 16));
-        match built {
-            Err(Error::Config { field, .. }) => field,
-            other => panic!("{:?}", other.map(drop)),
-        }
-    };
+    let field = |config: Mamba3Config| refused(config, 16);
     let default = Mamba3Config::default;
-    assert!(Schema::of(|path| MixerConfig::Mamba3(default()).build(path, 16)).is_ok());
+    assert!(Schema::of(|path| MixerConfig::from(default()).settings().build(path, 16)).is_ok());
     for d_state in [0, 7] {
         assert_eq!(field(Mamba3Config { d_state, ..default() }), "mixer.d_state");
     }

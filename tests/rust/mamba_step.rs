@@ -3,7 +3,7 @@
 use crate::agreement::{assert_near, assert_same};
 use crate::allocations;
 use crate::draw::Draw;
-use crate::models::{Model, Streams, classifier, image_classifier, regressor};
+use crate::models::{Model, Settings, Streams, classifier, image_classifier, regressor};
 use mambacl::backbone::{FeedForwardConfig, MlpConfig};
 use mambacl::error::Error;
 use mambacl::learners::SequenceConfig;
@@ -224,7 +224,7 @@ fn learners_answer_as_the_long_way() {
     let wide = MambaConfig { d_state: 17, d_conv: 2, expand: 3, ..MambaConfig::default() };
     let mlp = FeedForwardConfig::Mlp(MlpConfig::default());
     let other = SequenceConfig { feed_forward: Some(mlp), mixer: MixerConfig::Mamba(wide), ..classifier() };
-    for config in [classifier(), image_classifier(), regressor(), other] {
+    for config in [classifier().learner(), image_classifier(), regressor(), other.learner()] {
         for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 2e-5)] {
             let model = Model::new(config.clone(), kind);
             // Two streams of two examples, and four queries of each: eight tokens.

@@ -3,9 +3,10 @@
 use crate::draw::Draw;
 use mambacl::backbone::ExpertsConfig;
 use mambacl::encoder::{CnnConfig, VectorConfig};
+use mambacl::error::Error;
 use mambacl::learners::{
-    AnmlConfig, BayesConfig, GemclConfig, InterfaceConfig, Learner, LearnerConfig, MemoryConfig, OmlConfig,
-    Predictive, PrototypeConfig, SequenceConfig,
+    AnmlConfig, BayesConfig, GemclConfig, InterfaceConfig, Learner, LearnerConfig, OmlConfig, Predictive,
+    PrototypeConfig, SequenceConfig,
 };
 use mambacl::meta::Episode;
 use mambacl::mixers::{
@@ -52,11 +53,17 @@ impl Settings for LearnerConfig {
     }
 }
 
-impl<Memory: Into<MemoryConfig>> Settings for Memory {
-    fn learner(self) -> LearnerConfig {
-        LearnerConfig::new(interface(), self)
-    }
+macro_rules! settings_of_memories {
+    ($($Config:ty),*) => {
+        $(impl Settings for $Config {
+            fn learner(self) -> LearnerConfig {
+                LearnerConfig::new(interface(), self)
+            }
+        })*
+    };
 }
+
+settings_of_memories!(SequenceConfig, PrototypeConfig, GemclConfig, BayesConfig, OmlConfig, AnmlConfig);
 
 /// Two layers of Mamba, without the regulariser.
 pub fn classifier() -> SequenceConfig {
@@ -86,6 +93,16 @@ pub fn oml() -> OmlConfig {
 /// A gated network of two hidden layers, which learns in large steps.
 pub fn anml() -> AnmlConfig {
     AnmlConfig { hidden: Some(vec![7, 4]), inner_lr: 0.2 }
+}
+
+/// The setting that a sequence learner of a mixer is refused for.
+pub fn refused(mixer: impl Into<MixerConfig>, d_model: i64) -> String {
+    let interface = InterfaceConfig { d_model, ..interface() };
+    let config = LearnerConfig::new(interface, SequenceConfig { mixer: mixer.into(), ..classifier() });
+    match config.schema() {
+        Err(Error::Config { field, .. }) => field,
+        other => panic!("{:?}", other.map(drop)),
+    }
 }
 
 /// A learner to try the laws on.
@@ -128,9 +145,7 @@ pub fn cases() -> Vec<Case> {
         // Two layers and heads, two tokens an example, keys of 3 and values of 4.
         case("attention", sequence(attention), |n| 2 * 2 * (2 * n) * (3 + 4)),
         // Two layers and heads, keys of 3 and values of 8, with 3 inputs of each channel.
-        case("gated delta net", sequence(delta), |_| {
-            2 * 2 * (3 * 8 + 3 * (2 * 3 + 8))
-        }),
+        case("gated delta net", sequence(delta), |_| 2 * 2 * (3 * 8 + 3 * (2 * 3 + 8))),
         // Two layers and heads of 8 channels, each with 6 states, of which a pair turns.
         case("mamba3", sequence(mamba3), |_| 2 * 2 * (1 + 8 * 6 + 6 + 8)),
         // Two layers and heads, keys of 3, values of 4 and a normaliser.
@@ -198,12 +213,7 @@ pub struct Streams {
 }
 
 impl Streams {
-    pub fn draw(
-        config: impl Settings,
-        kind: Kind,
-        [batch, examples, queries]: [i64; 3],
-        seed: u64,
-    ) -> Self {
+    pub fn draw(config: impl Settings, kind: Kind, [batch, examples, queries]: [i64; 3], seed: u64) -> Self {
         let config = config.learner();
         let mut draw = Draw::new(seed);
         let shape = config.encoder().settings().input_shape();

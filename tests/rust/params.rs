@@ -1,8 +1,7 @@
 //! Names, roles and first values of parameters: they are part of every checkpoint.
 
-use crate::models::{Model, classifier, image_classifier, regressor};
+use crate::models::{Model, Settings, classifier, image_classifier, regressor};
 use mambacl::error::Error;
-use mambacl::learners::LearnerConfig;
 use mambacl::params::{Init, Role, Schema};
 use tch::{Kind, Tensor};
 
@@ -13,8 +12,8 @@ fn names(role: Role) -> impl Fn(&Schema) -> Vec<String> {
     }
 }
 
-fn schema(config: impl Into<LearnerConfig>) -> Schema {
-    config.into().schema().unwrap()
+fn schema(config: impl Settings) -> Schema {
+    config.learner().schema().unwrap()
 }
 
 #[test]
@@ -84,7 +83,7 @@ fn other_encoders_and_targets_are_pinned() {
 
 #[test]
 fn dynamics_norms_and_biases_have_no_weight_decay() {
-    for config in [classifier(), image_classifier(), regressor()] {
+    for config in [classifier().learner(), image_classifier(), regressor()] {
         for spec in schema(config).specs() {
             let last = spec.name.rsplit('.').next().unwrap();
             let role = match last {
@@ -179,7 +178,7 @@ fn first_values_are_distributed_as_they_say() {
 
 #[test]
 fn a_missing_tensor_is_named() {
-    let (config, model) = (LearnerConfig::from(classifier()), Model::new(classifier(), Kind::Float));
+    let (config, model) = (classifier().learner(), Model::new(classifier(), Kind::Float));
     let bind = |tensors: &[Tensor]| config.bind(&model.schema, tensors).err().unwrap();
     let count = model.tensors.len();
     let error = bind(&model.tensors[..count - 1]);
@@ -194,7 +193,7 @@ fn a_missing_tensor_is_named() {
 
 #[test]
 fn a_tensor_of_another_shape_is_named() {
-    let (config, model) = (LearnerConfig::from(classifier()), Model::new(classifier(), Kind::Float));
+    let (config, model) = (classifier().learner(), Model::new(classifier(), Kind::Float));
     for (place, spec) in model.schema.specs().iter().enumerate() {
         let mut tensors: Vec<_> = model.tensors.iter().map(Tensor::shallow_clone).collect();
         tensors[place] = tensors[place].unsqueeze(0);

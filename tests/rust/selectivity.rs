@@ -2,14 +2,14 @@
 
 use crate::agreement::assert_near;
 use crate::draw::Draw;
-use crate::models::{Model, Streams, VOCAB, classifier, regressor};
+use crate::models::{Model, Settings, Streams, VOCAB, classifier, regressing};
 use mambacl::error::Error;
 use mambacl::learners::{LearnerConfig, SequenceConfig};
 use mambacl::meta::{self, Episode};
 use mambacl::mixers::{
-    Association, Keys, Mixer, MixerConfig, Queries, Similarity, gated_delta_net::GatedDeltaNetConfig,
-    heads::HeadsConfig, mamba::MambaConfig, mamba2::Mamba2Config, mamba3::Mamba3Config,
-    performer::PerformerConfig,
+    Association, Keys, Mixer, MixerConfig, Queries, Similarity, attention::AttentionConfig,
+    gated_delta_net::GatedDeltaNetConfig, linear_attention::LinearAttentionConfig, mamba::MambaConfig,
+    mamba2::Mamba2Config, mamba3::Mamba3Config, performer::PerformerConfig,
 };
 use mambacl::ops::selective_scan::SelectiveScan;
 use mambacl::params::Schema;
@@ -183,7 +183,7 @@ fn settings_read_as_written() {
 fn settings_out_of_range_are_refused_by_field() {
     let refuse = |selectivity| {
         let config = SequenceConfig { selectivity: Some(selectivity), ..classifier() };
-        let error = LearnerConfig::from(config).schema().unwrap_err();
+        let error = config.learner().schema().unwrap_err();
         let Error::Config { field, .. } = error else { panic!("{error:?}") };
         field
     };
@@ -205,14 +205,14 @@ fn an_association_that_a_mixer_lacks_is_refused() {
     let refuse = |mixer: MixerConfig, association| {
         let selectivity = Some(SelectivityConfig { association, ..SelectivityConfig::default() });
         let config = SequenceConfig { mixer, selectivity, ..classifier() };
-        let error = LearnerConfig::from(config).schema().unwrap_err();
+        let error = config.learner().schema().unwrap_err();
         let Error::Config { field, reason } = error else { panic!("{error:?}") };
         assert_eq!(field, "selectivity.association");
         reason
     };
     for association in [Association::Gated, Association::Decayed] {
-        for mixer in [MixerConfig::Attention, MixerConfig::LinearAttention] {
-            let reason = refuse(mixer(HeadsConfig::default()), association);
+        for mixer in [AttentionConfig::default().into(), LinearAttentionConfig::default().into()] {
+            let reason = refuse(mixer, association);
             assert!(reason.starts_with("must be \"content\" with this mixer, got \""), "{reason}");
         }
     }
@@ -239,9 +239,9 @@ impl Layer {
     fn new() -> Self {
         let config = MambaConfig { d_state: D_STATE, dt_min: 0.1, dt_max: 1.0, ..MambaConfig::default() };
         let config = MixerConfig::Mamba(config);
-        let schema = Schema::of(|path| config.build(path, D_MODEL)).unwrap();
+        let schema = Schema::of(|path| config.settings().build(path, D_MODEL)).unwrap();
         let tensors: Vec<_> = schema.initial(0).iter().map(|tensor| tensor.to_kind(Kind::Double)).collect();
-        let mixer = schema.bind(&tensors, |path| config.build(path, D_MODEL)).unwrap();
+        let mixer = schema.bind(&tensors, |path| config.settings().build(path, D_MODEL)).unwrap();
         let names = schema.specs().iter().map(|spec| spec.name.clone());
         Self { mixer, tensors: names.zip(tensors).collect() }
     }
@@ -364,23 +364,24 @@ struct Guided {
 }
 
 fn guided() -> Vec<Guided> {
-    let attention = HeadsConfig { n_head: 2, ..HeadsConfig::default() };
+    let attention = AttentionConfig { n_head: 2, ..AttentionConfig::default() };
+    let linear = LinearAttentionConfig { n_head: 2, ..LinearAttentionConfig::default() };
     let delta = GatedDeltaNetConfig { n_head: 2, ..GatedDeltaNetConfig::default() };
     let mamba3 = Mamba3Config { d_state: 8, headdim: 8, ..Mamba3Config::default() };
     let performer = PerformerConfig { n_head: 2, d_feature: Some(16), ..PerformerConfig::default() };
     let mamba2 = Mamba2Config { d_state: 4, headdim: 8, ..Mamba2Config::default() };
     let of = |mixer: MixerConfig, selects| {
         let each = |&association| Guided { mixer: mixer.clone(), association, selects };
-        mixer.associations().iter().map(each).collect::<Vec<_>>()
+        mixer.settings().associations().iter().map(each).collect::<Vec<_>>()
     };
     [
         of(classifier().mixer, &["in_proj", "x_proj"]),
-        of(MixerConfig::Attention(attention.clone()), &["q_proj", "k_proj"]),
-        of(MixerConfig::LinearAttention(attention), &["q_proj", "k_proj"]),
-        of(MixerConfig::GatedDeltaNet(delta), &["q_proj", "k_proj", "q_conv1d", "k_conv1d"]),
-        of(MixerConfig::Mamba3(mamba3), &["in_proj", "B_norm", "C_norm"]),
-        of(MixerConfig::Performer(performer), &["q_proj", "k_proj"]),
-        of(MixerConfig::Mamba2(mamba2), &["in_proj", "conv1d"]),
+        of(attention.into(), &["q_proj", "k_proj"]),
+        of(linear.into(), &["q_proj", "k_proj"]),
+        of(delta.into(), &["q_proj", "k_proj", "q_conv1d", "k_conv1d"]),
+        of(mamba3.into(), &["in_proj", "B_norm", "C_norm"]),
+        of(performer.into(), &["q_proj", "k_proj"]),
+        of(mamba2.into(), &["in_proj", "conv1d"]),
     ]
     .into_iter()
     .flatten()
@@ -468,7 +469,7 @@ fn the_loss_is_the_objective_and_the_weighted_penalty() {
 #[test]
 fn vector_targets_need_tasks() {
     let selectivity = Some(SelectivityConfig::default());
-    let config = SequenceConfig { selectivity, ..regressor() };
+    let config = LearnerConfig::new(regressing(), SequenceConfig { selectivity, ..classifier() });
     let model = Model::new(config.clone(), Kind::Float);
     let streams = Streams::draw(config.clone(), Kind::Float, [2, 4, 2], 0);
     let text = meta::run(&model.learner, &streams.episode(), Some(0)).err().unwrap().to_string();

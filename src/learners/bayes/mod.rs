@@ -20,8 +20,8 @@ use super::interface::InterfaceConfig;
 use super::memory::{Memory, MemorySettings};
 use crate::error::Result;
 use crate::params::Path;
-use classes::ClassBeliefs;
 use crate::settings::ranges::Size;
+use classes::ClassBeliefs;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vectors::LatentBelief;
@@ -42,10 +42,7 @@ pub struct BayesConfig {
 
 impl Default for BayesConfig {
     fn default() -> Self {
-        Self {
-            d_latent: 128,
-            d_hidden: 512,
-        }
+        Self { d_latent: 128, d_hidden: 512 }
     }
 }
 
