@@ -158,7 +158,7 @@ fn what_is_whole_and_makes_no_sense_is_told() {
         (&|o| o.tensors = json!({}), "is damaged"),
         (&|o| config(o, "d_model", json!(3)), "must hold `encoder."),
         (&|o| config(o, "d_model", json!(0)), "`d_model` must be at least 1, got 0"),
-        (&|o| config(o, "modl", json!(0)), "unknown field `modl`"),
+        (&|o| config(o, "modl", json!(0)), "`modl` is no setting"),
         (&|o| config(o, "kind", json!("oml")), "must hold"),
         (&|o| o.header["facts"]["dtype"] = json!("int64"), "must be of a floating dtype, got \"int64\""),
         (&|o| o.data[0] ^= 1, "must hold the model of fingerprint"),
