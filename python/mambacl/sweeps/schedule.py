@@ -7,7 +7,7 @@ from pathlib import Path
 from mambacl.processes import Failure, Job, Pool
 from mambacl.runs.lock import held
 from mambacl.sweeps.outcome import Outcome, Results
-from mambacl.sweeps.plan import due, outcomes
+from mambacl.sweeps.plan import due, goal, outcomes
 from mambacl.sweeps.sweep import Cell, Sweep
 
 
@@ -44,7 +44,7 @@ def run(
 
     def job(cell: Cell) -> Job:
         arguments = (str(file), cell.name, *places)
-        steps = cell.experiment.train.steps
+        steps = goal(sweep.row(cell.learner), cell, known)
         return Job(cell.name, "mambacl.sweeps.worker", arguments, runs / cell.name, steps)
 
     def ended(job: Job) -> str | None:
@@ -68,5 +68,8 @@ def _told(cell: Cell, outcome: Outcome) -> str:
     if outcome.diverged is not None:
         return f"diverged: {outcome.diverged}"
     validation = outcome.best_validation(cell.experiment.metric)
-    told = f"{outcome.steps:,} steps in {outcome.seconds / 60:.1f} minutes, validation {validation:.3f}"
+    steps, planned = f"{outcome.steps:,}", cell.experiment.train.steps
+    if outcome.steps < planned:
+        steps += f" of {planned:,}"
+    told = f"{steps} steps in {outcome.seconds / 60:.1f} minutes, validation {validation:.3f}"
     return told if outcome.test is None else f"{told}, test {outcome.test.scores}"
