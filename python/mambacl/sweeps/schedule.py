@@ -53,12 +53,14 @@ def run(
         if outcome is None or outcome == known.get(cell.name):
             return None
         known[cell.name] = outcome
+        waiting[:] = [job(cell) for cell in due(sweep, known)]
         return _told(cell, outcome)
 
     with held(runs, "sweep: another process works on it"):
         known = outcomes(sweep, results)
+        waiting = [job(cell) for cell in due(sweep, known)]
         return pool.run(
-            lambda: [job(cell) for cell in due(sweep, known)],
+            lambda: waiting,
             ended,
             saved=f"all cells are saved in {runs}; the same command goes on",
         )
