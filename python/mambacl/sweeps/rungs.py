@@ -36,7 +36,7 @@ class Rungs:
             known: Outcomes by the name of the cell.
         """
         first: dict[Values, float | None] = {}
-        new = list(row.experiments)
+        new, ranked = list(row.experiments), list[Values]()
         while new:
             first |= {values: _score(row, halving, values, known) for values in new}
             scores = {values: score for values, score in first.items() if score is not None}

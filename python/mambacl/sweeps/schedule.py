@@ -47,18 +47,21 @@ def run(
         steps = goal(sweep.row(cell.learner), cell, known)
         return Job(cell.name, "mambacl.sweeps.worker", arguments, runs / cell.name, steps)
 
+    def left() -> list[Job]:
+        return [job(cell) for cell in due(sweep, known)]
+
     def ended(job: Job) -> str | None:
         cell = cells[job.name]
         outcome = results.read(cell)
         if outcome is None or outcome == known.get(cell.name):
             return None
         known[cell.name] = outcome
-        waiting[:] = [job(cell) for cell in due(sweep, known)]
+        waiting[:] = left()
         return _told(cell, outcome)
 
     with held(runs, "sweep: another process works on it"):
         known = outcomes(sweep, results)
-        waiting = [job(cell) for cell in due(sweep, known)]
+        waiting = left()
         return pool.run(
             lambda: waiting,
             ended,
