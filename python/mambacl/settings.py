@@ -8,6 +8,7 @@ import json
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar, Union
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -54,7 +55,7 @@ def read(kind: type[S], table: Mapping[str, Any], where: str, *, named: bool = T
         mambacl.errors.ConfigError: data: there is no setting `data.task`; did you mean `data.tasks`?
     """
     try:
-        return TypeAdapter(kind).validate_json(_json(table, where), strict=True)
+        return _adapter(kind).validate_json(_json(table, where), strict=True)
     except ValidationError as error:
         raise ConfigError(_told(kind, table, where, error, named)) from None
 
@@ -63,6 +64,12 @@ def table(settings: Settings) -> dict[str, Any]:
     """Settings as a table that JSON and `read` take, nothing left out."""
     assert dataclasses.is_dataclass(settings)
     return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+@cache
+def _adapter(kind: type[S]) -> TypeAdapter[S]:
+    """Kept: making one takes longer than reading many tables."""
+    return TypeAdapter(kind)
 
 
 def _json(table: Mapping[str, Any], where: str) -> str:

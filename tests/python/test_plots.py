@@ -76,6 +76,20 @@ def test_learning_curves_show_the_mean_and_the_range():
     assert ax.get_ylim() == (0, 1)
 
 
+def test_validation_curves_are_drawn_at_the_steps_that_all_seeds_have():
+    runs = {
+        "two": [{10: (1.0, 0.2), 20: (2.0, 0.4)}, {10: (3.0, 0.6), 20: (4.0, 0.8), 30: (9.0, 0.9)}],
+        "none": [],
+        "one": [{10: (5.0, 0.5)}],
+    }
+    ax = plots.validation_curves(runs, xlabel="minutes")
+    two, one = ax.lines
+    assert data(two) == [[2.0, 3.0], [pytest.approx(0.4), pytest.approx(0.6)]]
+    assert data(one) == [[5.0], [0.5]]
+    assert len(ax.collections) == 1  # a band where there are two seeds
+    assert (ax.get_xlabel(), two.get_label(), one.get_label()) == ("minutes", "two", "one")
+
+
 def test_many_runs_share_four_line_styles():
     ax = plots.learning_curves({str(i): [history(0.5, 0.5)] for i in range(6)}, window=1)
     styles = [line.get_linestyle() for line in ax.lines]

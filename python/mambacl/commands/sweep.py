@@ -24,7 +24,8 @@ from mambacl.sweeps.schedule import run as run_cells
 class Sweep:
     """Train and test a family of learners, and write the table that compares them.
 
-    Of each learner the values of [search] are chosen on meta-validation; the runs with these are tested once.
+    Of each learner the values of [search] are chosen on meta-validation, of a full grid or by successive
+    halving; the runs with these are tested once.
     The same command goes on with what is left: a cell that the folder of results has is not trained again.
     That holds for those that come with a checkout as well; folders of your own, --results and --runs, begin
     anew. The table is made of small files in the folder of results, for which no run is needed.
@@ -82,10 +83,11 @@ def run(command: Sweep) -> None:
     if not (command.pace or command.offline or command.table):
         sweep.draw_episodes()
         runs = command.runs or Path("runs/sweeps") / sweep.name
-        there = len(outcomes(sweep, results))
+        before = outcomes(sweep, results)
         failures = run_cells(sweep, file, runs, results, command.jobs, str(device))
-        trained = len(outcomes(sweep, results)) - there
-        print(already("cells", results.folder, there, "trained", trained))
+        after = outcomes(sweep, results)
+        stayed = [name for name, one in before.items() if after[name].steps == one.steps]
+        print(already("cells", results.folder, len(stayed), "trained", len(after) - len(stayed)))
     print(f"Written to {table.write(sweep, results)}")
     if failures:
         told = "".join(f"\n  {one}" for one in failures)

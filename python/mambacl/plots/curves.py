@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from mambacl.evaluation import AccuracyMatrix
 from mambacl.plots.axes import axes_or_new
-from mambacl.plots.lines import LINES, draw_mean, line_style
+from mambacl.plots.lines import LINES, draw_mean, draw_seeds, line_style
 from mambacl.training import History
 
 
@@ -39,6 +40,30 @@ def learning_curves(
     measured, top = ("loss", None) if vectors else ("accuracy", 1)
     ax.set(xlabel="training steps", ylabel=f"training {measured} (mean of {window} steps)", ylim=(0, top))
     ax.legend()
+    return ax
+
+
+def validation_curves(
+    runs: Mapping[str, Sequence[Mapping[int, tuple[float, float]]]], ax: Axes | None = None, *, xlabel: str
+) -> Axes:
+    """Scores on meta-validation: a line for the mean over seeds, a band from lowest to highest.
+
+    Args:
+        runs: The place on the axis and the score at each step, for each seed of each run, by the run's name;
+            drawn at the steps that all seeds have, at their mean place. A run without any is left out.
+        ax: To draw on; None for a new figure.
+        xlabel: What the places are.
+
+    Returns:
+        The axes, without a legend.
+    """
+    ax = axes_or_new(ax)
+    for number, (name, seeds) in enumerate(runs.items()):
+        steps = [step for step in seeds[0] if all(step in one for one in seeds)] if seeds else []
+        if steps:
+            at = [fmean(one[step][0] for one in seeds) for step in steps]
+            draw_seeds(ax, at, [[one[step][1] for step in steps] for one in seeds], label=name, style=number)
+    ax.set(xlabel=xlabel)
     return ax
 
 
