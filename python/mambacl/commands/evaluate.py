@@ -11,7 +11,9 @@ import tyro
 
 from mambacl.data import Split
 from mambacl.devices import chosen
+from mambacl.experiments.data.episode_data import Shots, Tasks
 from mambacl.experiments.trained import load_run
+from mambacl.ranges import Count, Episodes, Range
 from mambacl.report import measure
 from mambacl.report.figures import draw
 from mambacl.report.measurement import prepare
@@ -46,13 +48,13 @@ class Evaluate:
     """
 
     run: tyro.conf.Positional[Path]
-    tasks: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    shots: Annotated[int | None, tyro.conf.arg(metavar="K")] = None
-    episodes: Annotated[int, tyro.conf.arg(metavar="M")] = 600
-    matrix_episodes: Annotated[int, tyro.conf.arg(metavar="M")] = 100
-    offline: Annotated[int, tyro.conf.arg(metavar="M")] = 0
+    tasks: Annotated[Tasks | None, tyro.conf.arg(metavar="N")] = None
+    shots: Annotated[Shots | None, tyro.conf.arg(metavar="K")] = None
+    episodes: Annotated[Episodes, tyro.conf.arg(metavar="M")] = 600
+    matrix_episodes: Annotated[int, Range(1, 10**6), tyro.conf.arg(metavar="M")] = 100
+    offline: Annotated[int, Range(0, 10**6), tyro.conf.arg(metavar="M")] = 0
     split: Split = "test"
-    checkpoint: Literal["best", "last"] | int = "best"
+    checkpoint: Literal["best", "last"] | Count = "best"
     device: str = "cpu"
     json: bool = False
 

@@ -16,6 +16,7 @@ from mambacl.errors import ConfigError, RunError
 from mambacl.experiments import Experiment
 from mambacl.experiments.seeds import train_seeds
 from mambacl.experiments.training_run import TrainingRun
+from mambacl.ranges import Count, Jobs, Seed
 from mambacl.training.distributed import Ranks, joined
 
 _MOST_SEEDS = 1000
@@ -55,12 +56,12 @@ class Train:
     """
 
     experiment: tyro.conf.Positional[str]
-    steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    steps: Annotated[Count | None, tyro.conf.arg(metavar="N")] = None
     set: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="A.B=C")]] = ()
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    seed: int = 0
+    seed: Seed = 0
     seeds: Annotated[str | None, tyro.conf.arg(metavar="A..B|A,B,C")] = None
-    jobs: Annotated[int, tyro.conf.arg(metavar="J")] = 1
+    jobs: Annotated[Jobs, tyro.conf.arg(metavar="J")] = 1
     resume: bool = False
     device: str = "cpu"
     quiet: bool = False

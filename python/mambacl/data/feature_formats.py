@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mambacl.errors import DataError
+from mambacl.reading import check_regular, parse_json
 
 Array = npt.NDArray[Any]
 
@@ -56,6 +56,9 @@ def read_table(features: Path, labels: Path | None) -> FeatureTable:
         )
         raise DataError(f"feature file {features}: `labels` (`data.labels` of an experiment) must {rest}")
     try:
+        for file in (features, labels):
+            if file is not None:
+                check_regular(file)
         if labels is not None:
             return FeatureTable(_npy("features", features), _npy("labels", labels))
         if kind == ".npz":
@@ -156,7 +159,7 @@ def _check_keys(file: Path, keys: list[str]) -> None:
 def _names(file: Path, metadata: Mapping[str, str]) -> tuple[str, ...] | None:
     if "names" not in metadata:
         return None
-    names: Any = json.loads(metadata["names"])
+    names: Any = parse_json(metadata["names"])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f"feature file {file}: `names` must be a list of names, got {metadata['names']:.60}")
     return tuple(names)

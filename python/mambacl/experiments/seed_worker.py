@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
-from mambacl import experiments, settings
+from mambacl import experiments, reading, settings
 from mambacl.experiments.seeds import SeedJob
 from mambacl.experiments.training_run import TrainingRun
 from mambacl.processes import work
@@ -14,7 +13,7 @@ from mambacl.processes import work
 
 def main() -> None:
     """Trains, and tells what came out."""
-    job = settings.read(SeedJob, json.loads(sys.argv[1]), "seed")
+    job = settings.read(SeedJob, reading.parse_json(sys.argv[1]), "seed")
     experiment = experiments.load(job.experiment, job.changes)
     run = TrainingRun.begin(experiment, job.seed, Path(job.folder), resume=job.resume, device=job.device)
     print(run.summary(run.train(job.steps, progress=False)))

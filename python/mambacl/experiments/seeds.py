@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mambacl.experiments.experiment import Experiment
 from mambacl.processes import Failure, Job, Pool
+from mambacl.ranges import Count, Seed
 from mambacl.settings import Settings
 
 
@@ -28,9 +29,9 @@ class SeedJob(Settings):
 
     experiment: str
     changes: tuple[str, ...]
-    seed: int
+    seed: Seed
     folder: str
-    steps: int | None
+    steps: Count | None
     resume: bool
     device: str = "cpu"
 

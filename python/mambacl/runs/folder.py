@@ -21,7 +21,7 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mambacl import durable
+from mambacl import durable, reading
 from mambacl.errors import RunError
 from mambacl.runs import checkpoint
 from mambacl.runs.checkpoint import Checkpoint
@@ -87,7 +87,7 @@ class RunFolder:
         """
         file = path / "run.json"
         try:
-            content = json.loads(file.read_bytes())
+            content = reading.read_json(file)
             newer, settings = content["format"] > FORMAT, content.get("settings")
         except FileNotFoundError:
             raise RunError(f"run: `{path}` must be the folder of a run, got no run.json there") from None
@@ -169,7 +169,7 @@ class RunFolder:
         """
         file = self.path / "best.json"
         try:
-            best = json.loads(file.read_bytes())
+            best = reading.read_json(file)
             return {"step": best["step"], "score": best["score"]}
         except FileNotFoundError:
             return None

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
-
 from mambacl.data import Split
 from mambacl.data.feature_classes import FeatureClasses
 from mambacl.data.feature_file import feature_file
@@ -18,6 +16,7 @@ from mambacl.encoders import FrozenEncoder, frozen_encoder
 from mambacl.encoders.registry import known_encoder
 from mambacl.errors import ConfigError
 from mambacl.experiments.data.class_episodes import ClassEpisodes
+from mambacl.ranges import Range, Share
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class FeatureEpisodes(ClassEpisodes):
         dim: Numbers in a vector. It is a setting, so that a run's learner can be made without its data.
     """
 
-    dim: int = field(kw_only=True)
+    dim: Annotated[int, Range(1, 1_000_000)] = field(kw_only=True)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -100,8 +99,8 @@ class FeatureFile(FeatureEpisodes):
 
     file: str = field(kw_only=True)
     labels: str = ""
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    test: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    validation: Share = 0.2
+    test: Share = 0.2
     kind: Literal["feature-file"] = field(default="feature-file", kw_only=True, repr=False)
 
     @property
