@@ -7,6 +7,7 @@ whatever the file holds; the caller turns both into its own error, which names t
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -37,6 +38,7 @@ LEAST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
 """What an integer must be within: 64 bits, signed or not."""
 
 _LONGEST_SHOWN = 200
+_PART_BYTES = 2**20
 _PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:{_PART}\.[ \t]*){{{DEEPEST}}}")
 
@@ -66,6 +68,20 @@ def read_bytes(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
         except MemoryError:
             told = f"its {size:,} bytes do not fit into the memory"
             raise OSError(errno.ENOMEM, told, str(path)) from None
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file of any size, in hexadecimal.
+
+    Raises:
+        OSError, ValueError: As `check_regular`, and if the file cannot be read.
+    """
+    check_regular(path)
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(_PART_BYTES):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def check_regular(path: str | os.PathLike[str]) -> None:
@@ -196,7 +212,7 @@ def shown(value: object) -> str:
 
 def _regular_size(status: os.stat_result, path: str | os.PathLike[str]) -> int:
     if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise OSError(errno.EISDIR, "it is no regular file but a folder", str(path))
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))  # it might have no end
     return status.st_size

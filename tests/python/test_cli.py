@@ -292,7 +292,7 @@ def test_episodes_that_cannot_be_drawn_are_told_before_a_folder_is_made(shell: S
     few = "experiment: each class in the {} split of hanzi21 must have at least `data.train_shots` + "
     for change, told in (
         ("data.train_shots=100", few.format("train")),
-        ("data.tasks=0", "episode: argument `"),
+        ("data.tasks=0", "data: `tasks` must be from 1 to 100,000, got 0"),
         ("data.test_faces=['brush']", few.format("validation")),
     ):
         folder = tmp_path / "run"

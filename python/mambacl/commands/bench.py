@@ -82,10 +82,8 @@ def _check(command: Bench) -> None:
     check_examples(command.examples)
     if command.soak and command.stream_only:
         raise InvalidValueError("bench: `--soak` and `--stream-only` leave each other out, got both")
-    for option, sizes in (("repeats", (command.repeats,)), ("lengths", command.lengths)):
-        if min(sizes, default=0) < 1:
-            got = ", ".join(map(str, sizes)) or "none"
-            raise InvalidValueError(f"bench: argument `{option}` must be at least 1, got {got}")
+    if not command.lengths:
+        raise InvalidValueError("bench: `--lengths` must have at least one, got none")
     if command.peers:
         missing = [name for name in blocks.PEER_PACKAGES if find_spec(name) is None]
         if missing:

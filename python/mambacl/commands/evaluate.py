@@ -43,6 +43,7 @@ class Evaluate:
             seconds an episode, classes only; 0 for none.
         split: Of the episodes: train, validation or test.
         checkpoint: The best on meta-validation, the last, or that of a step.
+        other_data: Measure though the data have changed since the run began.
         device: That the learner answers on: cpu, cuda or cuda:N. Yardsticks are computed on the CPU.
         json: Print the measurement as JSON.
     """
@@ -55,6 +56,7 @@ class Evaluate:
     offline: Annotated[int, Range(0, 10**6), tyro.conf.arg(metavar="M")] = 0
     split: Split = "test"
     checkpoint: Literal["best", "last"] | Count = "best"
+    other_data: bool = False
     device: str = "cpu"
     json: bool = False
 
@@ -63,7 +65,8 @@ def run(command: Evaluate) -> None:
     """Measures, writes and prints.
 
     Raises:
-        MambaclError: If the run cannot be read, or episodes of these sizes cannot be drawn.
+        MambaclError: If the run cannot be read, its data have changed, or episodes of these sizes cannot be
+            drawn.
         OSError: If the folder cannot be written.
     """
     device = chosen(command.device, "evaluate")
@@ -78,6 +81,7 @@ def run(command: Evaluate) -> None:
         episodes=command.episodes,
         matrix_episodes=command.matrix_episodes,
         offline_episodes=command.offline,
+        other_data=command.other_data,
     )
     file = measured.save(command.run)
     figures = draw(trained, measured)

@@ -51,6 +51,7 @@ class Train:
         seeds: Train a run for each of these, as 0..4 (five of them) or 0,3,7, in processes of their own.
         jobs: Of --seeds: runs at a time, each with its share of the threads.
         resume: Go on from the newest checkpoint in the folder, or begin if there is none.
+        other_data: Of --resume: go on though the data have changed since the run began.
         device: cpu, cuda or cuda:N; a run may go on on another. Ranks of torchrun each take their own GPU.
         quiet: Show no progress: no bar, and off a terminal no line for each meta-validation.
     """
@@ -63,6 +64,7 @@ class Train:
     seeds: Annotated[str | None, tyro.conf.arg(metavar="A..B|A,B,C")] = None
     jobs: Annotated[Jobs, tyro.conf.arg(metavar="J")] = 1
     resume: bool = False
+    other_data: bool = False
     device: str = "cpu"
     quiet: bool = False
 
@@ -133,7 +135,9 @@ def _check(command: Train, ranks: Ranks) -> None:
 
 def _train_one(command: Train, experiment: Experiment, ranks: Ranks, device: torch.device) -> None:
     folder = command.run_dir or _folder(experiment, command.seed)
-    training = TrainingRun.begin(experiment, command.seed, folder, resume=command.resume, device=device)
+    training = TrainingRun.begin(
+        experiment, command.seed, folder, resume=command.resume, other_data=command.other_data, device=device
+    )
     if ranks.leads:
         print(_introduction(training, command.seed, ranks), flush=True)  # a log has it first
     try:
@@ -154,6 +158,7 @@ def _train_seeds(command: Train, experiment: Experiment, seeds: list[int], devic
         changes=command.set,
         steps=command.steps,
         resume=command.resume,
+        other_data=command.other_data,
         jobs=command.jobs,
         device=str(device),
     )

@@ -68,7 +68,7 @@ def read_table(features: Path, labels: Path | None) -> FeatureTable:
     except DataError:
         raise
     except FileNotFoundError as error:
-        raise DataError(_missing(Path(error.filename or features))) from error
+        raise DataError(missing(Path(error.filename or features))) from error
     except (
         Exception
     ) as error:  # of bytes that make no sense numpy and zipfile raise whatever they stumble over
@@ -76,7 +76,8 @@ def read_table(features: Path, labels: Path | None) -> FeatureTable:
     raise DataError(f"feature file {features}: it must end in .npz, .npy or .safetensors")
 
 
-def _missing(file: Path) -> str:
+def missing(file: Path) -> str:
+    """The message for a file that is not there."""
     told = f"feature file {file}: there is no such file"
     if file.is_absolute():
         return told

@@ -15,7 +15,14 @@ def main() -> None:
     """Trains, and tells what came out."""
     job = settings.read(SeedJob, reading.parse_json(sys.argv[1]), "seed")
     experiment = experiments.load(job.experiment, job.changes)
-    run = TrainingRun.begin(experiment, job.seed, Path(job.folder), resume=job.resume, device=job.device)
+    run = TrainingRun.begin(
+        experiment,
+        job.seed,
+        Path(job.folder),
+        resume=job.resume,
+        other_data=job.other_data,
+        device=job.device,
+    )
     print(run.summary(run.train(job.steps, progress=False)))
 
 

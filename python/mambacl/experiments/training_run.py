@@ -13,6 +13,7 @@ import torch
 from mambacl import __version__
 from mambacl.episodes import Episodes
 from mambacl.experiments.experiment import Experiment
+from mambacl.experiments.same_data import check_data, digests
 from mambacl.experiments.trained import Trained, load_run, run_experiment, run_settings
 from mambacl.learner import Learner
 from mambacl.runs import RunFolder
@@ -46,6 +47,7 @@ class TrainingRun:
         path: Path,
         *,
         resume: bool,
+        other_data: bool = False,
         device: torch.device | str = "cpu",
     ) -> TrainingRun:
         """Makes the folder of a run, or opens it. Of ranks that train together the first makes it.
@@ -55,6 +57,7 @@ class TrainingRun:
             seed: Of the run.
             path: Of its folder.
             resume: Whether a run of the same settings may be there already.
+            other_data: Whether that run may have begun with other data.
             device: To train on; no part of the run, which may go on on another.
 
         Returns:
@@ -65,20 +68,23 @@ class TrainingRun:
             InvalidValueError: If such episodes cannot be drawn, or those of meta-test where that is known
                 (`EpisodeData.check_test`), or the seed is out of its range; told before a folder is made,
                 not at the first meta-validation or in the end.
-            RunError: If the folder holds a run (with `resume`, one of other settings).
+            RunError: If the folder holds a run (with `resume`, one of other settings or other data).
             OSError: If it cannot be written.
         """
         ranks = Ranks.here()
         ranks.share(experiment.train)
         with ranks.first_before_others():
+            begun = _begun(path, run_settings(experiment, seed)) if resume else None
+            if begun is not None:  # before data that have changed make no sense to the learner
+                check_data(begun, experiment, ("train", "validation"), other_data=other_data)
             learner = experiment.learner(seed).to(device)
             source, validation = experiment.source("train", seed), experiment.source("validation")
             source.batch(0, 1)
             validation.batch(0, 1)
             experiment.data.check_test()
-            folder = (
-                _folder(path, run_settings(experiment, seed), resume) if ranks.leads else RunFolder.open(path)
-            )
+            folder = begun
+            if folder is None:
+                folder = _folder(path, experiment, seed, resume) if ranks.leads else RunFolder.open(path)
         return cls(experiment, learner, source, validation, folder)
 
     def train(
@@ -143,12 +149,9 @@ def trained_run(experiment: Experiment, seed: int, path: Path, device: torch.dev
     return load_run(path)
 
 
-def _folder(path: Path, wanted: Mapping[str, Any], resume: bool) -> RunFolder:
-    folder = _begun(path, wanted) if resume else None
-    if folder is not None:
-        return folder
+def _folder(path: Path, experiment: Experiment, seed: int, resume: bool) -> RunFolder:
     make = RunFolder.resume if resume else RunFolder.create
-    return make(path, wanted, versions())
+    return make(path, run_settings(experiment, seed), versions(), digests(experiment))
 
 
 def _begun(path: Path, wanted: Mapping[str, Any]) -> RunFolder | None:

@@ -73,6 +73,16 @@ class EpisodeData(Settings, ABC):
     def episodes(self, target: Target, sizes: EpisodeSizes, seed: int, split: Split) -> SizedEpisodes:
         """Episodes for a learner's target, which fits."""
 
+    def digests(self, split: Split) -> dict[str, str]:
+        """A digest of each file or set that the episodes of a split come from, by its name; none where they
+        come with the package, or from a formula.
+
+        Raises:
+            MambaclError: If one cannot be read.
+        """
+        del split
+        return {}
+
     def check_test(self) -> None:
         """Checks before training that meta-test has what its episodes take, where it is at hand by then: that
         of other sets may be on another machine, or take hours to encode.

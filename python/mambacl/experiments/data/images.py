@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from mambacl.data import AffineJitter, Classes, Split
 from mambacl.data.pixels import CHANNELS, Mode, pixels
-from mambacl.data.sets import data_set
+from mambacl.data.sets import Labelled, data_set
 from mambacl.errors import ConfigError
 from mambacl.experiments.data.class_episodes import ClassEpisodes
 from mambacl.ranges import Range
@@ -52,10 +52,17 @@ class Images(ClassEpisodes):
         """The set."""
         return self.set
 
+    def digests(self, split: Split) -> dict[str, str]:
+        """The key that the pictures are cached under."""
+        return {f"the {split} split of {self.set}": self._labelled(split).key}
+
+    def _labelled(self, split: Split) -> Labelled[Any]:
+        root = None if self.root is None else Path(self.root).expanduser()
+        return data_set(self.set).load(split, root)
+
     def classes(self, split: Split) -> Classes:
         """The classes of a split."""
-        pictures = data_set(self.set)
-        labelled = pictures.load(split, None if self.root is None else Path(self.root).expanduser())
+        pictures, labelled = data_set(self.set), self._labelled(split)
         if wanted := self.domains if split == "train" else self.test_domains:
             labelled = labelled.only(wanted)
         return pixels(labelled, self.side, self.mode, ink=pictures.ink, jitter=self.jitter)
