@@ -119,6 +119,8 @@ def parse_seeds(text: str) -> list[int]:
 
 def _check(command: Train, ranks: Ranks) -> None:
     """That options fit together."""
+    if command.other_data and not command.resume:
+        raise ConfigError("train: `--other-data` is of `--resume`, got it without")
     if command.seeds is None:
         if command.jobs != 1:
             raise ConfigError(f"train: `--jobs` is of `--seeds`, got {command.jobs} without it")

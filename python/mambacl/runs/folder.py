@@ -106,9 +106,7 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"run: `{file}` cannot be read: {error!r}") from error
         if newer:
-            raise RunError(
-                f"run: `{file}` must have a format of at most {FORMAT}, got {content['format']}"
-            )
+            raise RunError(f"run: `{file}` must have a format of at most {FORMAT}, got {content['format']}")
         if not isinstance(settings, dict):
             raise RunError(f"run: `{file}` must hold a table of settings, got {reading.shown(settings)}")
         if data is not None and not (
