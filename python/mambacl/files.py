@@ -108,5 +108,5 @@ def write(path: FilePath, data: bytes) -> None:
     """
     try:
         durable.write(Path(path), data)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # no path is empty
         raise FileError(f"file: `{path}` could not be written: {error}") from error

@@ -6,7 +6,6 @@ whatever the file holds; the caller turns both into its own error, which names t
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
@@ -58,16 +57,16 @@ def read_bytes(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
     # Another process may have put a pipe in its place since: it must not block, and is looked at again.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb") as file:
-        size = _regular_size(os.fstat(descriptor), path)
+        size = _regular_size(os.fstat(descriptor))
         most = min(most, _memory())
         if size > most:
             told = f"it has {size:,} bytes, more than the {most:,} that are read"
-            raise OSError(errno.EFBIG, told, str(path))
+            raise OSError(told)
         try:
             return file.read(size)  # what another process appends meanwhile is left out
         except MemoryError:
             told = f"its {size:,} bytes do not fit into the memory"
-            raise OSError(errno.ENOMEM, told, str(path)) from None
+            raise OSError(told) from None
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -91,7 +90,7 @@ def check_regular(path: str | os.PathLike[str]) -> None:
         OSError: If there is no file, or it is a folder, a pipe, a socket or a device.
         ValueError: If no path can be so.
     """
-    _regular_size(os.stat(path), path)
+    _regular_size(os.stat(path))
 
 
 def read_text(path: str | os.PathLike[str], most: int = MOST_TEXT) -> str:
@@ -210,11 +209,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
-def _regular_size(status: os.stat_result, path: str | os.PathLike[str]) -> int:
+def _regular_size(status: os.stat_result) -> int:
     if stat.S_ISDIR(status.st_mode):
-        raise OSError(errno.EISDIR, "it is no regular file but a folder", str(path))
+        raise OSError("it is no regular file but a folder")
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))  # it might have no end
+        raise OSError("it is no regular file")  # it might have no end
     return status.st_size
 
 

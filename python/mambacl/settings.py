@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import types
 import typing
@@ -64,7 +65,7 @@ def read(kind: type[S], table: Mapping[str, Any], where: str, *, named: bool = T
         mambacl.errors.ConfigError: data: there is no setting `data.task`; did you mean `data.tasks`?
     """
     try:
-        return TypeAdapter(kind).validate_json(_json(table, where), strict=True)
+        return _adapter(kind).validate_json(_json(table, where), strict=True)
     except ValidationError as error:
         raise ConfigError(_told(kind, table, where, error, named)) from None
 
@@ -73,6 +74,11 @@ def table(settings: Settings) -> dict[str, Any]:
     """Settings as a table that JSON and `read` take, nothing left out."""
     assert dataclasses.is_dataclass(settings)
     return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+@functools.cache
+def _adapter(kind: type[S]) -> TypeAdapter[S]:
+    return TypeAdapter(kind)  # which takes milliseconds to make
 
 
 def _json(table: Mapping[str, Any], where: str) -> str:

@@ -219,7 +219,10 @@ def test_list_and_info(shell: Shell):
         (["train", "glyphs-mamba", "--seeds", "0..99999999999"], "at most 1000 of them"),
         (["train", "glyphs-mamba", "--seeds", "0,x"], "`--seeds` must be as 0..4 or 0,3,7"),
         (["train", "glyphs-mamba", "--seeds", "0..2,1"], "`--seeds` must be distinct"),
-        (["train", "glyphs-mamba", "--seeds", "0,1", "--jobs", "0"], "`--jobs` must be from 1 to 1,024, got 0"),
+        (
+            ["train", "glyphs-mamba", "--seeds", "0,1", "--jobs", "0"],
+            "`--jobs` must be from 1 to 1,024, got 0",
+        ),
         (["train", "glyphs-mamba", "--jobs", "2"], "`--jobs` is of `--seeds`, got 2 without it"),
         (["train", "glyphs-mamba", "--seeds", "0", "--seed", "1"], "`--seed` is of one run"),
         (["train", "glyphs-mamba", "--seeds", "0", "--run-dir", "r"], "`--run-dir` is of one run"),
