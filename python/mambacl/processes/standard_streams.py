@@ -52,11 +52,12 @@ def _occupy(descriptor: int) -> None:
 
 
 def _discard() -> None:
-    """What is left of the output must not be written again at the exit."""
+    """What is left of the output must not be written again at the exit; nor must what is left of errors, if
+    they cannot be written either."""
     null = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(null, stream.fileno())
+    os.dup2(null, sys.stdout.fileno())
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(null, sys.stderr.fileno())
     os.close(null)
