@@ -129,12 +129,12 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
     else:
         _check_evaluation(evaluation, paths)
     groups: dict[Flat, list[Member]] = {}
-    data: dict[Flat, RunFolder] = {}
+    first_runs: dict[Flat, RunFolder] = {}
     for run, (experiment, seed) in zip(runs, experiments, strict=True):
         settings = run_settings(experiment, seed)
         del settings["seed"]  # the rest is what seeds share
         members = groups.setdefault(flat(settings), [])
-        first = data.setdefault(flat(settings), run)
+        first = first_runs.setdefault(flat(settings), run)
         if name := _other_data(first, run):
             raise RunError(
                 f"compare: runs of the same settings must be of the same data, got `{run.path}`, which began "
