@@ -10,6 +10,7 @@ import tyro
 
 from mambacl.devices import chosen
 from mambacl.errors import RunError
+from mambacl.ranges import Jobs, Range
 from mambacl.sweeps import Results, table
 from mambacl.sweeps.already import already
 from mambacl.sweeps.files import sweep_file
@@ -53,13 +54,13 @@ class Sweep:
     """
 
     sweep: tyro.conf.Positional[str]
-    jobs: Annotated[int, tyro.conf.arg(metavar="J")] = 1
+    jobs: Annotated[Jobs, tyro.conf.arg(metavar="J")] = 1
     runs: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     device: str = "cpu"
     table: bool = False
     pace: bool = False
-    offline: Annotated[int, tyro.conf.arg(metavar="M")] = 0
+    offline: Annotated[int, Range(0, 10**6), tyro.conf.arg(metavar="M")] = 0
 
 
 def run(command: Sweep) -> None:

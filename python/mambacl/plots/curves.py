@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from mambacl.evaluation import AccuracyMatrix
+from mambacl.evaluation.numbers import Numbers, as_float64
 from mambacl.plots.axes import axes_or_new
 from mambacl.plots.lines import LINES, draw_mean, draw_seeds, line_style
 from mambacl.training import History
@@ -67,11 +68,11 @@ def validation_curves(
     return ax
 
 
-def anytime_accuracy(matrices: Mapping[str, AccuracyMatrix], ax: Axes | None = None) -> Axes:
+def anytime_accuracy(matrices: Mapping[str, AccuracyMatrix | Numbers], ax: Axes | None = None) -> Axes:
     """The mean accuracy over the tasks read so far, after each task.
 
     Args:
-        matrices: Of the learners, by name.
+        matrices: Of the learners, by name; or R as a tensor, an array or lists.
         ax: To draw on; None for a new figure.
 
     Returns:
@@ -79,6 +80,8 @@ def anytime_accuracy(matrices: Mapping[str, AccuracyMatrix], ax: Axes | None = N
     """
     ax = axes_or_new(ax)
     for (name, matrix), line in zip(matrices.items(), LINES * len(matrices), strict=False):
+        if not isinstance(matrix, AccuracyMatrix):
+            matrix = AccuracyMatrix(as_float64("anytime_accuracy", "matrices", matrix), episodes=1)
         ax.plot(range(1, matrix.tasks + 1), matrix.anytime_accuracy.numpy(), line, marker=".", label=name)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="tasks read", ylabel="mean accuracy over these tasks", ylim=(0, 1.02))

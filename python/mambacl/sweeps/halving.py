@@ -4,13 +4,12 @@ end."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 from mambacl.errors import ConfigError
+from mambacl.ranges import Range
 from mambacl.settings import Settings
 from mambacl.training import TrainConfig
-
-_EXTEND = 8
-"""Largest `extend`."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +26,11 @@ class Halving(Settings):
         ConfigError: If a number is out of its range.
     """
 
-    first: float = 0.2
-    keep: int = 2
-    extend: int = 2
+    where: ClassVar[str] = "search"
 
-    def __post_init__(self) -> None:
-        if not 0 < self.first < 1:
-            raise ConfigError(f"search: `first` must be above 0 and below 1, got {self.first}")
-        if self.keep < 1:
-            raise ConfigError(f"search: `keep` must be at least 1, got {self.keep}")
-        if not 0 <= self.extend <= _EXTEND:
-            raise ConfigError(f"search: `extend` must be from 0 to {_EXTEND}, got {self.extend}")
+    first: Annotated[float, Range(0, 1, above=True, below=True)] = 0.2
+    keep: Annotated[int, Range(1, 1024)] = 2
+    extend: Annotated[int, Range(0, 8)] = 2
 
     def rung(self, train: TrainConfig) -> int:
         """The step that ends the first rung.

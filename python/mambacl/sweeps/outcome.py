@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mambacl import durable, settings
+from mambacl import durable, reading, settings
 from mambacl.errors import ConfigError, RunError
 from mambacl.evaluation import ACCURACY, Metric, Scores
 from mambacl.evaluation.scores import STANDARD_ERRORS
@@ -197,7 +197,7 @@ class Results:
         """
         file = self.file(cell)
         try:
-            table: Mapping[str, Any] = json.loads(file.read_bytes())
+            table: Mapping[str, Any] = reading.read_json(file)
             outcome = settings.read(Outcome, table, "outcome")
             same = run_settings(outcome.experiment, outcome.seed) == run_settings(cell.experiment, cell.seed)
         except FileNotFoundError:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from mambacl.data import Split
-from mambacl.errors import ConfigError
 from mambacl.evaluation import Metric
 from mambacl.experiments.experiment import Experiment
+from mambacl.ranges import Episodes
 from mambacl.settings import Settings
 from mambacl.sweeps.halving import Halving
 
@@ -106,16 +106,13 @@ class Sizes(Settings):
         matrix_episodes: Of them for R, which asks after every task; at least 2.
 
     Raises:
-        ConfigError: If one is below.
+        ConfigError: If one is out of its range.
     """
 
-    episodes: int = 600
-    matrix_episodes: int = 100
+    where: ClassVar[str] = "test"
 
-    def __post_init__(self) -> None:
-        for name in ("episodes", "matrix_episodes"):
-            if getattr(self, name) < 2:
-                raise ConfigError(f"test: `{name}` must be at least 2, got {getattr(self, name)}")
+    episodes: Episodes = 600
+    matrix_episodes: Episodes = 100
 
 
 @dataclass(frozen=True)
