@@ -255,7 +255,7 @@ def test_values_that_a_setting_cannot_have_are_not_tried(tmp_path: Path):
         (f"first = 0.1\n{RATES}", r"learner 'a': search: `first` must end .* got 0.1, which is step 0"),
         (f"first = 1.0\n{RATES}", r"search: `first` must be above 0 and below 1, got 1.0"),
         (f"first = '1'\n{RATES}", r"search: `search.first` must be a valid number.*, got '1'"),
-        (f"keep = 0\n{RATES}", r"search: `keep` must be at least 1, got 0"),
+        (f"keep = 0\n{RATES}", r"search: `keep` must be from 1 to 1,024, got 0"),
         (f"keep = 3\n{RATES}", r"search: `keep` must be below the number of values tried, 3, got 3"),
         ("", r"search: `keep` must be below the number of values tried, 1, got 2"),
         (f"extend = 9\n{RATES}", r"search: `extend` must be from 0 to 8, got 9"),
