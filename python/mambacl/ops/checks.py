@@ -1,4 +1,4 @@
-"""Checks of an operation's arguments that the engine cannot make: types, torch's devices, lengths."""
+"""Checks of an operation's arguments that the engine cannot make: types, flags, torch's devices, lengths."""
 
 from __future__ import annotations
 
@@ -28,6 +28,43 @@ def check_types(op: str, required: Mapping[str, object], optional: Mapping[str, 
         if not (argument is None or isinstance(argument, Tensor)):
             got = type(argument).__name__
             raise TypeError(f"{op}: argument `{name}` must be a torch.Tensor or None, got {got}")
+
+
+def check_flags(op: str, **flags: object) -> None:
+    """Checks that flags are bools, which torch's operators take for granted.
+
+    Args:
+        op: The operation, for the message.
+        **flags: The flags by name.
+
+    Raises:
+        TypeError: For the first flag that is no bool.
+    """
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise TypeError(f"{op}: argument `{name}` must be a bool, got {type(flag).__name__}")
+
+
+def check_activation(op: str, activation: object) -> bool:
+    """Checks the name of an activation.
+
+    Args:
+        op: The operation, for the message.
+        activation: "silu", or "swish", which is another name of it; None for none.
+
+    Returns:
+        Whether there is a SiLU.
+
+    Raises:
+        InvalidValueError: If it is anything else.
+    """
+    if activation is None:
+        return False
+    if isinstance(activation, str) and activation in ("silu", "swish"):
+        return True
+    raise InvalidValueError(
+        f'{op}: argument `activation` must be None, "silu" or "swish", got {activation!r}'
+    )
 
 
 def check_devices(op: str, arguments: Mapping[str, Tensor | None], supported: tuple[str, ...] | None) -> None:
@@ -70,6 +107,10 @@ def check_lengths(op: str, lengths: Tensor | None, length: int) -> None:
     """
     if lengths is None or lengths.device.type != "cpu" or lengths.numel() == 0:
         return
+    # The numbers below the wrappers of torch.func's transforms: their bounds are those of all slices.
+    functorch = torch._C._functorch  # pyright: ignore
+    while functorch.is_functorch_wrapped_tensor(lengths):
+        lengths = functorch.get_unwrapped(lengths)
     low, high = (int(bound) for bound in torch.aminmax(lengths))
     if low < 0 or high > length:
         raise InvalidValueError(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mambacl import _core
 from mambacl.errors import DeviceError
-from mambacl.ops.checks import check_devices, check_lengths, check_types
+from mambacl.ops.checks import check_activation, check_devices, check_flags, check_lengths, check_types
 
 __all__ = ["causal_conv1d", "selective_scan"]
 
@@ -48,7 +48,7 @@ def selective_scan(
         y, or the pair of y and the final state, as `mambacl.ops.selective_scan`.
 
     Raises:
-        TypeError: If an argument is no tensor.
+        TypeError: If an argument is no tensor, or a flag no bool.
         ShapeError: If an argument's shape does not fit.
         DtypeError: If an argument's dtype does not fit.
         DeviceError: If tensors lie on different devices, or on "meta".
@@ -65,6 +65,7 @@ def selective_scan(
     optional = {"D": D, "z": z, "delta_bias": delta_bias, "initial_state": initial_state, "lengths": lengths}
     check_types("selective_scan", required, optional)
     _check_devices("selective_scan", {**required, **optional})
+    check_flags("selective_scan", delta_softplus=delta_softplus, return_final_state=return_final_state)
     tensors = (u, delta, A, B, C, D, z, delta_bias, initial_state, lengths)
     _core.check_selective_scan(tensors)
     check_lengths("selective_scan", lengths, u.shape[1])
@@ -87,7 +88,7 @@ def causal_conv1d(
         x: Input, (batch, length, d_inner).
         weight: Taps, the last one for the present step, (d_inner, d_conv).
         bias: (d_inner); none when absent.
-        activation: "silu", or None for none.
+        activation: "silu", or "swish" for the same; None for none.
         initial_window: Inputs before the first step, (groups, d_inner, d_conv - 1); zeros when absent.
         return_final_window: Whether to return the last d_conv - 1 inputs of each sequence too.
         lengths: Real length of each sequence, (batch) int64.
@@ -96,7 +97,7 @@ def causal_conv1d(
         y, or the pair of y and the final window, as `mambacl.ops.causal_conv1d`.
 
     Raises:
-        TypeError: If an argument is no tensor.
+        TypeError: If an argument is no tensor, or a flag no bool.
         ShapeError: If an argument's shape does not fit.
         DtypeError: If an argument's dtype does not fit.
         DeviceError: If tensors lie on different devices, or on "meta".
@@ -113,10 +114,12 @@ def causal_conv1d(
     optional = {"bias": bias, "initial_window": initial_window, "lengths": lengths}
     check_types("causal_conv1d", required, optional)
     _check_devices("causal_conv1d", {**required, **optional})
+    check_flags("causal_conv1d", return_final_window=return_final_window)
+    silu = "silu" if check_activation("causal_conv1d", activation) else None
     tensors = (x, weight, bias, initial_window, lengths)
-    _core.check_causal_conv1d(tensors, activation)
+    _core.check_causal_conv1d(tensors, silu)
     check_lengths("causal_conv1d", lengths, x.shape[1])
-    y, final_window = _core.reference_causal_conv1d(tensors, activation, return_final_window)
+    y, final_window = _core.reference_causal_conv1d(tensors, silu, return_final_window)
     return (y, final_window) if return_final_window else y
 
 
