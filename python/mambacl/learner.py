@@ -387,9 +387,11 @@ class Learner(nn.Module):
         optional: Mapping[str, Tensor | None] | None = None,
     ) -> None:
         """Checks what the engine cannot name as Python does: types and devices."""
-        optional = optional or {}
-        check_types(op, required, optional)
-        check_devices(op, {"parameters": getattr(*self._places[0]), **required, **optional}, None)
+        named = {**required, **(optional or {})}
+        names, tensors = tuple(named), tuple(named.values())
+        check_types(op, names, tensors, len(required))
+        parameter: Tensor = getattr(*self._places[0])
+        check_devices(op, ("parameters", *names), (parameter, *tensors), None)
 
     def _check_stream(self, op: str, state: LearnerState, required: Mapping[str, Tensor]) -> None:
         _check_is(op, "state", state, LearnerState)

@@ -100,21 +100,21 @@ def causal_conv1d(
         >>> y.flatten().tolist(), window.flatten().tolist()
         ([1.0, 12.0, 23.0], [3.0])
     """
-    optional = {"bias": bias, "initial_window": initial_window, "lengths": lengths}
-    check_types("causal_conv1d", {"x": x, "weight": weight}, optional)
+    tensors = (x, weight, bias, initial_window, lengths)
+    check_types("causal_conv1d", reference.CONV_TENSORS, tensors, required=2)
     check_flags("causal_conv1d", return_final_window=return_final_window)
     silu = check_activation("causal_conv1d", activation)
-    way = transforms.way()
+    compiling = torch.compiler.is_compiling()
+    way = transforms.way(compiling)
     if way == "reference":
         return reference.causal_conv1d(
             x, weight, bias, activation, initial_window, return_final_window, lengths
         )
-    if not torch.compiler.is_compiling():
-        check_devices("causal_conv1d", {"x": x, "weight": weight, **optional}, _DEVICES)
-        _core.check_causal_conv1d((x, weight, bias, initial_window, lengths), None)
+    if not compiling:
+        check_devices("causal_conv1d", reference.CONV_TENSORS, tensors, _DEVICES)
+        _core.check_causal_conv1d(tensors, None)
         check_lengths("causal_conv1d", lengths, x.shape[1])
     if way == "transformed":
-        tensors = (x, weight, bias, initial_window, lengths)
         y, final_window = transforms.apply("causal_conv1d", silu, return_final_window, *tensors)
     else:
         y, final_window = torch.ops.mambacl.causal_conv1d(

@@ -136,34 +136,23 @@ def selective_scan(
         >>> y.flatten().tolist(), state.item()
         ([1.0, 3.0, 6.0], 6.0)
     """
-    check_types(
-        "selective_scan",
-        {"u": u, "delta": delta, "A": A, "B": B, "C": C},
-        {"D": D, "z": z, "delta_bias": delta_bias, "initial_state": initial_state, "lengths": lengths},
-    )
+    tensors = (u, delta, A, B, C, D, z, delta_bias, initial_state, lengths)
+    check_types("selective_scan", reference.SCAN_TENSORS, tensors, required=5)
     check_flags("selective_scan", delta_softplus=delta_softplus, return_final_state=return_final_state)
-    way = transforms.way()
+    compiling = torch.compiler.is_compiling()
+    way = transforms.way(compiling)
     if way == "reference":
         return reference.selective_scan(
             u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, return_final_state, lengths
         )
-    if not torch.compiler.is_compiling():
-        tensors = (u, delta, A, B, C, D, z, delta_bias, initial_state, lengths)
-        check_devices("selective_scan", dict(zip(_NAMES, tensors, strict=True)), _DEVICES)
+    if not compiling:
+        check_devices("selective_scan", reference.SCAN_TENSORS, tensors, _DEVICES)
         _core.check_selective_scan(tensors)
         check_lengths("selective_scan", lengths, u.shape[1])
     if way == "transformed":
-        y, final_state = transforms.apply(
-            "selective_scan",
-            delta_softplus,
-            return_final_state,
-            *(u, delta, A, B, C, D, z, delta_bias, initial_state, lengths),
-        )
+        y, final_state = transforms.apply("selective_scan", delta_softplus, return_final_state, *tensors)
     else:
         y, final_state = torch.ops.mambacl.selective_scan(
             u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, return_final_state, lengths
         )
     return (y, final_state) if return_final_state else y
-
-
-_NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias", "initial_state", "lengths")

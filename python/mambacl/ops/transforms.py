@@ -16,15 +16,20 @@ from torch.autograd import forward_ad
 
 __all__ = ["apply", "way"]
 
+_is_tracing = torch._C._is_tracing  # pyright: ignore
 _transforms_active = torch._C._are_functorch_transforms_active  # pyright: ignore[reportPrivateUsage]
 
 # Where an operator's leading tensors have no batch axis. After them come a state and the lengths, which do.
 _SHARED = {"selective_scan": (2, 5, 7), "causal_conv1d": (1, 2)}
 
 
-def way() -> Literal["operator", "transformed", "reference"]:
-    """How an operation must run here: by its operator, by `apply`, or by the reference."""
-    if torch.compiler.is_compiling():
+def way(compiling: bool) -> Literal["operator", "transformed", "reference"]:
+    """How an operation must run here: by its operator, by `apply`, or by the reference.
+
+    Args:
+        compiling: Whether torch compiles or exports.
+    """
+    if compiling:
         if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
             return "reference"
         return "transformed" if _transforms_active() else "operator"
@@ -32,7 +37,7 @@ def way() -> Literal["operator", "transformed", "reference"]:
         return "reference"
     if _transforms_active():
         return _way_through_transforms()
-    if torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():
+    if _is_tracing() and torch.onnx.is_in_onnx_export():
         return "reference"
     return "operator"
 
