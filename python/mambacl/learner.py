@@ -15,7 +15,7 @@ from mambacl import _core
 from mambacl.config import ClassTarget, LearnerConfig, SequenceConfig
 from mambacl.devices import sent
 from mambacl.episodes import Episode
-from mambacl.errors import InvalidValueError, ShapeError
+from mambacl.errors import DeviceError, InvalidValueError, ShapeError
 from mambacl.layer_states import LAYER_STATES
 from mambacl.ops.checks import check_devices, check_types
 from mambacl.state import LearnerState
@@ -407,6 +407,8 @@ class Learner(nn.Module):
             if tensor is None:
                 tensor = module._buffers.get(name)
             tensors.append(getattr(module, name) if tensor is None else tensor)
+        if tensors[0].is_meta:
+            raise DeviceError("Learner: parameters must be on a device that holds numbers, got device meta")
         return tensors
 
     def _state(self, state: PlainState, before: LearnerState | None = None) -> LearnerState:

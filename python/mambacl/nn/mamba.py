@@ -330,14 +330,14 @@ class Mamba(nn.Module):
         u, window = self._convolve(x, window, lengths, return_state)
         sizes = [self.dt_rank, self.d_state, self.d_state]
         dt, B, C = project("x_proj", self.x_proj, u, sum(sizes)).split(sizes, dim=-1)
-        dt_proj = self.dt_proj
+        dt_proj, A_log = self.dt_proj, self.A_log
         fused = is_its_weights(dt_proj, nn.Linear)
         delta = F.linear(dt, dt_proj.weight) if fused else project("dt_proj", dt_proj, dt, self.d_inner)
         y, ssm_state = _pair(
             selective_scan(
                 u,
                 delta,
-                -torch.exp(self.A_log.to(_at_least_float32(self.A_log.dtype))),
+                -torch.exp(A_log.to(_at_least_float32(A_log.dtype))),
                 B,
                 C,
                 D=self.D,

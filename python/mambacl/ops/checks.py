@@ -105,12 +105,14 @@ def check_lengths(op: str, lengths: Tensor | None, length: int) -> None:
     Raises:
         InvalidValueError: If one lies outside.
     """
-    if lengths is None or lengths.device.type != "cpu" or lengths.numel() == 0:
+    if lengths is None or lengths.device.type != "cpu":
         return
     # The numbers below the wrappers of torch.func's transforms: their bounds are those of all slices.
     functorch = torch._C._functorch  # pyright: ignore
     while functorch.is_functorch_wrapped_tensor(lengths):
         lengths = functorch.get_unwrapped(lengths)
+    if lengths.numel() == 0:
+        return
     low, high = (int(bound) for bound in torch.aminmax(lengths))
     if low < 0 or high > length:
         raise InvalidValueError(

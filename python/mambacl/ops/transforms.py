@@ -7,7 +7,7 @@ of torch's own operations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -30,9 +30,8 @@ def way(compiling: bool) -> Literal["operator", "transformed", "reference"]:
         compiling: Whether torch compiles or exports.
     """
     if compiling:
-        if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
-            return "reference"
-        return "transformed" if _transforms_active() else "operator"
+        exporting = torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
+        return "reference" if exporting else "operator"
     if forward_ad._current_level >= 0:  # pyright: ignore[reportPrivateUsage]
         return "reference"
     if _transforms_active():
@@ -50,7 +49,6 @@ def _way_through_transforms() -> Literal["transformed", "reference"]:
     return "transformed" if kernels and kinds.count(reverse) <= 1 else "reference"
 
 
-@torch.compiler.disable  # Dynamo would trace the operators below the autograd function, which cannot pass
 def apply(op: str, option: bool, return_final: bool, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
     """Runs an operator's kernels under vmap and one level of reverse mode.
 
@@ -91,7 +89,7 @@ class _Forward(torch.autograd.Function):
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
         op, option, return_final, *tensors = inputs
         dims = in_dims[3:]
-        if any(dims[i] is not None for i in _SHARED[op]):
+        if info.batch_size == 0 or any(dims[i] is not None for i in _SHARED[op]):
             return _looped(_Forward, info.batch_size, dims, (op, option, return_final), tensors)
         folded = _folded(op, info.batch_size, dims, tensors)
         y, final = _Forward.apply(op, option, return_final, *folded)
@@ -133,7 +131,7 @@ class _Backward(torch.autograd.Function):
         op, option, needed, *tensors = inputs
         dims, shared = in_dims[3:], _SHARED[op]
         # Over a folded axis the kernel would sum the gradients by what its sequences share.
-        if any(needed[i] or dims[2 + i] is not None for i in shared):
+        if info.batch_size == 0 or any(needed[i] or dims[2 + i] is not None for i in shared):
             return _looped(_Backward, info.batch_size, dims, (op, option, needed), tensors)
         folded = _folded(op, info.batch_size, dims, tensors, before=2)
         gradients = _Backward.apply(op, option, needed, *folded)
@@ -175,9 +173,16 @@ def _looped(
 ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
     """Each slice of a vmapped axis by itself."""
     pairs = list(zip(tensors, dims, strict=True))
-    results: list[tuple[Tensor, ...]] = []
-    for i in range(size):
-        each = [tensor if tensor is None or dim is None else tensor.select(dim, i) for tensor, dim in pairs]
-        results.append(function.apply(*settings, *each))
-    stacked = tuple(torch.stack(column) for column in zip(*results, strict=True))
+
+    def run(choose: Callable[[Tensor, int], Tensor]) -> tuple[Tensor, ...]:
+        chosen = [tensor if tensor is None or dim is None else choose(tensor, dim) for tensor, dim in pairs]
+        return function.apply(*settings, *chosen)
+
+    if size == 0:
+        # Zeros in the form of a slice, for the form of the results.
+        results = run(lambda tensor, dim: torch.zeros_like(tensor.sum(dim)))
+        stacked = tuple(result.new_empty((0, *result.shape)) for result in results)
+    else:
+        each = [run(lambda tensor, dim, i=i: tensor.select(dim, i)) for i in range(size)]
+        stacked = tuple(torch.stack(column) for column in zip(*each, strict=True))
     return stacked, (0,) * len(stacked)
