@@ -113,16 +113,13 @@ def convolve(
         float64, or None.
 
     Raises:
-        ConfigError: If the child is a convolution without causal padding.
+        ConfigError: If the child is a convolution that is not causal, or sees more or fewer inputs.
         ShapeError: If it gives another shape, or the window or the lengths have another.
         DtypeError: If the window or the lengths have another dtype.
         InvalidValueError: If a length on the CPU is out of range.
     """
-    if isinstance(child, nn.Conv1d) and child.padding != (taps - 1,):
-        raise ConfigError(
-            f"Mamba: module `conv1d` must have padding={taps - 1}, for its outputs to be causal, got "
-            f"padding={child.padding!r}"
-        )
+    if isinstance(child, nn.Conv1d) and type(child).forward is nn.Conv1d.forward:
+        _check_causal(child, taps)
     batch, length, channels = x.shape
     real = None
     if lengths is not None:
@@ -148,6 +145,17 @@ def convolve(
         y = torch.where(real, y, 0)
     last = _last_inputs(inputs, window, taps, lengths) if return_window else None
     return y.transpose(1, 2), last
+
+
+def _check_causal(child: nn.Conv1d, taps: int) -> None:
+    """Checks that output t sees the inputs t - taps + 1 to t, and that there are taps - 1 more outputs."""
+    reach = child.dilation[0] * (child.kernel_size[0] - 1)
+    if (child.stride, child.padding, child.padding_mode, reach) == ((1,), (taps - 1,), "zeros", taps - 1):
+        return
+    raise ConfigError(
+        f"Mamba: module `conv1d` must be causal over {taps} inputs: with stride=1, padding={taps - 1}, "
+        f"padding_mode='zeros' and dilation * (kernel_size - 1) = {taps - 1}, got {child}"
+    )
 
 
 def _check_lengths(lengths: Tensor, batch: int, length: int) -> None:
