@@ -107,15 +107,20 @@ def check_lengths(op: str, lengths: Tensor | None, length: int) -> None:
     """
     if lengths is None or lengths.device.type != "cpu":
         return
-    # The numbers below the wrappers of torch.func's transforms: their bounds are those of all slices.
-    functorch = torch._C._functorch  # pyright: ignore
-    while functorch.is_functorch_wrapped_tensor(lengths):
-        lengths = functorch.get_unwrapped(lengths)
-    if lengths.numel() == 0:
+    numbers = _unwrapped(lengths)
+    if numbers.numel() == 0:
         return
-    low, high = (int(bound) for bound in torch.aminmax(lengths))
+    low, high = (int(bound) for bound in torch.aminmax(numbers))
     if low < 0 or high > length:
         raise InvalidValueError(
             f"{op}: argument `lengths` must be between 0 and the sequence length {length}, "
             f"got values from {low} to {high}"
         )
+
+
+def _unwrapped(tensor: Tensor) -> Tensor:
+    """The numbers below the wrappers of torch.func's transforms; those of all slices of a vmap."""
+    functorch = torch._C._functorch  # pyright: ignore
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
+    return tensor
