@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -24,6 +23,8 @@ from mambacl.commands import (
 )
 from mambacl.errors import MambaclError
 from mambacl.processes.ending import end_quickly
+from mambacl.processes.standard_streams import standard_streams
+from mambacl.ranges import check
 from mambacl.training.distributed import Ranks
 
 Command = (
@@ -44,9 +45,16 @@ Command = (
 def main() -> None:
     """Runs the command line; an error of mambacl is one line, and a status of 1."""
     end_quickly()
-    command = tyro.cli(Command, prog="mambacl", description="Meta-learned continual learning.")
+    with standard_streams():
+        _run(tyro.cli(Command, prog="mambacl", description="Meta-learned continual learning."))
+
+
+def _run(command: Command) -> None:
     mpl.use("agg")  # figures go to files, and need no display
     try:
+        for part in (command, getattr(command, "action", None)):
+            if part is not None:
+                check(part, type(command).__name__.lower(), option=True)
         match command:
             case train.Train():
                 train.run(command)
@@ -70,11 +78,8 @@ def main() -> None:
                 list.run()
             case info.Info():
                 info.run(command)
-        sys.stdout.flush()
     except BrokenPipeError:
-        # Who read has had enough, as `head` does. What is left must not be told again at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)  # as a process that SIGPIPE ends
+        raise  # for `standard_streams`
     except (MambaclError, OSError) as error:
         ranks = Ranks.here()
         sys.exit(f"mambacl: {error}" if ranks.leads else f"mambacl, rank {ranks.rank}: {error}")

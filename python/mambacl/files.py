@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mambacl import durable
+from mambacl import durable, reading
 from mambacl.errors import FileError
 from mambacl.learner import Learner
 from mambacl.state import LearnerState
@@ -92,13 +92,11 @@ def read(path: FilePath) -> bytes:
     """The bytes of a file.
 
     Raises:
-        FileError: If it cannot be read, or is no regular file.
+        FileError: If it cannot be read, is no regular file, or is too large (`reading.MOST_BYTES`).
     """
     try:
-        if not Path(path).is_file() and Path(path).exists():
-            raise OSError("it is no regular file")  # a pipe or a device might have no end
-        return Path(path).read_bytes()
-    except OSError as error:
+        return reading.read_bytes(path)
+    except (OSError, ValueError) as error:
         raise FileError(f"file: `{path}` cannot be read: {error}") from error
 
 
@@ -110,5 +108,5 @@ def write(path: FilePath, data: bytes) -> None:
     """
     try:
         durable.write(Path(path), data)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # no path is empty
         raise FileError(f"file: `{path}` could not be written: {error}") from error

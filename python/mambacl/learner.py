@@ -15,7 +15,7 @@ from mambacl import _core
 from mambacl.config import ClassTarget, LearnerConfig, SequenceConfig
 from mambacl.devices import sent
 from mambacl.episodes import Episode
-from mambacl.errors import InvalidValueError, ShapeError
+from mambacl.errors import DeviceError, InvalidValueError, ShapeError
 from mambacl.layer_states import LAYER_STATES
 from mambacl.ops.checks import check_devices, check_types
 from mambacl.state import LearnerState
@@ -387,9 +387,11 @@ class Learner(nn.Module):
         optional: Mapping[str, Tensor | None] | None = None,
     ) -> None:
         """Checks what the engine cannot name as Python does: types and devices."""
-        optional = optional or {}
-        check_types(op, required, optional)
-        check_devices(op, {"parameters": getattr(*self._places[0]), **required, **optional}, None)
+        named = {**required, **(optional or {})}
+        names, tensors = tuple(named), tuple(named.values())
+        check_types(op, names, tensors, len(required))
+        parameter: Tensor = getattr(*self._places[0])
+        check_devices(op, ("parameters", *names), (parameter, *tensors), None)
 
     def _check_stream(self, op: str, state: LearnerState, required: Mapping[str, Tensor]) -> None:
         _check_is(op, "state", state, LearnerState)
@@ -405,6 +407,8 @@ class Learner(nn.Module):
             if tensor is None:
                 tensor = module._buffers.get(name)
             tensors.append(getattr(module, name) if tensor is None else tensor)
+        if tensors[0].is_meta:
+            raise DeviceError("Learner: parameters must be on a device that holds numbers, got device meta")
         return tensors
 
     def _state(self, state: PlainState, before: LearnerState | None = None) -> LearnerState:

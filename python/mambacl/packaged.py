@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
-import json
 from collections.abc import Generator, Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mambacl import reading
 from mambacl.errors import DataError
-from mambacl.toml_files import tomllib
 
 
 def folder(package: str) -> Path:
@@ -38,7 +37,7 @@ def contents(who: str, file: Path, sha256: str) -> bytes:
         DataError: If it cannot be read, is damaged, or is another version's.
     """
     with _reading(who, file):
-        found = file.read_bytes()
+        found = reading.read_bytes(file)
         if file.suffix == ".gz":
             found = gzip.decompress(found)
     _check(who, file, "its sha256", [found], sha256)
@@ -60,8 +59,10 @@ def arrays(who: str, file: Path, names: tuple[str, ...], sha256: str) -> list[np
     Raises:
         DataError: If they cannot be read, are damaged, or are another version's.
     """
-    with _reading(who, file), file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        found = [archive[name] for name in names]
+    with _reading(who, file):
+        reading.check_regular(file)
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            found = [archive[name] for name in names]
     _check(who, file, f"the sha256 of {', '.join(names)}", (array.tobytes() for array in found), sha256)
     return found
 
@@ -81,8 +82,7 @@ def description(who: str, file: Path, *keys: str) -> dict[str, Any]:
         DataError: If it cannot be read, or lacks one.
     """
     with _reading(who, file):
-        text = file.read_text(encoding="utf-8")
-        table = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
+        table = reading.read_toml(file) if file.suffix == ".toml" else reading.read_json(file)
         return {key: table[key] for key in keys}
 
 

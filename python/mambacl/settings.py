@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import types
 import typing
@@ -13,14 +14,24 @@ from typing import Annotated, Any, ClassVar, TypeVar, Union
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from mambacl import ranges, reading
 from mambacl.errors import ConfigError
 
 
 class Settings:
     """What every dataclass of settings derives from: when it is read from a table, a key that it does not
-    have is an error, and so is a value of another type."""
+    have is an error, and so is a value of another type. However it is made, a number must be in the range
+    that the type of its field states (`ranges.Range`).
+
+    Attributes:
+        where: What the settings are of, for messages on ranges; empty for the name of the class.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    where: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        ranges.check(self, self.where or type(self).__name__)
 
 
 S = TypeVar("S", bound=Settings)
@@ -54,7 +65,7 @@ def read(kind: type[S], table: Mapping[str, Any], where: str, *, named: bool = T
         mambacl.errors.ConfigError: data: there is no setting `data.task`; did you mean `data.tasks`?
     """
     try:
-        return TypeAdapter(kind).validate_json(_json(table, where), strict=True)
+        return _adapter(kind).validate_json(_json(table, where), strict=True)
     except ValidationError as error:
         raise ConfigError(_told(kind, table, where, error, named)) from None
 
@@ -65,7 +76,17 @@ def table(settings: Settings) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
+@functools.cache
+def _adapter(kind: type[S]) -> TypeAdapter[S]:
+    """Cached: making one takes longer than reading many tables."""
+    return TypeAdapter(kind)
+
+
 def _json(table: Mapping[str, Any], where: str) -> str:
+    try:
+        reading.check_values(table, where)
+    except ValueError as error:
+        raise ConfigError(f"{where or 'settings'}: {error}") from error
     try:
         return json.dumps(table)
     except (TypeError, ValueError, RecursionError) as error:  # a date, say, which TOML has and JSON lacks
@@ -100,7 +121,7 @@ def _told(kind: type, table: Mapping[str, Any], where: str, error: ValidationErr
             return f"{part or 'settings'}: values must be those of JSON, got {first['msg']}"
         case _:
             reasons = dict.fromkeys(_reason(each) for other, each in near if other == keys)
-            return f"{part}: `{name}` must be {', or '.join(reasons)}, got {got!r}"
+            return f"{part}: `{name}` must be {', or '.join(reasons)}, got {reading.shown(got)}"
 
 
 def _reason(error: ErrorDetails) -> str:

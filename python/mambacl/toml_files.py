@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from mambacl import nearest
+from mambacl import nearest, reading
 from mambacl.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-__all__ = ["names", "path", "read", "tomllib"]
 
 
 def names(folder: Path) -> list[str]:
@@ -46,9 +38,9 @@ def read(what: str, file: Path) -> dict[str, Any]:
         file: To read.
 
     Raises:
-        ConfigError: If it cannot be read.
+        ConfigError: If it cannot be read, is no TOML, or no regular file.
     """
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return reading.read_toml(file)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{what}: `{file}` cannot be read: {error}") from error

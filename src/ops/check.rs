@@ -62,7 +62,8 @@ impl Check {
         self.device("lengths", tensor)
     }
 
-    /// A state of shape (groups, rest...) with `groups` a divisor of the batch. Returns the groups.
+    /// A state of shape (groups, rest...) with `groups` a divisor of the batch, or 0 for a batch of 0.
+    /// Returns the groups.
     pub fn state(
         &self,
         argument: &str,
@@ -73,7 +74,7 @@ impl Check {
     ) -> Result<i64> {
         match axes::<3>(tensor) {
             Some([groups, channels, steps])
-                if [channels, steps] == rest && groups > 0 && batch % groups == 0 =>
+                if [channels, steps] == rest && batch.checked_rem(groups).unwrap_or(batch) == 0 =>
             {
                 self.floating(argument, tensor, &[groups, channels, steps], names)?;
                 Ok(groups)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gaussian_episodes import GaussianEpisodes
-from mambacl import AccuracyMatrix, Episode, LearnerState, VectorTarget, accuracy_matrix, evaluate
+from mambacl import AccuracyMatrix, Episode, LearnerState, Scores, VectorTarget, accuracy_matrix, evaluate
 from mambacl.errors import DataError, DtypeError, InvalidValueError, ShapeError
+from mambacl.evaluation import ErrorMatrix
 from scripted_learners import ScriptedLearner, WrittenEpisodes
 from small_learners import DIM, VOCAB, small_learner
 
@@ -233,3 +234,61 @@ def test_too_few(name: str):
     arguments: dict[str, Any] = {name: 0}
     with pytest.raises(InvalidValueError, match=f"accuracy_matrix: argument `{name}` must be at least 1"):
         accuracy_matrix(small_learner(), SOURCE, **arguments)
+
+
+R: NDArray[np.float64] = WRITTEN.numpy()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        R,
+        R.tolist(),
+        R.astype(np.float32),
+        R.astype(">f8"),
+        np.asfortranarray(R),
+        WRITTEN.clone().requires_grad_(),
+    ],
+    ids=["array", "lists", "float32", "big endian", "columns", "with a gradient"],
+)
+def test_a_matrix_may_be_an_array_or_lists(values: Any):
+    expected, matrix = AccuracyMatrix(WRITTEN, 1), AccuracyMatrix(values, 1)
+    assert matrix.values.dtype == torch.float64
+    torch.testing.assert_close(matrix.values, WRITTEN, equal_nan=True, atol=1e-7, rtol=0)
+    for reference in ("earlier_best", "best", "first"):
+        assert matrix.forgetting(reference) == pytest.approx(expected.forgetting(reference), abs=1e-6)
+    assert matrix.average_accuracy() == pytest.approx(0.4625, abs=1e-6)
+    errors = ErrorMatrix(values, 1)
+    assert errors.average_error() == pytest.approx(0.4625, abs=1e-6)
+    assert errors.forgetting() == pytest.approx(ErrorMatrix(WRITTEN, 1).forgetting(), abs=1e-6)
+
+
+@pytest.mark.parametrize("made_of", [AccuracyMatrix, ErrorMatrix])
+@pytest.mark.parametrize(
+    ("values", "error", "told"),
+    [
+        ([[1.0], [0.5, 0.2]], ShapeError, "got lists of several lengths"),
+        (np.zeros((2, 3)), ShapeError, r"must have shape \(tasks, tasks\), got \(2, 3\)"),
+        (0.5, ShapeError, r"got \(\)"),
+        (R > 0.5, DtypeError, "must hold numbers, got bool"),
+        (WRITTEN > 0.5, DtypeError, r"must hold numbers, got torch\.bool"),
+        (R * 1j, DtypeError, "must hold numbers, got complex128"),
+        ([["a"]], DtypeError, "must hold numbers, got <U1"),
+        (None, DtypeError, "must hold numbers, got NoneType"),
+        ([[10**400]], DtypeError, "must hold numbers, got list"),
+        (np.array([[0.5, np.nan], [np.nan, 0.5]]), InvalidValueError, "got NaN"),
+    ],
+)
+def test_what_is_no_matrix(made_of: type, values: Any, error: type[Exception], told: str):
+    with pytest.raises(error, match=told):
+        made_of(values, 1)
+
+
+def test_scores_may_be_an_array_or_a_list():
+    for values in ([0.5, 1, 0.75], np.array([0.5, 1, 0.75], np.float16), torch.tensor([0.5, 1, 0.75])):
+        scores = Scores(values)
+        assert (scores.mean, scores.values.dtype) == (0.75, torch.float64)
+    with pytest.raises(ShapeError, match=r"Scores: `values` must have shape \(episodes\), got \(4, 4\)"):
+        Scores(R)
+    with pytest.raises(DtypeError, match="Scores: `values` must hold numbers, got <U1"):
+        Scores(["a"])

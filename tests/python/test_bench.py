@@ -216,8 +216,8 @@ def test_the_soak_alone(shell: Shell, monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (["--repeats", "0"], "bench: argument `repeats` must be at least 1, got 0"),
-        (["--lengths", "8", "0"], "bench: argument `lengths` must be at least 1, got 8, 0"),
+        (["--repeats", "0"], "bench: `--repeats` must be from 1 to 1,000,000, got 0"),
+        (["--lengths", "8", "0"], "bench: `--lengths` must be from 1 to 1,000,000, got 0"),
         (["--examples", "1999"], "bench: argument `examples` must be at least 2000, got 1999"),
         (["--plot", "times.xyz"], "plot: `--plot` must end in one of "),
         (["--stream-only", "--plot", "times.png"], "bench: `--plot` draws times of blocks"),

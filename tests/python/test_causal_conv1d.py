@@ -147,7 +147,29 @@ def test_nan_shows_in_the_steps_it_reaches_and_nowhere_else():
     assert window.isfinite().all()
 
 
-@pytest.mark.parametrize("empty", ["batch", "length", "d_inner"])
+def test_swish_is_silu():
+    arguments = conv_arguments(options=CONV_OPTIONS)
+    want = causal_conv1d(**arguments, activation="silu")
+    assert torch.equal(causal_conv1d(**arguments, activation="swish"), want)
+    assert_near(
+        {"y": reference.causal_conv1d(**widened(arguments), activation="swish")}, {"y": want.double()}, 5e-6
+    )
+    torch.compiler.reset()
+    compiled = torch.compile(causal_conv1d, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(**arguments, activation="swish"), want)
+
+
+def test_a_final_window_of_no_sequences_is_taken_back():
+    x, weight = torch.zeros(0, 3, 5), torch.zeros(5, 4)
+    _, window = FUSED(x, weight)
+    assert window.shape == (0, 5, 3)
+    y, again = FUSED(x, weight, initial_window=window)
+    assert (y.shape, again.shape) == (x.shape, window.shape)
+    with pytest.raises(ShapeError, match="`initial_window`"):
+        FUSED(torch.zeros(2, 3, 5), weight, initial_window=window)
+
+
+@pytest.mark.parametrize("empty", ["batch", "groups", "length", "d_inner"])
 def test_empty_sizes(empty: str):
     sizes = {"batch": {"per_group": 0}}.get(empty, {empty: 0})
     arguments = conv_arguments(**{"length": 3, "groups": 2, **sizes})
@@ -222,9 +244,21 @@ class TestRefusesTheValue:
         with pytest.raises(InvalidValueError, match=rf"`lengths` must be between 0 .* 5.*{length}"):
             op(**arguments)
 
-    def test_of_an_unknown_activation(self, op):
-        with pytest.raises(InvalidValueError, match=r"`activation` must be None or \"silu\", got \"relu\""):
-            op(**conv_arguments(), activation="relu")
+    @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+    def test_of_an_unknown_activation(self, op, compiled: bool):
+        if compiled and op is causal_conv1d:
+            torch.compiler.reset()
+            op = torch.compile(op, backend="eager")
+        for unknown in ("relu", "SiLU", "", True, torch.nn.SiLU()):
+            with pytest.raises(
+                InvalidValueError, match=r"`activation` must be None, \"silu\" or \"swish\", got"
+            ):
+                op(**conv_arguments(), activation=unknown)
+
+    def test_of_a_flag_that_is_no_bool(self, op):
+        for wrong in ("no", 1, None):
+            with pytest.raises(TypeError, match=r"`return_final_window` must be a bool, got"):
+                op(**conv_arguments(), return_final_window=wrong)
 
     def test_of_no_taps(self, op):
         with pytest.raises(ShapeError, match="argument `weight`"):

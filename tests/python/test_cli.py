@@ -210,7 +210,7 @@ def test_list_and_info(shell: Shell):
     [
         (["train", "glyphs"], "none named 'glyphs'"),
         (["train", "glyphs-mamba", "--set", "train.step=3"], "did you mean `train.steps`?"),
-        (["train", "glyphs-mamba", "--seed", "-1"], "`seed` must be from 0 to 2^64 - 1, got -1"),
+        (["train", "glyphs-mamba", "--seed", "-1"], "`--seed` must be from 0 to 2^64 - 1, got -1"),
         (["train", "glyphs-mamba", "--steps", "5000"], "`--steps` must be from 1 to train.steps = 2000"),
         (["evaluate", "nowhere"], "`nowhere` must be the folder of a run"),
         (["compare"], "at least one folder, got none"),
@@ -219,7 +219,10 @@ def test_list_and_info(shell: Shell):
         (["train", "glyphs-mamba", "--seeds", "0..99999999999"], "at most 1000 of them"),
         (["train", "glyphs-mamba", "--seeds", "0,x"], "`--seeds` must be as 0..4 or 0,3,7"),
         (["train", "glyphs-mamba", "--seeds", "0..2,1"], "`--seeds` must be distinct"),
-        (["train", "glyphs-mamba", "--seeds", "0,1", "--jobs", "0"], "`--jobs` must be at least 1, got 0"),
+        (
+            ["train", "glyphs-mamba", "--seeds", "0,1", "--jobs", "0"],
+            "`--jobs` must be from 1 to 1,024, got 0",
+        ),
         (["train", "glyphs-mamba", "--jobs", "2"], "`--jobs` is of `--seeds`, got 2 without it"),
         (["train", "glyphs-mamba", "--seeds", "0", "--seed", "1"], "`--seed` is of one run"),
         (["train", "glyphs-mamba", "--seeds", "0", "--run-dir", "r"], "`--run-dir` is of one run"),
@@ -292,7 +295,7 @@ def test_episodes_that_cannot_be_drawn_are_told_before_a_folder_is_made(shell: S
     few = "experiment: each class in the {} split of hanzi21 must have at least `data.train_shots` + "
     for change, told in (
         ("data.train_shots=100", few.format("train")),
-        ("data.tasks=0", "episode: argument `"),
+        ("data.tasks=0", "data: `tasks` must be from 1 to 100,000, got 0"),
         ("data.test_faces=['brush']", few.format("validation")),
     ):
         folder = tmp_path / "run"

@@ -75,7 +75,7 @@ def test_the_settings_that_prepare_prints_train_and_evaluate(shell: Shell, tmp_p
 def test_settings_of_images_are_checked():
     for change, told in (
         ("data.set=omniglott", "did you mean 'omniglot'"),
-        ("data.side=0", r"`data\.side` must be at least 1, got 0"),
+        ("data.side=0", r"data: `side` must be from 1 to 4,096, got 0"),
         ("data.mode=HSV", r"`data\.mode` must be 'L' or 'RGB', got 'HSV'"),
     ):
         changes = {"data.kind": "images", "data.set": "omniglot"} | dict([change.split("=")])

@@ -77,7 +77,7 @@ def test_a_change_of_kind_drops_the_settings_of_the_old_kind():
         ("train.step=5", r"train: there is no setting `train\.step`; did you mean `train\.steps`\?"),
         ("train.steps=many", r"train: `train\.steps` must be a valid integer, got 'many'"),
         ("train.steps=1.5", r"train: `train\.steps` must be a valid integer, got 1\.5"),
-        ("train.steps=0", "train: `steps` must be at least 1, got 0"),
+        ("train.steps=0", "train: `steps` must be from 1 to 1,000,000,000, got 0"),
         ("train.lr=1979-05-27", "train: values must be those of JSON"),
         ("model.n_layers=3", r"configuration: `n_layers` unknown field .* did you mean `n_layer`\?"),
         ("model.selectivity.wait=3", r"did you mean `weight`\?"),

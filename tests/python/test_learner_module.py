@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mambacl import AngleTarget, CnnEncoder, Learner, PrototypeConfig, SequenceConfig, VectorEncoder
+from mambacl.errors import DeviceError
 from small_learners import CONFIG, DIM, assert_same, small_config, small_episode, small_learner, tensors
 
 NAMES = """
@@ -186,6 +187,9 @@ def test_double_computes_in_double():
 def test_to_meta_and_back_through_to_empty():
     learner = small_learner().to("meta")
     assert learner.device.type == "meta"
+    for use in (learner.init_state, learner.to_bytes):
+        with pytest.raises(DeviceError, match="must be on a device that holds numbers, got device meta"):
+            use()
     learner.to_empty(device="cpu")
     learner.load_state_dict(small_learner().state_dict())
     assert_same(tensors(learner), tensors(small_learner()))

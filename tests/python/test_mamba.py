@@ -1,6 +1,7 @@
 """The Mamba layer: equal to transformers' MambaMixer, and one function whichever way it reads."""
 
 import copy
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -354,3 +355,76 @@ def test_keeps_no_more_than_its_backward_pass_needs():
     small = 4 * batch * length * (layer.dt_rank + 2 * d_state)  # delta's low rank, B and C
     weights = 4 * layer.d_inner * (d_state + layer.d_conv)  # A
     assert 5 * inner <= sum(kept.values()) <= 5 * inner + small + 2 * weights
+
+
+@pytest.mark.parametrize(("batch", "length"), [(0, 5), (2, 0), (0, 0)])
+def test_reads_nothing(batch: int, length: int):
+    mamba, x = layer(), torch.zeros(batch, length, 12, requires_grad=True)
+    y, state = mamba(x, return_state=True)
+    again, after = mamba(x, state=state, return_state=True)
+    assert (y.shape, again.shape) == (x.shape, x.shape)
+    assert [tensor.shape for tensor in after] == [(batch, 24, 3), (batch, 24, 5)]
+    assert not any(tensor.any() for tensor in after)
+    again.sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in mamba.parameters())
+    states = mamba.allocate_inference_cache(0, 1)
+    assert mamba.step(torch.zeros(0, 1, 12), *states)[0].shape == (0, 1, 12)
+
+
+def test_a_default_device_decides_where_a_layer_is_made_and_nothing_else():
+    mamba, x, lengths = layer(), tokens(), torch.tensor([9, 0, 4])
+    want = mamba(x, lengths=lengths)
+    want_step = mamba.step(x[:, :1], *mamba.allocate_inference_cache(3, 9))[0]
+    with torch.device("meta"):
+        assert {p.device.type for p in Mamba(12).parameters()} == {"meta"}
+        assert {p.device.type for p in Mamba(12, device="cpu").parameters()} == {"cpu"}
+        assert Mamba(12)(torch.zeros(2, 5, 12)).shape == (2, 5, 12)
+        for dt_proj in (mamba.dt_proj, nn.Sequential(mamba.dt_proj)):
+            mamba.dt_proj = dt_proj  # pyright: ignore[reportAttributeAccessIssue]
+            torch.testing.assert_close(mamba(x, lengths=lengths), want)
+        torch.testing.assert_close(mamba.step(x[:, :1], *mamba.allocate_inference_cache(3, 9))[0], want_step)
+        mamba.conv1d = nn.Sequential(mamba.conv1d)  # pyright: ignore[reportAttributeAccessIssue]
+        torch.testing.assert_close(mamba(x, lengths=lengths), want)
+
+
+@pytest.mark.parametrize("layout", [torch.jagged, torch.strided], ids=str)
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype:UserWarning")
+def test_refuses_a_nested_tensor(layout: torch.layout):
+    pieces = [torch.randn(3, 12), torch.randn(2, 12)]
+    with pytest.raises(ShapeError, match="`hidden_states` must be a padded tensor"):
+        layer()(torch.nested.nested_tensor(pieces, layout=layout))
+
+
+class Reader(nn.Module):
+    """A layer that goes on from a state, with tensors for arguments and results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mamba = layer()
+
+    def forward(self, x: Tensor, window: Tensor, ssm_state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, state = self.mamba(x, state=MambaState(window, ssm_state), return_state=True)
+        return y, *state
+
+
+def operators(targets: Iterable[object]) -> list[str]:
+    return [str(target) for target in targets if "mambacl" in str(target)]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.:DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_an_export_to_onnx_sees_operations_of_torch(monkeypatch: pytest.MonkeyPatch):
+    """What both exporters of torch trace; a test of their files would need the package onnx."""
+    reader, x = Reader(), tokens(4)
+    state = [tensor.detach() for tensor in reader.mamba(tokens(5), return_state=True)[1]]
+    want = reader(x, *state)
+    for onnx, count in ((False, 2), (True, 0)):
+        monkeypatch.setattr("torch.onnx.is_in_onnx_export", lambda onnx=onnx: onnx)
+        program = torch.export.export(reader, (x, *state), strict=False)
+        assert len(operators(node.target for node in program.graph.nodes)) == count
+        traced = torch.jit.trace(reader, (x, *state), check_trace=False)
+        assert len(operators(node.kind() for node in traced.inlined_graph.nodes())) == count
+        for exported in (program.module(), traced):
+            for got, w in zip(exported(x, *state), want, strict=True):
+                torch.testing.assert_close(got, w)
+    # The older one passes every argument by place, and flags as tensors.
+    assert torch.equal(reader.mamba(x, None, None, torch.tensor(False), None), reader.mamba(x))

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from mambacl import AccuracyMatrix, Calibration, History, Scores, plots
+from mambacl.errors import DtypeError, ShapeError
 from mambacl.evaluation import ErrorMatrix
 from mambacl.training import StepRecord
 
@@ -74,6 +75,20 @@ def test_learning_curves_show_the_mean_and_the_range():
     assert legend(ax) == ["on", "off"]
     assert "mean of 1 steps" in ax.get_ylabel()
     assert ax.get_ylim() == (0, 1)
+
+
+def test_validation_curves_are_drawn_at_the_steps_that_all_seeds_have():
+    runs = {
+        "two": [{10: (1.0, 0.2), 20: (2.0, 0.4)}, {10: (3.0, 0.6), 20: (4.0, 0.8), 30: (9.0, 0.9)}],
+        "none": [],
+        "one": [{10: (5.0, 0.5)}],
+    }
+    ax = plots.validation_curves(runs, xlabel="minutes")
+    two, one = ax.lines
+    assert data(two) == [[2.0, 3.0], [pytest.approx(0.4), pytest.approx(0.6)]]
+    assert data(one) == [[5.0], [0.5]]
+    assert len(ax.collections) == 1  # a band where there are two seeds
+    assert (ax.get_xlabel(), two.get_label(), one.get_label()) == ("minutes", "two", "one")
 
 
 def test_many_runs_share_four_line_styles():
@@ -233,3 +248,20 @@ def test_vectors_have_a_curve_of_their_loss():
     ax = plots.learning_curves({"waves": [History(steps)]}, window=2)
     assert list(ax.lines[0].get_ydata()) == [2.5, 1.5]
     assert ax.get_ylabel() == "training loss (mean of 2 steps)"
+
+
+def test_matrices_and_associations_may_be_arrays():
+    R = np.array([[0.9, np.nan], [0.25, 0.75]])
+    for draw in (plots.accuracy_matrix, plots.error_matrix):
+        assert [text.get_text() for text in draw(R).texts] == ["0.90", "0.25", "0.75"]
+    (line,) = plots.anytime_accuracy({"a": R}).lines
+    np.testing.assert_allclose(line.get_ydata(), [0.9, 0.5])
+    image = plots.association_map(np.eye(3)).images[0]
+    np.testing.assert_array_equal(image.get_array(), np.eye(3))
+
+
+def test_what_is_no_matrix_is_not_drawn():
+    with pytest.raises(DtypeError, match="accuracy_matrix: `matrix` must hold numbers, got <U1"):
+        plots.accuracy_matrix("x")
+    with pytest.raises(ShapeError, match=r"got \(3,\)"):
+        plots.error_matrix([1.0, 2.0, 3.0])

@@ -247,7 +247,25 @@ def test_nan_shows_from_its_step_on_and_nowhere_else():
         assert state.isnan().any() == (name != "z")
 
 
-@pytest.mark.parametrize("empty", ["batch", "length", "d_inner", "d_state"])
+def test_a_final_state_of_no_sequences_is_taken_back():
+    arguments = scan_arguments(3, groups=0, options=())
+    _, state = FUSED(**arguments)
+    assert state.shape == (0, 19, 8)
+    y, again = FUSED(**arguments, initial_state=state)
+    assert (y.shape, again.shape) == (arguments["u"].shape, state.shape)
+    with pytest.raises(ShapeError, match="`initial_state`"):
+        FUSED(**scan_arguments(3, options=()), initial_state=state)
+
+
+@pytest.mark.parametrize("wrong", ["no", 1, None], ids=str)
+@pytest.mark.parametrize("flag", ["delta_softplus", "return_final_state"])
+@pytest.mark.parametrize("op", [selective_scan, reference.selective_scan], ids=["fused", "reference"])
+def test_refuses_a_flag_that_is_no_bool(op, flag: str, wrong: object):
+    with pytest.raises(TypeError, match=f"`{flag}` must be a bool, got {type(wrong).__name__}"):
+        op(**scan_arguments(), **{flag: wrong})
+
+
+@pytest.mark.parametrize("empty", ["batch", "groups", "length", "d_inner", "d_state"])
 def test_empty_sizes(empty: str):
     sizes = {"batch": {"per_group": 0}}.get(empty, {empty: 0})
     arguments = scan_arguments(**{"length": 3, "groups": 2, **sizes})

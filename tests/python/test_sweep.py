@@ -183,7 +183,7 @@ def test_errors_are_told_before_any_training(tmp_path: Path, rows: str, message:
 def test_a_test_of_one_episode_is_refused_before_any_training(tmp_path: Path, name: str):
     file = tmp_path / "tiny.toml"
     file.write_text(f"[test]\n{name} = 1\n{ONE_ROW}")
-    with pytest.raises(ConfigError, match=f"test: `{name}` must be at least 2, got 1"):
+    with pytest.raises(ConfigError, match=f"test: `{name}` must be from 2 to 1,000,000, got 1"):
         read_sweep(file)
     file.write_text(f"[test]\n{name} = 2\n{ONE_ROW}")
     assert getattr(read_sweep(file).test, name) == 2

@@ -16,7 +16,7 @@ from mambacl.sweeps import Cell, Outcome, Results, Sweep, read_sweep, table
 from mambacl.sweeps.outcome import OnTest
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import outcomes
-from mambacl.sweeps.standings import against_first, cut_short, first_minutes, score_at, standings
+from mambacl.sweeps.standings import against_first, curves, cut_short, first_minutes, score_at, standings
 
 FILE = """
 purpose = "By hand."
@@ -258,6 +258,19 @@ def test_minutes_are_by_the_pace_where_learners_were_timed(made: tuple[Sweep, di
     (results.folder / "pace.json").write_text("{}")
     with pytest.raises(RunError, match=r"pace\.json` cannot be read"):
         table.write(sweep, results)
+
+
+def test_curves_are_of_the_seeds_that_did_not_diverge(made: tuple[Sweep, dict[str, Cell], Results]):
+    sweep, cells, results = made
+    lost = {"right": None, "diverged": "the loss is not finite"}
+    fill(cells, results, first_seed1=lost, third_seed0=lost)
+    first, _, third = standings(sweep, outcomes(sweep, results))
+    assert curves(first, None) == [[(1000, 1.0, 0.5), (2000, 2.0, 0.9)]]
+    assert curves(third, None) == []
+    pace = Pace(1, 3, {"first": 0.03}, {"first": 16}, {"first": 0.01}, {})
+    assert curves(first, pace) == [[(1000, 0.5, 0.5), (2000, 1.0, 0.9)]]
+    drawn = table.write(sweep, results).with_name("curves.png")
+    assert drawn.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_plateau_and_divergence_are_told_in_words(made: tuple[Sweep, dict[str, Cell], Results]):

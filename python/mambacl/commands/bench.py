@@ -14,6 +14,7 @@ from mambacl import plots
 from mambacl.bench import blocks, suite
 from mambacl.bench.streams import check_examples
 from mambacl.errors import InvalidValueError
+from mambacl.ranges import Count, Range
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Bench:
         plot: File for a figure of time against length.
     """
 
-    lengths: tuple[int, ...] = (25, 50, 100, 200, 400, 800, 1600, 3200)
-    repeats: int = 5
-    examples: int = 100_000
+    lengths: tuple[Annotated[int, Range(1, 10**6)], ...] = (25, 50, 100, 200, 400, 800, 1600, 3200)
+    repeats: Annotated[int, Range(1, 10**6)] = 5
+    examples: Count = 100_000
     stream_only: bool = False
     soak: bool = False
     peers: bool = False
@@ -81,10 +82,8 @@ def _check(command: Bench) -> None:
     check_examples(command.examples)
     if command.soak and command.stream_only:
         raise InvalidValueError("bench: `--soak` and `--stream-only` leave each other out, got both")
-    for option, sizes in (("repeats", (command.repeats,)), ("lengths", command.lengths)):
-        if min(sizes, default=0) < 1:
-            got = ", ".join(map(str, sizes)) or "none"
-            raise InvalidValueError(f"bench: argument `{option}` must be at least 1, got {got}")
+    if not command.lengths:
+        raise InvalidValueError("bench: `--lengths` must have at least one, got none")
     if command.peers:
         missing = [name for name in blocks.PEER_PACKAGES if find_spec(name) is None]
         if missing:

@@ -14,6 +14,7 @@ from mambacl.data import Split
 from mambacl.data.pixels import CHANNELS, Mode, pixels
 from mambacl.data.sets import DataSet, Labelled, data_set, data_sets
 from mambacl.errors import InvalidValueError
+from mambacl.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Prepare:
 
     name: tyro.conf.Positional[str]
     root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    side: int = 32
+    side: Annotated[int, Range(1, 4_096)] = 32
     mode: Mode = "RGB"
     quiet: bool = False
 

@@ -11,7 +11,9 @@ import tyro
 
 from mambacl.data import Split
 from mambacl.devices import chosen
+from mambacl.experiments.data.episode_data import Shots, Tasks
 from mambacl.experiments.trained import load_run
+from mambacl.ranges import Count, Episodes, Range
 from mambacl.report import measure
 from mambacl.report.figures import draw
 from mambacl.report.measurement import prepare
@@ -41,18 +43,20 @@ class Evaluate:
             seconds an episode, classes only; 0 for none.
         split: Of the episodes: train, validation or test.
         checkpoint: The best on meta-validation, the last, or that of a step.
+        other_data: Measure though the data have changed since the run began.
         device: That the learner answers on: cpu, cuda or cuda:N. Yardsticks are computed on the CPU.
         json: Print the measurement as JSON.
     """
 
     run: tyro.conf.Positional[Path]
-    tasks: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    shots: Annotated[int | None, tyro.conf.arg(metavar="K")] = None
-    episodes: Annotated[int, tyro.conf.arg(metavar="M")] = 600
-    matrix_episodes: Annotated[int, tyro.conf.arg(metavar="M")] = 100
-    offline: Annotated[int, tyro.conf.arg(metavar="M")] = 0
+    tasks: Annotated[Tasks | None, tyro.conf.arg(metavar="N")] = None
+    shots: Annotated[Shots | None, tyro.conf.arg(metavar="K")] = None
+    episodes: Annotated[Episodes, tyro.conf.arg(metavar="M")] = 600
+    matrix_episodes: Annotated[int, Range(1, 10**6), tyro.conf.arg(metavar="M")] = 100
+    offline: Annotated[int, Range(0, 10**6), tyro.conf.arg(metavar="M")] = 0
     split: Split = "test"
-    checkpoint: Literal["best", "last"] | int = "best"
+    checkpoint: Literal["best", "last"] | Count = "best"
+    other_data: bool = False
     device: str = "cpu"
     json: bool = False
 
@@ -61,7 +65,8 @@ def run(command: Evaluate) -> None:
     """Measures, writes and prints.
 
     Raises:
-        MambaclError: If the run cannot be read, or episodes of these sizes cannot be drawn.
+        MambaclError: If the run cannot be read, its data have changed, or episodes of these sizes cannot be
+            drawn.
         OSError: If the folder cannot be written.
     """
     device = chosen(command.device, "evaluate")
@@ -76,6 +81,7 @@ def run(command: Evaluate) -> None:
         episodes=command.episodes,
         matrix_episodes=command.matrix_episodes,
         offline_episodes=command.offline,
+        other_data=command.other_data,
     )
     file = measured.save(command.run)
     figures = draw(trained, measured)

@@ -10,6 +10,7 @@ import tyro
 
 from mambacl.experiments.trained import load_run
 from mambacl.files import save_learner
+from mambacl.ranges import Count
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Export:
 
     run: tyro.conf.Positional[Path]
     file: tyro.conf.Positional[Path]
-    checkpoint: Literal["best", "last"] | int = "best"
+    checkpoint: Literal["best", "last"] | Count = "best"
 
 
 def run(command: Export) -> None:

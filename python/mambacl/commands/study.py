@@ -10,6 +10,7 @@ import tyro
 
 from mambacl import studies
 from mambacl.errors import RunError
+from mambacl.ranges import Episodes, Jobs
 from mambacl.studies import Places, Scale
 from mambacl.sweeps.already import already
 
@@ -44,8 +45,8 @@ class Study:
     name: tyro.conf.Positional[str]
     fast: bool = False
     page: bool = False
-    episodes: Annotated[int, tyro.conf.arg(metavar="M")] = 200
-    jobs: Annotated[int, tyro.conf.arg(metavar="J")] = 1
+    episodes: Annotated[Episodes, tyro.conf.arg(metavar="M")] = 200
+    jobs: Annotated[Jobs, tyro.conf.arg(metavar="J")] = 1
     runs: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
 

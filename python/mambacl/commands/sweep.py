@@ -10,6 +10,7 @@ import tyro
 
 from mambacl.devices import chosen
 from mambacl.errors import RunError
+from mambacl.ranges import Jobs, Range
 from mambacl.sweeps import Results, table
 from mambacl.sweeps.already import already
 from mambacl.sweeps.files import sweep_file
@@ -24,7 +25,8 @@ from mambacl.sweeps.schedule import run as run_cells
 class Sweep:
     """Train and test a family of learners, and write the table that compares them.
 
-    Of each learner the values of [search] are chosen on meta-validation; the runs with these are tested once.
+    Of each learner the values of [search] are chosen on meta-validation, of a full grid or by successive
+    halving; the runs with these are tested once.
     The same command goes on with what is left: a cell that the folder of results has is not trained again.
     That holds for those that come with a checkout as well; folders of your own, --results and --runs, begin
     anew. The table is made of small files in the folder of results, for which no run is needed.
@@ -52,13 +54,13 @@ class Sweep:
     """
 
     sweep: tyro.conf.Positional[str]
-    jobs: Annotated[int, tyro.conf.arg(metavar="J")] = 1
+    jobs: Annotated[Jobs, tyro.conf.arg(metavar="J")] = 1
     runs: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     device: str = "cpu"
     table: bool = False
     pace: bool = False
-    offline: Annotated[int, tyro.conf.arg(metavar="M")] = 0
+    offline: Annotated[int, Range(0, 10**6), tyro.conf.arg(metavar="M")] = 0
 
 
 def run(command: Sweep) -> None:
@@ -82,10 +84,11 @@ def run(command: Sweep) -> None:
     if not (command.pace or command.offline or command.table):
         sweep.draw_episodes()
         runs = command.runs or Path("runs/sweeps") / sweep.name
-        there = len(outcomes(sweep, results))
+        before = outcomes(sweep, results)
         failures = run_cells(sweep, file, runs, results, command.jobs, str(device))
-        trained = len(outcomes(sweep, results)) - there
-        print(already("cells", results.folder, there, "trained", trained))
+        after = outcomes(sweep, results)
+        stayed = [name for name, one in before.items() if after[name].steps == one.steps]
+        print(already("cells", results.folder, len(stayed), "trained", len(after) - len(stayed)))
     print(f"Written to {table.write(sweep, results)}")
     if failures:
         told = "".join(f"\n  {one}" for one in failures)

@@ -16,6 +16,7 @@ from mambacl.errors import ConfigError, RunError
 from mambacl.experiments import Experiment
 from mambacl.experiments.seeds import train_seeds
 from mambacl.experiments.training_run import TrainingRun, as_begun
+from mambacl.ranges import Count, Jobs, Seed
 from mambacl.training.distributed import Ranks, joined
 
 _MOST_SEEDS = 1000
@@ -50,18 +51,20 @@ class Train:
         seeds: Train a run for each of these, as 0..4 (five of them) or 0,3,7, in processes of their own.
         jobs: Of --seeds: runs at a time, each with its share of the threads.
         resume: Go on from the newest checkpoint in the folder, or begin if there is none.
+        other_data: Of --resume: go on though the data have changed since the run began.
         device: cpu, cuda or cuda:N; a run may go on on another. Ranks of torchrun each take their own GPU.
         quiet: Show no progress: no bar, and off a terminal no line for each meta-validation.
     """
 
     experiment: tyro.conf.Positional[str]
-    steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    steps: Annotated[Count | None, tyro.conf.arg(metavar="N")] = None
     set: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="A.B=C")]] = ()
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    seed: int = 0
+    seed: Seed = 0
     seeds: Annotated[str | None, tyro.conf.arg(metavar="A..B|A,B,C")] = None
-    jobs: Annotated[int, tyro.conf.arg(metavar="J")] = 1
+    jobs: Annotated[Jobs, tyro.conf.arg(metavar="J")] = 1
     resume: bool = False
+    other_data: bool = False
     device: str = "cpu"
     quiet: bool = False
 
@@ -116,6 +119,8 @@ def parse_seeds(text: str) -> list[int]:
 
 def _check(command: Train, ranks: Ranks) -> None:
     """That options fit together."""
+    if command.other_data and not command.resume:
+        raise ConfigError("train: `--other-data` is of `--resume`, got it without")
     if command.seeds is None:
         if command.jobs != 1:
             raise ConfigError(f"train: `--jobs` is of `--seeds`, got {command.jobs} without it")
@@ -134,7 +139,9 @@ def _train_one(command: Train, experiment: Experiment, ranks: Ranks, device: tor
     folder = command.run_dir or _folder(experiment, command.seed)
     if command.resume:
         experiment = as_begun(experiment, folder)
-    training = TrainingRun.begin(experiment, command.seed, folder, resume=command.resume, device=device)
+    training = TrainingRun.begin(
+        experiment, command.seed, folder, resume=command.resume, other_data=command.other_data, device=device
+    )
     if ranks.leads:
         print(_introduction(training, command.seed, ranks), flush=True)  # a log has it first
     try:
@@ -155,6 +162,7 @@ def _train_seeds(command: Train, experiment: Experiment, seeds: list[int], devic
         changes=command.set,
         steps=command.steps,
         resume=command.resume,
+        other_data=command.other_data,
         jobs=command.jobs,
         device=str(device),
     )

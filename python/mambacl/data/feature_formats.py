@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mambacl.errors import DataError
+from mambacl.reading import check_regular, parse_json
 
 Array = npt.NDArray[Any]
 
@@ -56,6 +56,9 @@ def read_table(features: Path, labels: Path | None) -> FeatureTable:
         )
         raise DataError(f"feature file {features}: `labels` (`data.labels` of an experiment) must {rest}")
     try:
+        for file in (features, labels):
+            if file is not None:
+                check_regular(file)
         if labels is not None:
             return FeatureTable(_npy("features", features), _npy("labels", labels))
         if kind == ".npz":
@@ -65,7 +68,7 @@ def read_table(features: Path, labels: Path | None) -> FeatureTable:
     except DataError:
         raise
     except FileNotFoundError as error:
-        raise DataError(_missing(Path(error.filename or features))) from error
+        raise DataError(missing(Path(error.filename or features))) from error
     except (
         Exception
     ) as error:  # of bytes that make no sense numpy and zipfile raise whatever they stumble over
@@ -73,7 +76,8 @@ def read_table(features: Path, labels: Path | None) -> FeatureTable:
     raise DataError(f"feature file {features}: it must end in .npz, .npy or .safetensors")
 
 
-def _missing(file: Path) -> str:
+def missing(file: Path) -> str:
+    """The message for a file that is not there."""
     told = f"feature file {file}: there is no such file"
     if file.is_absolute():
         return told
@@ -156,7 +160,7 @@ def _check_keys(file: Path, keys: list[str]) -> None:
 def _names(file: Path, metadata: Mapping[str, str]) -> tuple[str, ...] | None:
     if "names" not in metadata:
         return None
-    names: Any = json.loads(metadata["names"])
+    names: Any = parse_json(metadata["names"])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f"feature file {file}: `names` must be a list of names, got {metadata['names']:.60}")
     return tuple(names)

@@ -28,6 +28,7 @@ from mambacl.encoder_training.glyph_figures import faces_of, measure, table
 from mambacl.encoders.glyph_encoder import GlyphEncoder, GlyphFaces, packed_weights, with_weights
 from mambacl.errors import ConfigError
 from mambacl.processes.script import script
+from mambacl.ranges import Count, Episodes, Range, Seed, Share, check
 
 
 @dataclass(frozen=True)
@@ -55,22 +56,18 @@ class TrainGlyphEncoder:
 
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     faces: GlyphFaces = "all"
-    epochs: int = 20
-    batch_size: int = 128
-    lr: float = 3e-3
-    weight_decay: float = 0.05
-    scale: float = 8.0
-    label_smoothing: float = 0.1
-    seed: int = 0
+    epochs: Count = 20
+    batch_size: Annotated[int, Range(2, 16_384)] = 128
+    lr: Annotated[float, Range(0, 1_000, above=True)] = 3e-3
+    weight_decay: Annotated[float, Range(0, 1_000)] = 0.05
+    scale: Annotated[float, Range(0, 1e6, above=True)] = 8.0
+    label_smoothing: Share = 0.1
+    seed: Seed = 0
     test: bool = False
-    episodes: int = 600
+    episodes: Episodes = 600
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 2), ("episodes", 2)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"glyph encoder: `{name}` must be at least {least}, got {getattr(self, name)}"
-                )
+        check(self, "glyph encoder")
 
 
 def train(images: ImageClasses, settings: TrainGlyphEncoder, *, progress: bool = True) -> GlyphEncoder:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mambacl.errors import DtypeError, InvalidValueError, ShapeError
+from mambacl.evaluation.numbers import as_float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,11 @@ class Calibration:
     confidence_sum: Tensor
 
     def __post_init__(self) -> None:
+        for name in ("count", "right"):
+            whole = as_float64("Calibration", name, getattr(self, name)).to(torch.int64)
+            object.__setattr__(self, name, whole)
+        sums = as_float64("Calibration", "confidence_sum", self.confidence_sum)
+        object.__setattr__(self, "confidence_sum", sums)
         shapes = [tuple(t.shape) for t in (self.count, self.right, self.confidence_sum)]
         if len(shapes[0]) != 1 or len(set(shapes)) != 1:
             raise ShapeError(f"Calibration: all fields must have shape (bins), got {shapes}")
@@ -60,6 +66,7 @@ class Calibration:
         """
         if bins < 1:
             raise InvalidValueError(f"Calibration: argument `bins` must be at least 1, got {bins}")
+        confidences, right = torch.as_tensor(confidences), torch.as_tensor(right)
         if confidences.shape != right.shape:
             raise ShapeError(
                 f"Calibration: argument `right` must have shape {tuple(confidences.shape)}, "

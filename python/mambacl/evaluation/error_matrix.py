@@ -9,6 +9,7 @@ from torch import Tensor
 from mambacl.episodes import Episodes
 from mambacl.errors import InvalidValueError
 from mambacl.evaluation.matrix import AccuracyMatrix
+from mambacl.evaluation.numbers import as_float64
 from mambacl.evaluation.protocol import query_losses
 from mambacl.evaluation.task_by_task import ask_task_by_task
 from mambacl.learner import Learner
@@ -22,10 +23,11 @@ class ErrorMatrix:
     `AccuracyMatrix`. Lower is better.
 
     Attributes:
-        values: R, (tasks, tasks) float64; NaN above the diagonal.
+        values: R, (tasks, tasks); NaN above the diagonal; given and kept as that of `AccuracyMatrix`.
         episodes: The number of episodes averaged over.
 
     Raises:
+        DtypeError: If `values` are no numbers.
         ShapeError: If `values` is not square.
         InvalidValueError: If a number on or below the diagonal is NaN.
 
@@ -41,6 +43,7 @@ class ErrorMatrix:
     episodes: int
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "values", as_float64("ErrorMatrix", "values", self.values))
         self._negated()
 
     @property

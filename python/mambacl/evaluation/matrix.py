@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mambacl.episodes import Episodes
 from mambacl.errors import InvalidValueError, ShapeError
+from mambacl.evaluation.numbers import as_float64
 from mambacl.evaluation.task_by_task import ask_task_by_task
 from mambacl.learner import Learner
 from mambacl.state import LearnerState
@@ -30,10 +31,12 @@ class AccuracyMatrix:
     diagonal is not looked at.
 
     Attributes:
-        values: R, (tasks, tasks) float64; NaN above the diagonal.
+        values: R, (tasks, tasks); NaN above the diagonal. It may be given as a tensor, an array or lists of
+            any real dtype, and is kept as a tensor of float64 on the CPU.
         episodes: The number of episodes averaged over.
 
     Raises:
+        DtypeError: If `values` are no numbers.
         ShapeError: If `values` is not square.
         InvalidValueError: If a number on or below the diagonal is NaN.
 
@@ -51,6 +54,7 @@ class AccuracyMatrix:
     episodes: int
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "values", as_float64("AccuracyMatrix", "values", self.values))
         if self.values.ndim != 2 or self.values.shape[0] != self.values.shape[1] or self.tasks == 0:
             raise ShapeError(
                 f"AccuracyMatrix: `values` must have shape (tasks, tasks), got {tuple(self.values.shape)}"

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from mambacl.errors import ShapeError
+from mambacl.evaluation.numbers import as_float64
+
 STANDARD_ERRORS = 1.96
 """Of a mean, in half its 95 % interval: the normal distribution's, which means of many episodes have."""
 
@@ -17,10 +20,20 @@ class Scores:
     """A score of each of a number of episodes.
 
     Attributes:
-        values: (episodes) float64; accuracies, or losses.
+        values: (episodes); accuracies, or losses. They may be given as a tensor, an array or a list, and are
+            kept as a tensor of float64 on the CPU.
+
+    Raises:
+        DtypeError: If they are no numbers.
+        ShapeError: If they are no vector.
     """
 
     values: Tensor
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", as_float64("Scores", "values", self.values))
+        if self.values.ndim != 1:
+            raise ShapeError(f"Scores: `values` must have shape (episodes), got {tuple(self.values.shape)}")
 
     @property
     def mean(self) -> float:

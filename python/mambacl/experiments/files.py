@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mambacl import packaged, toml_files
+from mambacl import packaged, reading, toml_files
 from mambacl.errors import ConfigError
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.tables import merge, nested
-from mambacl.toml_files import tomllib
 
 _FOLDER = packaged.folder("mambacl.experiments")
+_DEEPEST = 8
+"""Tables that a change on the command line may lie in."""
 
 
 def names() -> list[str]:
@@ -56,16 +58,29 @@ def read_table(experiment: str) -> dict[str, Any]:
     return toml_files.read("experiment", toml_files.path("experiment", experiment, _FOLDER))
 
 
+def _value(place: str, text: str) -> Any:
+    """The value of a change, as TOML has it; what is no TOML is a word."""
+    whole = ".".join(json.dumps(part) for part in place.split("."))  # with it errors name the setting
+    try:
+        value: Any = reading.parse_toml(f"{whole} = {text}")
+    except reading.tomllib.TOMLDecodeError:
+        return text.strip()
+    except ValueError as error:
+        raise ConfigError(f"--set: {place}: {error}") from error
+    for part in place.split("."):
+        value = value[part]
+    return value
+
+
 def _change(table: Mapping[str, Any], change: str) -> dict[str, Any]:
     """The table of one change."""
     place, equals, text = change.partition("=")
     *parts, last = place.strip().split(".")
     if not equals or not all([*parts, last]):
         raise ConfigError(f"--set: a change must be a.b=c, such as train.lr=1e-3, got {change!r}")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
+    if len(parts) > _DEEPEST:
+        raise ConfigError(f"--set: a name must have at most {_DEEPEST + 1} parts, got {len(parts) + 1}")
+    value = _value(place.strip(), text)
     inner: Any = table
     for part in parts:
         inner = inner.get(part, {})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mambacl.experiments.experiment import Experiment
 from mambacl.processes import Failure, Job, Pool
+from mambacl.ranges import Count, Seed
 from mambacl.settings import Settings
 
 
@@ -24,15 +25,17 @@ class SeedJob(Settings):
         steps: To stop after; None for all.
         resume: Whether to go on from what the folder holds.
         device: To train on.
+        other_data: Whether the run may have begun with other data.
     """
 
     experiment: str
     changes: tuple[str, ...]
-    seed: int
+    seed: Seed
     folder: str
-    steps: int | None
+    steps: Count | None
     resume: bool
     device: str = "cpu"
+    other_data: bool = False
 
 
 def train_seeds(
@@ -45,6 +48,7 @@ def train_seeds(
     resume: bool = False,
     jobs: int = 1,
     device: str = "cpu",
+    other_data: bool = False,
 ) -> list[Failure]:
     """Meta-trains a run for each seed. When one fails the others go on.
 
@@ -57,6 +61,7 @@ def train_seeds(
         resume: Whether to go on from what the folders hold.
         jobs: Processes at a time, each with its share of the threads.
         device: That all train on.
+        other_data: Whether runs may have begun with other data.
 
     Returns:
         The seeds that failed.
@@ -75,7 +80,7 @@ def train_seeds(
     experiment.data.check_test()
     waiting = {
         folder.name: _job(
-            SeedJob(source, tuple(changes), seed, str(folder), steps, resume, device), experiment
+            SeedJob(source, tuple(changes), seed, str(folder), steps, resume, device, other_data), experiment
         )
         for seed, folder in folders.items()
     }

@@ -14,6 +14,7 @@ from mambacl import __version__
 from mambacl.config import RecurrentMixer, SequenceConfig
 from mambacl.episodes import Episodes
 from mambacl.experiments.experiment import Experiment
+from mambacl.experiments.same_data import check_data, digests
 from mambacl.experiments.trained import (
     Trained,
     began_as_published,
@@ -53,6 +54,7 @@ class TrainingRun:
         path: Path,
         *,
         resume: bool,
+        other_data: bool = False,
         device: torch.device | str = "cpu",
     ) -> TrainingRun:
         """Makes the folder of a run, or opens it. Of ranks that train together the first makes it.
@@ -62,6 +64,7 @@ class TrainingRun:
             seed: Of the run.
             path: Of its folder.
             resume: Whether a run of the same settings may be there already.
+            other_data: Whether that run may have begun with other data.
             device: To train on; no part of the run, which may go on on another.
 
         Returns:
@@ -72,20 +75,28 @@ class TrainingRun:
             InvalidValueError: If such episodes cannot be drawn, or those of meta-test where that is known
                 (`EpisodeData.check_test`), or the seed is out of its range; told before a folder is made,
                 not at the first meta-validation or in the end.
-            RunError: If the folder holds a run (with `resume`, one of other settings).
+            RunError: If the folder holds a run (with `resume`, one of other settings or other data).
             OSError: If it cannot be written.
         """
         ranks = Ranks.here()
         ranks.share(experiment.train)
         with ranks.first_before_others():
+            wanted = run_settings(experiment, seed)
+            begun = _begun(path, wanted) if resume else None
+            if begun is not None:  # before data that have changed make no sense to the learner
+                check_data(begun, experiment, ("train", "validation"), other_data=other_data)
             learner = experiment.learner(seed).to(device)
             source, validation = experiment.source("train", seed), experiment.source("validation")
             source.batch(0, 1)
             validation.batch(0, 1)
             experiment.data.check_test()
-            folder = (
-                _folder(path, run_settings(experiment, seed), resume) if ranks.leads else RunFolder.open(path)
-            )
+            folder = begun
+            if folder is None:
+                folder = (
+                    RunFolder.create(path, wanted, versions(), digests(experiment))
+                    if ranks.leads
+                    else RunFolder.open(path)
+                )
         return cls(experiment, learner, source, validation, folder)
 
     def train(
@@ -177,13 +188,14 @@ def as_begun(experiment: Experiment, path: Path) -> Experiment:
     return began_as_published(experiment, RunFolder.open(path).settings)
 
 
-def _folder(path: Path, wanted: Mapping[str, Any], resume: bool) -> RunFolder:
-    if not resume:
-        return RunFolder.create(path, wanted, versions())
+def _begun(path: Path, wanted: Mapping[str, Any]) -> RunFolder | None:
+    """The run in a folder, which must be one of these settings; None if there is none.
+
+    Settings that are newer than the run have their defaults.
+    """
     if not RunFolder.is_there(path):
-        return RunFolder.resume(path, wanted, versions())
+        return None
     folder = RunFolder.open(path)
-    # Settings that came to be after the run began have their defaults.
     folder.check_settings(wanted, run_settings(*run_experiment(folder)))
     return folder
 

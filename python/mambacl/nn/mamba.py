@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from mambacl.errors import ConfigError, ShapeError
 from mambacl.layer_states import MambaState
+from mambacl.nn.children import convolve, is_causal_convolution, is_its_weights, project
 from mambacl.ops import causal_conv1d, selective_scan
 
 
@@ -26,6 +27,17 @@ class Mamba(nn.Module):
         tokens' = out_proj(selective_scan(u, delta, -exp(A_log), B, C, D, z))
 
     The scan computes in float32 at least, whatever the dtype of the layer.
+
+    What stands in a child's place takes part: an adapter (LoRA), a wrapper, a parametrization, a dynamically
+    quantised module, hooks. A plain `conv1d` or `dt_proj` is computed within the fused operations; any other
+    is called, as the projections always are. In place of `conv1d` may stand what gives (batch, d_inner,
+    n + d_conv - 1) for (batch, d_inner, n), causally, from d_conv inputs each; it sees the inputs kept in the
+    state in front of a continued sequence.
+
+    `torch.func` works, by the kernels in reverse mode and under vmap; see `mambacl.ops.selective_scan`.
+    `torch.onnx.export` writes torch's own operations, a loop over time that is unrolled: the file is for the
+    length of the example. A module that reads one token with `state` and `return_state` goes on from call to
+    call.
 
     Args:
         d_model: Width of a token.
@@ -165,7 +177,6 @@ class Mamba(nn.Module):
         self,
         hidden_states: Tensor,
         inference_params: Any = None,
-        *,
         state: MambaState | None = None,
         return_state: bool = False,
         lengths: Tensor | None = None,
@@ -201,7 +212,8 @@ class Mamba(nn.Module):
                 ssm_state.zero_()
             return self._advance(hidden_states, conv_state, ssm_state)
         x, z = self._project(hidden_states)
-        y, state = self._mix(x, z, state, lengths, return_state)
+        # A tensor when torch's exporter to ONNX by TorchScript passes the defaults.
+        y, state = self._mix(x, z, state, lengths, bool(return_state))
         return (y, state) if state is not None else y
 
     def step(
@@ -250,10 +262,18 @@ class Mamba(nn.Module):
         Returns:
             conv_state, (batch, d_inner, d_conv), and ssm_state, (batch, d_inner, d_state): zeros.
         """
-        conv, dt = self.conv1d.weight, self.dt_proj.weight
+        conv, dt = (self._floating_of(child) for child in (self.conv1d, self.dt_proj))
         conv_state = conv.new_zeros((batch_size, self.d_inner, self.d_conv), dtype=dtype or conv.dtype)
         ssm_state = dt.new_zeros((batch_size, self.d_inner, self.d_state), dtype=dtype or dt.dtype)
         return conv_state, ssm_state
+
+    def _floating_of(self, child: nn.Module) -> Tensor:
+        """A child's weight; the layer's D where it has none, as when it is quantised."""
+        weight = getattr(child, "weight", None)
+        for tensor in (weight, *child.parameters()):
+            if isinstance(tensor, Tensor) and tensor.is_floating_point():
+                return tensor
+        return self.D
 
     def _cached(self, hidden_states: Tensor, inference_params: Any) -> tuple[Tensor, Tensor]:
         """This layer's tensors of a cache, made when the layer first asks."""
@@ -290,12 +310,16 @@ class Mamba(nn.Module):
         return y
 
     def _project(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
+        if hidden_states.is_nested:
+            raise ShapeError(
+                "Mamba: argument `hidden_states` must be a padded tensor, with `lengths`, got a nested one"
+            )
         if hidden_states.dim() != 3 or hidden_states.shape[2] != self.d_model:
             raise ShapeError(
                 "Mamba: argument `hidden_states` must have shape (batch, length, d_model) = "
                 f"(batch, length, {self.d_model}), got {list(hidden_states.shape)}"
             )
-        x, z = self.in_proj(hidden_states).chunk(2, dim=-1)
+        x, z = project("in_proj", self.in_proj, hidden_states, 2 * self.d_inner).chunk(2, dim=-1)
         return x, z
 
     def _mix(
@@ -303,37 +327,50 @@ class Mamba(nn.Module):
     ) -> tuple[Tensor, MambaState | None]:
         """From the projected tokens to the output; the state only if asked for."""
         window, ssm_state = (None, None) if state is None else state
-        u, window = _pair(
-            causal_conv1d(
-                x,
-                self.conv1d.weight.squeeze(1),
-                self.conv1d.bias,
-                activation="silu",
-                initial_window=window,
-                return_final_window=return_state,
-                lengths=lengths,
-            )
-        )
+        u, window = self._convolve(x, window, lengths, return_state)
         sizes = [self.dt_rank, self.d_state, self.d_state]
-        dt, B, C = self.x_proj(u).split(sizes, dim=-1)
+        dt, B, C = project("x_proj", self.x_proj, u, sum(sizes)).split(sizes, dim=-1)
+        dt_proj, A_log = self.dt_proj, self.A_log
+        fused = is_its_weights(dt_proj, nn.Linear)
+        delta = F.linear(dt, dt_proj.weight) if fused else project("dt_proj", dt_proj, dt, self.d_inner)
         y, ssm_state = _pair(
             selective_scan(
                 u,
-                F.linear(dt, self.dt_proj.weight),
-                -torch.exp(self.A_log.to(_at_least_float32(self.A_log.dtype))),
+                delta,
+                -torch.exp(A_log.to(_at_least_float32(A_log.dtype))),
                 B,
                 C,
                 D=self.D,
                 z=z,
-                delta_bias=self.dt_proj.bias,
+                delta_bias=dt_proj.bias if fused else None,
                 delta_softplus=True,
                 initial_state=ssm_state,
                 return_final_state=return_state,
                 lengths=lengths,
             )
         )
-        y = self.out_proj(y)
+        y = project("out_proj", self.out_proj, y, self.d_model)
         return y, None if window is None or ssm_state is None else MambaState(window, ssm_state)
+
+    def _convolve(
+        self, x: Tensor, window: Tensor | None, lengths: Tensor | None, return_window: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The convolution and its SiLU, and the window of inputs that it leaves."""
+        conv1d = self.conv1d
+        if not is_causal_convolution(conv1d, self.d_inner, self.d_conv):
+            u, window = convolve(conv1d, x, self.d_conv, window, return_window, lengths)
+            return F.silu(u), window
+        return _pair(
+            causal_conv1d(
+                x,
+                conv1d.weight.squeeze(1),
+                conv1d.bias,
+                activation="silu",
+                initial_window=window,
+                return_final_window=return_window,
+                lengths=lengths,
+            )
+        )
 
 
 def _at_least_float32(dtype: torch.dtype) -> torch.dtype:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mambacl import _core
-from mambacl.ops.checks import check_devices, check_lengths, check_types
+from mambacl.ops import reference, transforms
+from mambacl.ops.checks import check_activation, check_devices, check_flags, check_lengths, check_types
 
 # The fake kernel answers for "meta".
 _DEVICES = ("cpu", "cuda", "meta")
@@ -66,13 +67,13 @@ def causal_conv1d(
 
     where x before the first step is the initial window: the convolution of a Mamba block
     (arXiv:2312.00752, section 3.4). Dtypes as for `selective_scan`. Differentiable once by every floating
-    tensor, through y and the final window.
+    tensor, through y and the final window. Under `torch.func` and in an export to ONNX as `selective_scan`.
 
     Args:
         x: Input, (batch, length, d_inner).
         weight: Taps, the last one for the present step, (d_inner, d_conv).
         bias: (d_inner); none when absent.
-        activation: "silu", or None for none.
+        activation: "silu", or "swish" for the same; None for none.
         initial_window: Inputs before the first step, oldest first, (groups, d_inner, d_conv - 1) where
             batch = groups x g and sequence i continues window i // g; zeros when absent.
         return_final_window: Whether to return the last d_conv - 1 inputs of each sequence too.
@@ -85,7 +86,7 @@ def causal_conv1d(
         final window, (batch, d_inner, d_conv - 1) float32 or float64.
 
     Raises:
-        TypeError: If an argument is no tensor.
+        TypeError: If an argument is no tensor, or a flag no bool.
         ShapeError: If an argument's shape does not fit.
         DtypeError: If an argument's dtype does not fit.
         DeviceError: If tensors lie on different devices, or on one without a kernel.
@@ -99,13 +100,24 @@ def causal_conv1d(
         >>> y.flatten().tolist(), window.flatten().tolist()
         ([1.0, 12.0, 23.0], [3.0])
     """
-    optional = {"bias": bias, "initial_window": initial_window, "lengths": lengths}
-    check_types("causal_conv1d", {"x": x, "weight": weight}, optional)
-    if not torch.compiler.is_compiling():
-        check_devices("causal_conv1d", {"x": x, "weight": weight, **optional}, _DEVICES)
-        _core.check_causal_conv1d((x, weight, bias, initial_window, lengths), activation)
+    tensors = (x, weight, bias, initial_window, lengths)
+    check_types("causal_conv1d", reference.CONV_TENSORS, tensors, required=2)
+    check_flags("causal_conv1d", return_final_window=return_final_window)
+    silu = check_activation("causal_conv1d", activation)
+    compiling = torch.compiler.is_compiling()
+    way = transforms.way(compiling)
+    if way == "reference":
+        return reference.causal_conv1d(
+            x, weight, bias, activation, initial_window, return_final_window, lengths
+        )
+    if not compiling:
+        check_devices("causal_conv1d", reference.CONV_TENSORS, tensors, _DEVICES)
+        _core.check_causal_conv1d(tensors, None)
         check_lengths("causal_conv1d", lengths, x.shape[1])
-    y, final_window = torch.ops.mambacl.causal_conv1d(
-        x, weight, bias, activation == "silu", initial_window, return_final_window, lengths
-    )
+    if way == "transformed":
+        y, final_window = transforms.apply("causal_conv1d", silu, return_final_window, *tensors)
+    else:
+        y, final_window = torch.ops.mambacl.causal_conv1d(
+            x, weight, bias, silu, initial_window, return_final_window, lengths
+        )
     return (y, final_window) if return_final_window else y

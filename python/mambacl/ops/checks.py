@@ -1,8 +1,6 @@
-"""Checks of an operation's arguments that the engine cannot make: types, torch's devices, lengths."""
+"""Checks of an operation's arguments that the engine cannot make: types, flags, torch's devices, lengths."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -10,50 +8,89 @@ from torch import Tensor
 from mambacl.errors import DeviceError, InvalidValueError
 
 
-def check_types(op: str, required: Mapping[str, object], optional: Mapping[str, object]) -> None:
+def check_types(op: str, names: tuple[str, ...], arguments: tuple[object, ...], required: int) -> None:
     """Checks that arguments are tensors, the optional ones tensors or None; reads nothing of them.
 
     Args:
         op: The operation, for the message.
-        required: Arguments that must be there, by name.
-        optional: Arguments that may be None, by name.
+        names: The arguments' names.
+        arguments: The arguments.
+        required: So many of the first ones must be there.
 
     Raises:
         TypeError: For the first argument that is no tensor.
     """
-    for name, argument in required.items():
-        if not isinstance(argument, Tensor):
-            raise TypeError(f"{op}: argument `{name}` must be a torch.Tensor, got {type(argument).__name__}")
-    for name, argument in optional.items():
-        if not (argument is None or isinstance(argument, Tensor)):
-            got = type(argument).__name__
-            raise TypeError(f"{op}: argument `{name}` must be a torch.Tensor or None, got {got}")
+    for index, argument in enumerate(arguments):
+        if isinstance(argument, Tensor) or (argument is None and index >= required):
+            continue
+        expected = "a torch.Tensor" if index < required else "a torch.Tensor or None"
+        got = type(argument).__name__
+        raise TypeError(f"{op}: argument `{names[index]}` must be {expected}, got {got}")
 
 
-def check_devices(op: str, arguments: Mapping[str, Tensor | None], supported: tuple[str, ...] | None) -> None:
+def check_flags(op: str, **flags: object) -> None:
+    """Checks that flags are bools, which torch's operators take for granted.
+
+    Args:
+        op: The operation, for the message.
+        **flags: The flags by name.
+
+    Raises:
+        TypeError: For the first flag that is no bool.
+    """
+    for name, flag in flags.items():
+        if flag is not True and flag is not False:
+            raise TypeError(f"{op}: argument `{name}` must be a bool, got {type(flag).__name__}")
+
+
+def check_activation(op: str, activation: object) -> bool:
+    """Checks the name of an activation.
+
+    Args:
+        op: The operation, for the message.
+        activation: "silu", or "swish", which is another name of it; None for none.
+
+    Returns:
+        Whether there is a SiLU.
+
+    Raises:
+        InvalidValueError: If it is anything else.
+    """
+    if activation is None:
+        return False
+    if isinstance(activation, str) and activation in ("silu", "swish"):
+        return True
+    raise InvalidValueError(
+        f'{op}: argument `activation` must be None, "silu" or "swish", got {activation!r}'
+    )
+
+
+def check_devices(
+    op: str, names: tuple[str, ...], arguments: tuple[Tensor | None, ...], supported: tuple[str, ...] | None
+) -> None:
     """Checks that all tensors lie on the first one's device, and that the operation runs there.
 
     Args:
         op: The operation, for the message.
-        arguments: The arguments by name, the leading one first.
+        names: The arguments' names, the leading one's first.
+        arguments: The arguments.
         supported: The types of device with a kernel; None when any will do.
 
     Raises:
         DeviceError: For the first tensor that does not fit.
     """
-    (leading_name, leading), *_ = arguments.items()
+    leading = arguments[0]
     assert leading is not None
     device = leading.device
     if supported is not None and device.type not in supported:
         raise DeviceError(
-            f"{op}: argument `{leading_name}` must be on a device with a kernel ({', '.join(supported)}), "
+            f"{op}: argument `{names[0]}` must be on a device with a kernel ({', '.join(supported)}), "
             f"got {device}; mambacl.ops.reference.{op} runs anywhere"
         )
-    for name, tensor in arguments.items():
+    for name, tensor in zip(names, arguments, strict=True):
         if tensor is not None and tensor.device != device:
             raise DeviceError(
-                f"{op}: argument `{name}` must be on device {device}, as `{leading_name}`, "
-                f"got {tensor.device}"
+                f"{op}: argument `{name}` must be on device {device}, as `{names[0]}`, got {tensor.device}"
             )
 
 
@@ -68,11 +105,22 @@ def check_lengths(op: str, lengths: Tensor | None, length: int) -> None:
     Raises:
         InvalidValueError: If one lies outside.
     """
-    if lengths is None or lengths.device.type != "cpu" or lengths.numel() == 0:
+    if lengths is None or lengths.device.type != "cpu":
         return
-    low, high = (int(bound) for bound in torch.aminmax(lengths))
+    numbers = _unwrapped(lengths)
+    if numbers.numel() == 0:
+        return
+    low, high = (int(bound) for bound in torch.aminmax(numbers))
     if low < 0 or high > length:
         raise InvalidValueError(
             f"{op}: argument `lengths` must be between 0 and the sequence length {length}, "
             f"got values from {low} to {high}"
         )
+
+
+def _unwrapped(tensor: Tensor) -> Tensor:
+    """The numbers below the wrappers of torch.func's transforms; those of all slices of a vmap."""
+    functorch = torch._C._functorch  # pyright: ignore
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
+    return tensor

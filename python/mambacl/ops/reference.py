@@ -9,9 +9,13 @@ from torch import Tensor
 
 from mambacl import _core
 from mambacl.errors import DeviceError
-from mambacl.ops.checks import check_devices, check_lengths, check_types
+from mambacl.ops.checks import check_activation, check_devices, check_flags, check_lengths, check_types
 
 __all__ = ["causal_conv1d", "selective_scan"]
+
+# The tensors of each operation, in the order of its operator.
+SCAN_TENSORS = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias", "initial_state", "lengths")
+CONV_TENSORS = ("x", "weight", "bias", "initial_window", "lengths")
 
 
 def selective_scan(
@@ -48,7 +52,7 @@ def selective_scan(
         y, or the pair of y and the final state, as `mambacl.ops.selective_scan`.
 
     Raises:
-        TypeError: If an argument is no tensor.
+        TypeError: If an argument is no tensor, or a flag no bool.
         ShapeError: If an argument's shape does not fit.
         DtypeError: If an argument's dtype does not fit.
         DeviceError: If tensors lie on different devices, or on "meta".
@@ -61,11 +65,10 @@ def selective_scan(
         >>> reference.selective_scan(one, one, A, one, one).flatten().tolist()
         [1.0, 2.0, 3.0]
     """
-    required = {"u": u, "delta": delta, "A": A, "B": B, "C": C}
-    optional = {"D": D, "z": z, "delta_bias": delta_bias, "initial_state": initial_state, "lengths": lengths}
-    check_types("selective_scan", required, optional)
-    _check_devices("selective_scan", {**required, **optional})
     tensors = (u, delta, A, B, C, D, z, delta_bias, initial_state, lengths)
+    check_types("selective_scan", SCAN_TENSORS, tensors, required=5)
+    _check_devices("selective_scan", SCAN_TENSORS, tensors)
+    check_flags("selective_scan", delta_softplus=delta_softplus, return_final_state=return_final_state)
     _core.check_selective_scan(tensors)
     check_lengths("selective_scan", lengths, u.shape[1])
     y, final_state = _core.reference_selective_scan(tensors, delta_softplus, return_final_state)
@@ -87,7 +90,7 @@ def causal_conv1d(
         x: Input, (batch, length, d_inner).
         weight: Taps, the last one for the present step, (d_inner, d_conv).
         bias: (d_inner); none when absent.
-        activation: "silu", or None for none.
+        activation: "silu", or "swish" for the same; None for none.
         initial_window: Inputs before the first step, (groups, d_inner, d_conv - 1); zeros when absent.
         return_final_window: Whether to return the last d_conv - 1 inputs of each sequence too.
         lengths: Real length of each sequence, (batch) int64.
@@ -96,7 +99,7 @@ def causal_conv1d(
         y, or the pair of y and the final window, as `mambacl.ops.causal_conv1d`.
 
     Raises:
-        TypeError: If an argument is no tensor.
+        TypeError: If an argument is no tensor, or a flag no bool.
         ShapeError: If an argument's shape does not fit.
         DtypeError: If an argument's dtype does not fit.
         DeviceError: If tensors lie on different devices, or on "meta".
@@ -109,19 +112,19 @@ def causal_conv1d(
         >>> reference.causal_conv1d(x, weight).flatten().tolist()
         [1.0, 12.0, 23.0]
     """
-    required = {"x": x, "weight": weight}
-    optional = {"bias": bias, "initial_window": initial_window, "lengths": lengths}
-    check_types("causal_conv1d", required, optional)
-    _check_devices("causal_conv1d", {**required, **optional})
     tensors = (x, weight, bias, initial_window, lengths)
-    _core.check_causal_conv1d(tensors, activation)
+    check_types("causal_conv1d", CONV_TENSORS, tensors, required=2)
+    _check_devices("causal_conv1d", CONV_TENSORS, tensors)
+    check_flags("causal_conv1d", return_final_window=return_final_window)
+    silu = "silu" if check_activation("causal_conv1d", activation) else None
+    _core.check_causal_conv1d(tensors, silu)
     check_lengths("causal_conv1d", lengths, x.shape[1])
-    y, final_window = _core.reference_causal_conv1d(tensors, activation, return_final_window)
+    y, final_window = _core.reference_causal_conv1d(tensors, silu, return_final_window)
     return (y, final_window) if return_final_window else y
 
 
-def _check_devices(op: str, arguments: dict[str, Tensor | None]) -> None:
-    check_devices(op, arguments, supported=None)
-    for name, tensor in arguments.items():
+def _check_devices(op: str, names: tuple[str, ...], arguments: tuple[Tensor | None, ...]) -> None:
+    check_devices(op, names, arguments, supported=None)
+    for name, tensor in zip(names, arguments, strict=True):
         if tensor is not None and tensor.is_meta:
             raise DeviceError(f"{op}: argument `{name}` must hold numbers for the reference, got device meta")

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mambacl import _core
-from mambacl.ops.checks import check_devices, check_lengths, check_types
+from mambacl.ops import reference, transforms
+from mambacl.ops.checks import check_devices, check_flags, check_lengths, check_types
 
 # The fake kernel answers for "meta".
 _DEVICES = ("cpu", "cuda", "meta")
@@ -92,6 +93,8 @@ def selective_scan(
 
     Tensors are float32, bfloat16 or float16 in any mixture, or all float64; states and sums are kept in
     float32, or float64. Differentiable once by every floating tensor, through y and the final state.
+    `torch.func`'s `grad`, `vjp`, `jacrev` and `vmap` use the kernels; `jvp`, `jacfwd`, derivatives of
+    derivatives and an export to ONNX use the slower `mambacl.ops.reference`.
     Scanning a sequence at once or in pieces, each from the last one's final state, gives the same bits.
 
     Args:
@@ -116,7 +119,7 @@ def selective_scan(
         final state, (batch, d_inner, d_state) float32 or float64.
 
     Raises:
-        TypeError: If an argument is no tensor.
+        TypeError: If an argument is no tensor, or a flag no bool.
         ShapeError: If an argument's shape does not fit.
         DtypeError: If an argument's dtype does not fit.
         DeviceError: If tensors lie on different devices, or on one without a kernel.
@@ -133,20 +136,23 @@ def selective_scan(
         >>> y.flatten().tolist(), state.item()
         ([1.0, 3.0, 6.0], 6.0)
     """
-    check_types(
-        "selective_scan",
-        {"u": u, "delta": delta, "A": A, "B": B, "C": C},
-        {"D": D, "z": z, "delta_bias": delta_bias, "initial_state": initial_state, "lengths": lengths},
-    )
-    if not torch.compiler.is_compiling():
-        tensors = (u, delta, A, B, C, D, z, delta_bias, initial_state, lengths)
-        check_devices("selective_scan", dict(zip(_NAMES, tensors, strict=True)), _DEVICES)
+    tensors = (u, delta, A, B, C, D, z, delta_bias, initial_state, lengths)
+    check_types("selective_scan", reference.SCAN_TENSORS, tensors, required=5)
+    check_flags("selective_scan", delta_softplus=delta_softplus, return_final_state=return_final_state)
+    compiling = torch.compiler.is_compiling()
+    way = transforms.way(compiling)
+    if way == "reference":
+        return reference.selective_scan(
+            u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, return_final_state, lengths
+        )
+    if not compiling:
+        check_devices("selective_scan", reference.SCAN_TENSORS, tensors, _DEVICES)
         _core.check_selective_scan(tensors)
         check_lengths("selective_scan", lengths, u.shape[1])
-    y, final_state = torch.ops.mambacl.selective_scan(
-        u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, return_final_state, lengths
-    )
+    if way == "transformed":
+        y, final_state = transforms.apply("selective_scan", delta_softplus, return_final_state, *tensors)
+    else:
+        y, final_state = torch.ops.mambacl.selective_scan(
+            u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, return_final_state, lengths
+        )
     return (y, final_state) if return_final_state else y
-
-
-_NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias", "initial_state", "lengths")

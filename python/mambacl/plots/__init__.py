@@ -2,7 +2,7 @@
 
 from mambacl.plots.bars import accuracy_bars, error_bars
 from mambacl.plots.calibration import reliability
-from mambacl.plots.curves import anytime_accuracy, learning_curves, times
+from mambacl.plots.curves import anytime_accuracy, learning_curves, times, validation_curves
 from mambacl.plots.decay import kept
 from mambacl.plots.lines import LINES
 from mambacl.plots.matrices import accuracy_matrix, error_matrix
@@ -24,4 +24,5 @@ __all__ = [
     "reliability",
     "save",
     "times",
+    "validation_curves",
 ]

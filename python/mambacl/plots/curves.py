@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from mambacl.evaluation import AccuracyMatrix
+from mambacl.evaluation.numbers import Numbers, as_float64
 from mambacl.plots.axes import axes_or_new
-from mambacl.plots.lines import LINES, draw_mean, line_style
+from mambacl.plots.lines import LINES, draw_mean, draw_seeds, line_style
 from mambacl.training import History
 
 
@@ -42,11 +44,35 @@ def learning_curves(
     return ax
 
 
-def anytime_accuracy(matrices: Mapping[str, AccuracyMatrix], ax: Axes | None = None) -> Axes:
+def validation_curves(
+    runs: Mapping[str, Sequence[Mapping[int, tuple[float, float]]]], ax: Axes | None = None, *, xlabel: str
+) -> Axes:
+    """Scores on meta-validation: a line for the mean over seeds, a band from lowest to highest.
+
+    Args:
+        runs: The place on the axis and the score at each step, for each seed of each run, by the run's name;
+            drawn at the steps that all seeds have, at their mean place. A run without any is left out.
+        ax: To draw on; None for a new figure.
+        xlabel: What the places are.
+
+    Returns:
+        The axes, without a legend.
+    """
+    ax = axes_or_new(ax)
+    for number, (name, seeds) in enumerate(runs.items()):
+        steps = [step for step in seeds[0] if all(step in one for one in seeds)] if seeds else []
+        if steps:
+            at = [fmean(one[step][0] for one in seeds) for step in steps]
+            draw_seeds(ax, at, [[one[step][1] for step in steps] for one in seeds], label=name, style=number)
+    ax.set(xlabel=xlabel)
+    return ax
+
+
+def anytime_accuracy(matrices: Mapping[str, AccuracyMatrix | Numbers], ax: Axes | None = None) -> Axes:
     """The mean accuracy over the tasks read so far, after each task.
 
     Args:
-        matrices: Of the learners, by name.
+        matrices: Of the learners, by name; or R as a tensor, an array or lists.
         ax: To draw on; None for a new figure.
 
     Returns:
@@ -54,6 +80,8 @@ def anytime_accuracy(matrices: Mapping[str, AccuracyMatrix], ax: Axes | None = N
     """
     ax = axes_or_new(ax)
     for (name, matrix), line in zip(matrices.items(), LINES * len(matrices), strict=False):
+        if not isinstance(matrix, AccuracyMatrix):
+            matrix = AccuracyMatrix(as_float64("anytime_accuracy", "matrices", matrix), episodes=1)
         ax.plot(range(1, matrix.tasks + 1), matrix.anytime_accuracy.numpy(), line, marker=".", label=name)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="tasks read", ylabel="mean accuracy over these tasks", ylim=(0, 1.02))

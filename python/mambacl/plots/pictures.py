@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from mambacl.evaluation.numbers import as_float64
 from mambacl.plots.axes import axes_or_new
 
 
@@ -68,7 +69,8 @@ def association_map(association: Tensor, ax: Axes | None = None, *, boundaries: 
         The axes.
     """
     ax = axes_or_new(ax)
-    image = ax.imshow(association.numpy(), cmap="gray_r", aspect="auto", interpolation="nearest", vmin=0)
+    shown = as_float64("association_map", "association", association).numpy()
+    image = ax.imshow(shown, cmap="gray_r", aspect="auto", interpolation="nearest", vmin=0)
     for boundary in boundaries:
         ax.axvline(boundary - 0.5, color="black", linewidth=0.5)
     ax.set(xlabel="tokens of the stream: x, y, x, y, …", ylabel="queries, task after task")

@@ -10,6 +10,8 @@ import torch
 import tyro
 
 from mambacl.errors import MambaclError
+from mambacl.processes.standard_streams import standard_streams
+from mambacl.ranges import check
 
 T = TypeVar("T")
 
@@ -23,10 +25,18 @@ def script(kind: type[T], run: Callable[[T], str], module: str) -> None:
         run: What to do; returns what to print.
         module: Its name, as `python -m` takes it.
     """
-    settings = tyro.cli(kind, prog=f"python -m {module}")
-    torch.set_num_threads(1)  # sums in one order: the same numbers every time
+    with standard_streams():
+        _run(kind, run, module)
+
+
+def _run(kind: type[T], run: Callable[[T], str], module: str) -> None:
     try:
+        settings = tyro.cli(kind, prog=f"python -m {module}")
+        check(settings, module.rpartition(".")[2].replace("_", " "), option=True)
+        torch.set_num_threads(1)  # sums in one order: the same numbers every time
         print(run(settings))
+    except BrokenPipeError:
+        raise  # for `standard_streams`
     except (MambaclError, OSError) as error:
         sys.exit(f"mambacl: {error}")
     except KeyboardInterrupt:

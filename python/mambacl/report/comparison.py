@@ -109,8 +109,8 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
         The comparison.
 
     Raises:
-        RunError: If there is no run, one stands twice, one cannot be read, they are scored differently, or
-            none has the measurement named.
+        RunError: If there is no run, one stands twice, one cannot be read, they are scored differently,
+            those of the same settings began with different data, or none has the measurement named.
     """
     if not paths:
         raise RunError("compare: argument `runs` must name at least one folder, got none")
@@ -129,10 +129,17 @@ def compare(paths: Sequence[Path], evaluation: str | None = None) -> Comparison:
     else:
         _check_evaluation(evaluation, paths)
     groups: dict[Flat, list[Member]] = {}
+    first_runs: dict[Flat, RunFolder] = {}
     for run, (experiment, seed) in zip(runs, experiments, strict=True):
         settings = run_settings(experiment, seed)
         del settings["seed"]  # the rest is what seeds share
         members = groups.setdefault(flat(settings), [])
+        first = first_runs.setdefault(flat(settings), run)
+        if name := _other_data(first, run):
+            raise RunError(
+                f"compare: runs of the same settings must be of the same data, got `{run.path}`, which began "
+                f"with another version of {name} than `{first.path}`"
+            )
         if any(member.seed == seed for member in members):
             raise RunError(
                 f"compare: seed {seed} of the same settings stands twice, the second in `{run.path}`"
@@ -154,6 +161,12 @@ def _check_evaluation(evaluation: str, paths: Sequence[Path]) -> None:
             f"one of {', '.join(known)}" if known else "made before, and none was (see `mambacl evaluate`)"
         )
         raise RunError(f"compare: argument `evaluation` must be {there}, got {evaluation!r}")
+
+
+def _other_data(one: RunFolder, other: RunFolder) -> str | None:
+    """What two runs began with different versions of, if they remember it."""
+    known = one.data or {}
+    return next((k for k, digest in (other.data or {}).items() if known.get(k, digest) != digest), None)
 
 
 class Asked(Protocol):

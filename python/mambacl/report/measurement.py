@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mambacl import durable
+from mambacl import durable, reading
 from mambacl.data import Split
 from mambacl.errors import RunError
 from mambacl.evaluation import SQUARED_ERROR, AccuracyMatrix, ErrorMatrix, Scores
@@ -162,7 +162,7 @@ def read_measurement(run: Path, name: str) -> Measurement | None:
     """
     file = _file(run, name)
     try:
-        content: Mapping[str, Any] = json.loads(file.read_bytes())
+        content: Mapping[str, Any] = reading.read_json(file)
         kind = VectorMeasurement if "error" in content else ClassMeasurement
         content = {"metric": SQUARED_ERROR.name, **content}  # the only error once, and not written then
         return kind(**{field.name: content[field.name] for field in fields(kind)})

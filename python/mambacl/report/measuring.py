@@ -20,6 +20,7 @@ from mambacl.evaluation import (
     evaluate,
     evaluate_predictor,
 )
+from mambacl.experiments.same_data import check_data
 from mambacl.experiments.trained import Trained
 from mambacl.report.measurement import ClassMeasurement, Measurement, VectorMeasurement, measurement_name
 from mambacl.yardsticks import (
@@ -57,6 +58,7 @@ def measure(
     episodes: int = 600,
     matrix_episodes: int = 100,
     offline_episodes: int = 0,
+    other_data: bool = False,
 ) -> Measurement:
     """Measures the learner of a run on episodes 0, 1, ...; those of "validation" and "test" are the same for
     every run of the same data.
@@ -71,12 +73,14 @@ def measure(
             task after task.
         offline_episodes: How many for offline training of the learner's encoder, which takes seconds each; 0
             for none, else from 2 to `episodes`. Of classes only.
+        other_data: Whether to measure though the data have changed since the run began.
 
     Returns:
         The measurement.
 
     Raises:
-        ConfigError: If there are more tasks than the learner has symbols.
+        RunError: If the data have changed since the run began.
+        ConfigError: If there are more tasks than the learner has symbols, or a size is out of its range.
         InvalidValueError: If the split cannot fill such episodes, or a number is out of its range.
     """
     if offline_episodes and not 2 <= offline_episodes <= episodes:
@@ -89,6 +93,7 @@ def measure(
         raise InvalidValueError(
             "measure: argument `offline_episodes` must be 0 where targets are vectors: it trains a classifier"
         )
+    check_data(trained.run, trained.experiment, [split], other_data=other_data)
     source = trained.experiment.source(split, trained.seed, tasks=tasks, train_shots=train_shots)
     metric = trained.experiment.metric
     spec = source.spec

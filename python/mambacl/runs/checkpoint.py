@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mambacl import durable
+from mambacl import durable, reading
 from mambacl.errors import CheckpointError
 
 FORMAT = 1
@@ -101,14 +101,14 @@ def read(folder: Path) -> Checkpoint:
     for name, expected in header["sha256"].items():
         path = folder / f"{name}.safetensors"
         try:
-            data = path.read_bytes()
+            data = reading.read_bytes(path)
             got = hashlib.sha256(data).hexdigest()
             if got != expected:
                 raise CheckpointError(
                     f"checkpoint: `{path}` is damaged: its sha256 must be {expected}, got {got}"
                 )
             parts[name] = load(data)
-        except (OSError, SafetensorError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise CheckpointError(f"checkpoint: `{path}` cannot be read: {error}") from error
     return Checkpoint(header["step"], parts, header["facts"])
 
@@ -116,7 +116,7 @@ def read(folder: Path) -> Checkpoint:
 def _header(folder: Path) -> dict[str, Any]:
     path = folder / _HEADER
     try:
-        header = json.loads(path.read_bytes())
+        header = reading.read_json(path)
         newer = header["format"] > FORMAT
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"checkpoint: `{path}` cannot be read: {error!r}") from error

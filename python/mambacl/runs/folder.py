@@ -1,7 +1,7 @@
 """The folder of one run.
 
 ```text
-run.json             the settings, all of them, and the versions that made it
+run.json             the settings, all of them, the versions that made it, and digests of its data
 log.jsonl            a line for each step and each meta-validation
 checkpoints/step-N   the newest few, and the best
 best.json            which is the best on meta-validation, and its score
@@ -21,7 +21,7 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mambacl import durable
+from mambacl import durable, reading
 from mambacl.errors import RunError
 from mambacl.runs import checkpoint
 from mambacl.runs.checkpoint import Checkpoint
@@ -38,12 +38,16 @@ class RunFolder:
     Attributes:
         path: The folder.
         settings: What the run is a run of: values that JSON has.
+        data: Digests of the data that the run began with, by name; None if it remembers none.
         log: Its log.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, settings: Mapping[str, Any], data: Mapping[str, str] | None = None
+    ) -> None:
         self.path = path
         self.settings = settings
+        self.data = data
         self.log = RunLog(path / "log.jsonl")
 
     @staticmethod
@@ -53,7 +57,11 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: Path, settings: Mapping[str, Any], versions: Mapping[str, str] | None = None
+        cls,
+        path: Path,
+        settings: Mapping[str, Any],
+        versions: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
     ) -> RunFolder:
         """Makes the folder of a new run.
 
@@ -61,13 +69,14 @@ class RunFolder:
             path: Where; it must hold no run.
             settings: Of the run, as JSON has them.
             versions: Of the software, for the record.
+            data: Digests of its data, by name; None to remember none.
 
         Raises:
             RunError: If there is a run already, or another process makes one.
             OSError: If the folder cannot be written.
         """
         (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        run = cls(path, _as_json(settings))
+        run = cls(path, _as_json(settings), data)
         with run.locked():  # of two processes that begin at once, one makes the run
             if cls.is_there(path):
                 raise RunError(
@@ -75,6 +84,8 @@ class RunFolder:
                     "(--run-dir)"
                 )
             content = {"format": FORMAT, "settings": run.settings, "versions": dict(versions or {})}
+            if data is not None:
+                content["data"] = dict(data)
             durable.write(path / "run.json", (json.dumps(content, indent=1) + "\n").encode())
         return run
 
@@ -87,8 +98,9 @@ class RunFolder:
         """
         file = path / "run.json"
         try:
-            content = json.loads(file.read_bytes())
+            content = reading.read_json(file)
             newer, settings = content["format"] > FORMAT, content.get("settings")
+            data = content.get("data")
         except FileNotFoundError:
             raise RunError(f"run: `{path}` must be the folder of a run, got no run.json there") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -96,21 +108,29 @@ class RunFolder:
         if newer:
             raise RunError(f"run: `{file}` must have a format of at most {FORMAT}, got {content['format']}")
         if not isinstance(settings, dict):
-            raise RunError(f"run: `{file}` must hold a table of settings, got {settings!r}")
-        return cls(path, settings)
+            raise RunError(f"run: `{file}` must hold a table of settings, got {reading.shown(settings)}")
+        if data is not None and not (
+            isinstance(data, dict) and all(isinstance(v, str) for v in data.values())
+        ):
+            raise RunError(f"run: `{file}` must hold a table of digests as `data`, got {reading.shown(data)}")
+        return cls(path, settings, data)
 
     @classmethod
     def resume(
-        cls, path: Path, settings: Mapping[str, Any], versions: Mapping[str, str] | None = None
+        cls,
+        path: Path,
+        settings: Mapping[str, Any],
+        versions: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
     ) -> RunFolder:
-        """Opens the folder of a run with these settings, or makes it.
+        """Opens the folder of a run with these settings, or makes it, as `create` does.
 
         Raises:
             RunError: If it holds a run of other settings; the first that differs is named.
             OSError: If the folder cannot be written.
         """
         if not cls.is_there(path):
-            return cls.create(path, settings, versions)
+            return cls.create(path, settings, versions, data)
         run = cls.open(path)
         run.check_settings(settings)
         return run
@@ -183,7 +203,7 @@ class RunFolder:
         """
         file = self.path / "best.json"
         try:
-            best = json.loads(file.read_bytes())
+            best = reading.read_json(file)
             return {"step": best["step"], "score": best["score"]}
         except FileNotFoundError:
             return None

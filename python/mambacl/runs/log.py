@@ -10,6 +10,7 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
+from mambacl import reading
 from mambacl.errors import RunError
 
 Record = Mapping[str, Any]
@@ -37,6 +38,8 @@ class RunLog:
         """
         with self._writing():
             if self._file is None:
+                if self.path.exists():
+                    reading.check_regular(self.path)  # opening a pipe would wait for its reader
                 self._file = self.path.open("ab")
             self._file.write((json.dumps(record) + "\n").encode())
             self._file.flush()
@@ -69,10 +72,11 @@ class RunLog:
         """The step of the last whole record, 0 before any: for who watches a run that another process trains.
         Only the end of the file is read."""
         try:
+            reading.check_regular(self.path)
             with self.path.open("rb") as file:
                 file.seek(-min(self.path.stat().st_size, _TAIL), os.SEEK_END)
                 lines = file.read().split(b"\n")[:-1]
-            step = json.loads(lines[-1])["step"]
+            step = reading.parse_json(lines[-1])["step"]
             return step if isinstance(step, int) else 0
         except (OSError, IndexError, ValueError, KeyError, TypeError):
             return 0
@@ -111,11 +115,14 @@ class RunLog:
         if not self.path.exists():
             return
         after = 0
-        lines = self.path.read_bytes().splitlines(keepends=True)
+        try:
+            lines = reading.read_bytes(self.path).splitlines(keepends=True)
+        except OSError as error:
+            raise RunError(f"log: `{self.path}` cannot be read: {error}") from error
         for number, line in enumerate(lines):
             after += len(line)
             try:
-                record = json.loads(line)
+                record = reading.parse_json(line)
                 whole = isinstance(record["step"], int) and line.endswith(b"\n")
             except (ValueError, KeyError, TypeError):
                 whole, record = False, {}

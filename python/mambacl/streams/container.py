@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from mambacl import reading
 from mambacl.errors import FileError
 
 FORMAT = 1
@@ -62,10 +63,10 @@ def unpack(data: bytes, kind: str, where: str) -> tuple[dict[str, Any], dict[str
     try:
         tensors = safetensors.torch.load(data)
         length = int.from_bytes(data[:8], "little")  # safetensors has checked it
-        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
+        header = reading.parse_json(reading.parse_json(data[8 : 8 + length])["__metadata__"][_KEY])
         written, held, said = header["format"], header["holds"], header["sha256"]
         place = data[: 8 + length].index(said.encode())
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileError(f"{where} is no file of mambacl, or damaged: {error!r}") from error
     if isinstance(written, int) and written > FORMAT:
         raise FileError(

@@ -18,6 +18,7 @@ from mambacl.evaluation import evaluate, evaluate_predictor
 from mambacl.files import save_learner
 from mambacl.learner import Learner
 from mambacl.processes.script import script
+from mambacl.ranges import Count, Range, Seed
 from mambacl.report.measuring import CLASS_YARDSTICKS
 from mambacl.streams.pretrained import DEFAULT, PackagedName
 from mambacl.streams.pretraining.borrowed import feature_sets
@@ -53,16 +54,16 @@ class Pretrain:
 
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     learner: PackagedName = DEFAULT
-    dim: int = 128
-    d_model: int = 256
-    hidden: int = 512
-    vocab: int = 64
-    steps: int = 500
-    batch_size: int = 16
-    lr: float = 3e-4
-    warmup: int = 50
-    seed: int = 0
-    episodes: int = 400
+    dim: Annotated[int, Range(1, 65_536)] = 128
+    d_model: Annotated[int, Range(1, 65_536)] = 256
+    hidden: Annotated[int, Range(1, 65_536)] = 512
+    vocab: Annotated[int, Range(1, 65_536)] = 64
+    steps: Count = 500
+    batch_size: Annotated[int, Range(1, 16_384)] = 16
+    lr: Annotated[float, Range(0, 1_000, above=True)] = 3e-4
+    warmup: Annotated[int, Range(0, 10**9)] = 50
+    seed: Seed = 0
+    episodes: Annotated[int, Range(8, 10**6)] = 400
 
     def first(self) -> Learner:
         """The learner before training.

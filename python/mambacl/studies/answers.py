@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Generic
 
-from mambacl import durable, settings
+from mambacl import durable, reading, settings
 from mambacl.errors import ConfigError, RunError
 from mambacl.settings import Settings
 from mambacl.studies.scale import Scale
@@ -51,7 +51,7 @@ class Answers(Generic[A]):
         """
         file = self._file(name)
         try:
-            content: dict[str, Any] = json.loads(file.read_bytes())
+            content: dict[str, Any] = reading.read_json(file)
             if asked is not None and content["asked"] != _digest(asked):
                 return None
             answer = settings.read(self.kind, content["answer"], "answer")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mambacl import durable
+from mambacl import durable, reading
 from mambacl.plots.saving import png
 from mambacl.studies.scale import Scale
 from mambacl.studies.study import A, Report, Study, Told
@@ -43,7 +43,7 @@ def write_page(study: Study[A], scale: Scale, told: Sequence[Told[A]], report: R
         study.question,
         f"```sh\n{command(study, scale)}\n```",
         *(["Tried with a few steps of training: these numbers say nothing of learners."] * scale.fast),
-        *([findings.read_text(encoding="utf-8").strip()] if findings.exists() else []),
+        *([reading.read_text(findings).strip()] if findings.exists() else []),
         f"**The paper**: {study.reported}",
         *_models(told),
         *report.notes,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mambacl.experiments.experiment import Experiment
+from mambacl.ranges import Episodes
 from mambacl.settings import Settings
 from mambacl.sweeps import Row, Sweep
 from mambacl.sweeps.sweep import Sizes
@@ -27,7 +28,7 @@ class Scale(Settings):
             first and the last are asked. Such numbers say nothing of learners.
     """
 
-    episodes: int = 200
+    episodes: Episodes = 200
     fast: bool = False
 
     @classmethod

@@ -20,7 +20,7 @@ from mambacl.report import ClassMeasurement, Measurement, VectorMeasurement, mea
 from mambacl.report.measurement import as_scores, prepare
 from mambacl.sweeps.outcome import OnTest, Outcome, Results, VectorsOnTest
 from mambacl.sweeps.pace import inference
-from mambacl.sweeps.plan import final, outcomes
+from mambacl.sweeps.plan import final, goal, outcomes
 from mambacl.sweeps.sweep import Cell, Sweep
 from mambacl.training import History
 from mambacl.training.meta_train import read_history
@@ -34,8 +34,9 @@ _DIGITS = 5
 def advance(
     sweep: Sweep, cell: Cell, runs: Path, results: Results, *, jobs: int = 1, device: str = "cpu"
 ) -> Outcome:
-    """Does all that can be done for a cell now: trains it, as `mambacl train` does, or goes on; and tests it
-    if the values of its learner are chosen and are this cell's. What is done is not done again.
+    """Does all that can be done for a cell now: trains it, as `mambacl train` does, or goes on, to the end of
+    the first rung or of all steps; and tests it if the values of its learner are chosen and are this cell's.
+    What is done is not done again.
 
     Args:
         sweep: It is of.
@@ -54,11 +55,12 @@ def advance(
         OSError: If a file cannot be written.
     """
     folder = runs / cell.name
-    outcome = results.read(cell)
-    if outcome is None:
-        outcome = _trained(cell, folder, jobs, device)
+    row, known = sweep.row(cell.learner), outcomes(sweep, results)
+    outcome, steps = known.get(cell.name), goal(row, cell, known)
+    if outcome is None or not outcome.reached(steps):
+        outcome = _trained(cell, folder, jobs, device, steps)
         results.write(cell, outcome)
-    if outcome.complete or cell not in final(sweep.row(cell.learner), outcomes(sweep, results)):
+    if outcome.complete or cell not in final(row, outcomes(sweep, results)):
         return outcome
     trained = trained_run(cell.experiment, cell.seed, folder, device)
     trained.learner.to(device)
@@ -72,10 +74,10 @@ def advance(
     return outcome
 
 
-def _trained(cell: Cell, folder: Path, jobs: int, device: str) -> Outcome:
+def _trained(cell: Cell, folder: Path, jobs: int, device: str, steps: int) -> Outcome:
     run = TrainingRun.begin(cell.experiment, cell.seed, folder, resume=True, device=device)
     try:
-        history, diverged = run.train(progress=False), None
+        history, diverged = run.train(steps, progress=False), None
     except NonFiniteError as error:
         history, diverged = read_history(run.folder), str(error)
     learner = load_run(folder).learner if run.folder.checkpoints() else run.learner.cpu()

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from mambacl import durable, settings
+from mambacl import durable, reading, settings
 from mambacl.errors import ConfigError, RunError
 from mambacl.settings import Settings
 
@@ -36,7 +36,7 @@ class Beside(Settings):
         """
         file = folder / f"{cls.name}.json"
         try:
-            return settings.read(cls, json.loads(file.read_bytes()), cls.name)
+            return settings.read(cls, reading.read_json(file), cls.name)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, ConfigError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mambacl import durable, settings
+from mambacl import durable, reading, settings
 from mambacl.errors import ConfigError, RunError
 from mambacl.evaluation import ACCURACY, Metric, Scores
 from mambacl.evaluation.scores import STANDARD_ERRORS
@@ -118,6 +118,8 @@ class Outcome(Settings):
         inference: Episodes a second, read and answered, in batches of 20.
         versions: Of the software that trained.
         test: None before the learner's values are chosen, or where this cell has others.
+
+    A value that a search stops early has an outcome of fewer steps than its settings say.
     """
 
     learner: str
@@ -141,6 +143,14 @@ class Outcome(Settings):
         """The best score on meta-validation, which values are chosen by; the metric's worst where there is
         none."""
         return metric.best(() if self.diverged else (score for _, score, _, _ in self.validations))
+
+    def validation_at(self, step: int, metric: Metric) -> float:
+        """The score on meta-validation at a step; the metric's worst where there is none."""
+        return metric.best(score for at, score, _, _ in self.validations if at == step)
+
+    def reached(self, steps: int) -> bool:
+        """Whether there is nothing left to train up to a step: training got there, or diverged before."""
+        return self.diverged is not None or self.steps >= steps
 
     @property
     def experiment(self) -> Experiment:
@@ -187,7 +197,7 @@ class Results:
         """
         file = self.file(cell)
         try:
-            table: Mapping[str, Any] = json.loads(file.read_bytes())
+            table: Mapping[str, Any] = reading.read_json(file)
             outcome = settings.read(Outcome, table, "outcome")
             same = run_settings(outcome.experiment, outcome.seed) == run_settings(cell.experiment, cell.seed)
         except FileNotFoundError:

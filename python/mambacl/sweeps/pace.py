@@ -60,7 +60,7 @@ class Pace(Beside):
         batch_size: dict[str, int] = {}
         for row in sweep.rows:
             chosen = choice(row, known)
-            experiment = row.experiments[next(iter(row.experiments)) if chosen is None else chosen]
+            experiment = row.experiment(next(iter(row.experiments)) if chosen is None else chosen)
             source = experiment.source("train", 0)
             training[row.name] = Trainer(experiment.learner(0), source, experiment.train).step
             inference[row.name] = live(experiment, experiment.learner(0))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mambacl import settings, toml_files
 from mambacl.errors import ConfigError
@@ -17,6 +18,8 @@ from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.files import read_table
 from mambacl.experiments.tables import merge, nested
 from mambacl.settings import Settings
+from mambacl.sweeps.grid import beyond, grid
+from mambacl.sweeps.halving import Halving
 from mambacl.sweeps.sweep import Cell, Row, Sizes, Sweep, Values
 
 
@@ -40,12 +43,24 @@ def read_sweep(file: Path) -> Sweep:
     seeds = [0]                      # its own
 
     [search]                         # the same for each learner, chosen on meta-validation
-    "train.lr" = [1e-3, 2e-3]
-    seeds = [0]
+    "train.lr" = [5e-4, 1e-3, 2e-3, 4e-3, 8e-3]
+    seeds = [0]                      # of the search; other seeds of a row take the values chosen
+    method = "halving"               # or "grid", the default: all values are trained to the end
+    first = 0.2                      # share of the steps that all values are trained for
+    keep = 2                         # of them go on to the end
+    extend = 2                       # values that may be tried beyond each edge
 
     [test]
     episodes = 600
     ```
+
+    With `method = "halving"` (successive halving, arXiv:1502.07943) every value is trained until the step
+    `first * steps`, on the learning-rate schedule of all steps. The best `keep` on meta-validation at that
+    step go on exactly where they stopped, and the best of these, by the best meta-validation of each run, is
+    chosen. A value whose training diverges counts as worst. While the best at that step lies at an edge of
+    what was tried, the next value beyond is tried as well, by the ratio of the two values at that edge of the
+    grid, at most `extend` on each side. That holds for settings of positive numbers, at least one of them a
+    float; values that the setting cannot have are not tried. Each learner has the same grid, rungs and limit.
 
     Args:
         file: To read.
@@ -71,22 +86,28 @@ def read_sweep(file: Path) -> Sweep:
         base = read_table(str(file.parent / form.experiment) if own else form.experiment)
     parts = ("model", "train", "data")
     base = merge({part: base.get(part, {}) for part in parts}, {part: getattr(form, part) for part in parts})
-    search = dict(form.search)
-    search_seeds = settings.read(_Seeds, {"seeds": search.pop("seeds", [0])}, "search").seeds
-    grid = _grid(search)
+    search, axes = _search(form.search)
+    search_seeds, halving = search.seeds, search.halving(axes)
     rows: list[Row] = []
     for number, learner in enumerate(form.learners):
         row = settings.read(_Row, learner, f"learners[{number}]")
         _check_name(row.name, number)
         changed = merge(base, {part: getattr(row, part) for part in parts})
         named = f"{file.stem}-{row.name}"
-        made = {values: _experiment(row.name, named, changed, values) for values in grid}
-        rows.append(Row(row.name, form.seeds if row.seeds is None else row.seeds, search_seeds, made))
+        seeds = form.seeds if row.seeds is None else row.seeds
+        made = {values: _experiment(row.name, named, changed, values) for values in grid(axes)}
+        further: dict[Values, Experiment] = {}
+        for values in [] if halving is None else beyond(axes, halving.extend):
+            with suppress(ConfigError):  # a value out of the setting's range
+                further[values] = _experiment(row.name, named, changed, values)
+        rows.append(Row(row.name, seeds, search_seeds, made, halving, further))
     sweep = Sweep(file.stem, form.purpose, tuple(rows), form.test)
     _check_distinct("learners", (row.name for row in rows))
     _check_distinct("cells", (cell.name for cell in sweep.cells))
     for cell in sweep.cells:
         _check_metric(cell, sweep.metric)
+        if halving is not None:
+            _check_rung(cell, halving)
     for row in rows:
         _check_seeds(f"seeds of {row.name}", row.seeds)
     _check_seeds("search.seeds", search_seeds)
@@ -120,19 +141,43 @@ class _Row(Settings):
 
 
 @dataclass(frozen=True)
-class _Seeds(Settings):
-    """Of the search."""
+class _Search(Settings):
+    """What [search] has besides values."""
 
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...] = (0,)
+    method: Literal["grid", "halving"] = "grid"
+    first: float | None = None
+    keep: int | None = None
+    extend: int | None = None
+
+    def halving(self, axes: Mapping[str, Any]) -> Halving | None:
+        """How values are stopped early; None for a full grid."""
+        own = {name: getattr(self, name) for name in ("first", "keep", "extend")}
+        told = {name: value for name, value in own.items() if value is not None}
+        if self.method == "grid":
+            for name in told:
+                raise ConfigError(
+                    f'search: `{name}` must stand beside method = "halving", got method = "grid"'
+                )
+            return None
+        halving, tried = Halving(**told), len(grid(axes))
+        if halving.keep >= tried:
+            raise ConfigError(
+                f"search: `keep` must be below the number of values tried, {tried}, got {halving.keep}"
+            )
+        return halving
 
 
-def _grid(search: Mapping[str, Any]) -> list[Values]:
-    """All combinations of values."""
-    for place, values in search.items():
+def _search(table: Mapping[str, Any]) -> tuple[_Search, dict[str, list[Any]]]:
+    """How is searched, and the values of each setting."""
+    names = {one.name for one in fields(_Search)}
+    search = settings.read(_Search, {key: table[key] for key in table if key in names}, "search")
+    axes = {key: values for key, values in table.items() if key not in names}
+    for place, values in axes.items():
         if place.partition(".")[0] not in ("model", "train", "data") or not isinstance(values, list | tuple):
             raise ConfigError(
                 "search: must hold lists of values of settings by their full names in quotes, such as "
-                f'"train.lr" = [1e-3, 2e-3], got `{place}` = {values!r}'
+                f'"train.lr" = [1e-3, 2e-3], besides {", ".join(sorted(names))}, got `{place}` = {values!r}'
             )
         if not values:
             raise ConfigError(f"search: `{place}` must have at least one value, got none")
@@ -141,8 +186,7 @@ def _grid(search: Mapping[str, Any]) -> list[Values]:
         )  # 0 and 0.0 are one value by two names
         if alike or any(isinstance(value, Mapping) for value in values):
             raise ConfigError(f"search: `{place}` must have distinct values and no tables, got {values}")
-    frozen = [[_frozen(value) for value in values] for values in search.values()]
-    return [tuple(zip(search, values, strict=True)) for values in itertools.product(*frozen)]
+    return search, {place: [_frozen(value) for value in values] for place, values in axes.items()}
 
 
 def _frozen(value: Any) -> Any:
@@ -180,6 +224,13 @@ def _check_metric(cell: Cell, metric: Metric) -> None:
             f"learner {cell.learner!r}: must be scored by {metric.name}, as the first of the table, got "
             f"{cell.experiment.metric.name}"
         )
+
+
+def _check_rung(cell: Cell, halving: Halving) -> None:
+    try:
+        halving.rung(cell.experiment.train)
+    except ConfigError as error:
+        raise ConfigError(f"learner {cell.learner!r}: {error}") from error
 
 
 def _check_seeds(what: str, seeds: tuple[int, ...]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from mambacl.processes import Failure, Job, Pool
 from mambacl.runs.lock import held
 from mambacl.sweeps.outcome import Outcome, Results
-from mambacl.sweeps.plan import due, outcomes
+from mambacl.sweeps.plan import due, goal, outcomes
 from mambacl.sweeps.sweep import Cell, Sweep
 
 
@@ -44,8 +44,11 @@ def run(
 
     def job(cell: Cell) -> Job:
         arguments = (str(file), cell.name, *places)
-        steps = cell.experiment.train.steps
+        steps = goal(sweep.row(cell.learner), cell, known)
         return Job(cell.name, "mambacl.sweeps.worker", arguments, runs / cell.name, steps)
+
+    def left() -> list[Job]:
+        return [job(cell) for cell in due(sweep, known)]
 
     def ended(job: Job) -> str | None:
         cell = cells[job.name]
@@ -53,12 +56,14 @@ def run(
         if outcome is None or outcome == known.get(cell.name):
             return None
         known[cell.name] = outcome
+        waiting[:] = left()
         return _told(cell, outcome)
 
     with held(runs, "sweep: another process works on it"):
         known = outcomes(sweep, results)
+        waiting = left()
         return pool.run(
-            lambda: [job(cell) for cell in due(sweep, known)],
+            lambda: waiting,
             ended,
             saved=f"all cells are saved in {runs}; the same command goes on",
         )
@@ -68,5 +73,8 @@ def _told(cell: Cell, outcome: Outcome) -> str:
     if outcome.diverged is not None:
         return f"diverged: {outcome.diverged}"
     validation = outcome.best_validation(cell.experiment.metric)
-    told = f"{outcome.steps:,} steps in {outcome.seconds / 60:.1f} minutes, validation {validation:.3f}"
+    steps, planned = f"{outcome.steps:,}", cell.experiment.train.steps
+    if outcome.steps < planned:
+        steps += f" of {planned:,}"
+    told = f"{steps} steps in {outcome.seconds / 60:.1f} minutes, validation {validation:.3f}"
     return told if outcome.test is None else f"{told}, test {outcome.test.scores}"

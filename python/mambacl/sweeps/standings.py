@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from mambacl.evaluation import Interval, over_seeds
 from mambacl.report.comparison import difference
+from mambacl.sweeps.grid import edges
 from mambacl.sweeps.outcome import MeanAndInterval, OnTest, Outcome, VectorsOnTest
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.plan import Outcomes, choice
+from mambacl.sweeps.rungs import Rungs
 from mambacl.sweeps.sweep import Row, Sweep, Values
 
 
@@ -21,27 +23,24 @@ class Standing:
         row: The learner.
         chosen: Of the values searched; None while they are not chosen.
         members: Complete outcomes by seed.
-        search: The mean best score on meta-validation over the search's seeds, by values; where one diverged
-            with the metric's worst for it, None while a cell is missing.
+        search: The mean best score on meta-validation over the search's seeds, by the values tried; where one
+            diverged with the metric's worst for it, None while a cell was not trained to the end.
+        rungs: Of a search by successive halving; None of a full grid.
+        searched: The outcomes of the search so far.
     """
 
     row: Row
     chosen: Values | None
     members: Mapping[int, Outcome]
     search: Mapping[Values, float | None]
+    rungs: Rungs | None
+    searched: Sequence[Outcome]
 
     @property
     def at_edge(self) -> dict[str, str]:
-        """Which of the values chosen is the smallest or the largest of those searched, by its setting: a
-        better one may lie beyond. Numbers alone have an order."""
-        edges: dict[str, str] = {}
-        for place, value in self.chosen or ():
-            tried = {dict(values)[place] for values in self.row.experiments}
-            if len(tried) == 1 or any(type(one) not in (int, float) for one in tried):
-                continue
-            if value in (min(tried), max(tried)):
-                edges[place] = "smallest" if value == min(tried) else "largest"
-        return edges
+        """Which of the values chosen is the smallest or the largest of those tried, by its setting: a better
+        one may lie beyond. Numbers alone have an order."""
+        return edges(self.chosen or (), self.search)
 
     @property
     def tested(self) -> dict[int, OnTest | VectorsOnTest]:
@@ -86,12 +85,17 @@ def _standing(row: Row, known: Outcomes) -> Standing:
     members = {
         cell.seed: known[cell.name] for cell in cells if cell.name in known and known[cell.name].complete
     }
+    rungs = None if row.halving is None else Rungs.of(row, row.halving, known)
     search: dict[Values, float | None] = {}
-    for values in row.experiments if row.searched else ():
-        outcomes = [known.get(cell.name) for cell in row.searched if cell.values == values]
-        scores = [outcome.best_validation(row.metric) for outcome in outcomes if outcome is not None]
-        search[values] = sum(scores) / len(scores) if len(scores) == len(outcomes) else None
-    return Standing(row, chosen, members, search)
+    searched: list[Outcome] = []
+    for values in (row.experiments if rungs is None else rungs.first) if row.searched else ():
+        tried = row.search(values)
+        outcomes = [known[cell.name] for cell in tried if cell.name in known]
+        steps = row.experiment(values).train.steps
+        scores = [one.best_validation(row.metric) for one in outcomes if one.reached(steps)]
+        search[values] = sum(scores) / len(scores) if len(scores) == len(tried) else None
+        searched += outcomes
+    return Standing(row, chosen, members, search, rungs, searched)
 
 
 def seconds_at(standing: Standing, pace: Pace | None, step: int, seconds: float) -> float:
@@ -105,6 +109,24 @@ def seconds_at(standing: Standing, pace: Pace | None, step: int, seconds: float)
 def minutes_of(standing: Standing, outcome: Outcome, pace: Pace | None) -> float:
     """The minutes that a learner's training takes."""
     return seconds_at(standing, pace, outcome.steps, outcome.seconds) / 60
+
+
+def curves(standing: Standing, pace: Pace | None) -> list[list[tuple[int, float, float]]]:
+    """Step, minutes and score of each meta-validation, for each seed that did not diverge."""
+    runs = [standing.members[seed] for seed in standing.tested]
+    return [
+        [
+            (step, seconds_at(standing, pace, step, seconds) / 60, score)
+            for step, score, _, seconds in run.validations
+        ]
+        for run in runs
+    ]
+
+
+def search_cost(standing: Standing, pace: Pace | None) -> tuple[int, float]:
+    """The steps and the minutes that the search of a learner has trained for so far."""
+    minutes = [minutes_of(standing, one, pace) for one in standing.searched]
+    return sum(one.steps for one in standing.searched), sum(minutes)
 
 
 def first_minutes(standing: Sequence[Standing], pace: Pace | None) -> float | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from mambacl.data import Split
-from mambacl.errors import ConfigError
 from mambacl.evaluation import Metric
 from mambacl.experiments.experiment import Experiment
+from mambacl.ranges import Episodes
 from mambacl.settings import Settings
+from mambacl.sweeps.halving import Halving
 
 Values = tuple[tuple[str, Any], ...]
 """Settings that are searched, by their full names, each with a value; empty where nothing is searched."""
@@ -45,12 +46,16 @@ class Row:
         seeds: Of the runs that are tested.
         search_seeds: Of the runs that the values are chosen by.
         experiments: By the values of the settings that are searched; one without a search.
+        halving: How the values are searched; None where all are trained to the end.
+        beyond: By the values that the search may extend the grid by; of `halving` only.
     """
 
     name: str
     seeds: tuple[int, ...]
     search_seeds: tuple[int, ...]
     experiments: Mapping[Values, Experiment]
+    halving: Halving | None = None
+    beyond: Mapping[Values, Experiment] = field(default_factory=dict)
 
     @property
     def metric(self) -> Metric:
@@ -59,10 +64,23 @@ class Row:
 
     @property
     def searched(self) -> list[Cell]:
-        """The cells that the values are chosen by; none where there is no choice."""
+        """The cells of the grid that the values are chosen by; none where there is no choice."""
         if len(self.experiments) == 1:
             return []
-        return [self._cell(values, seed) for values in self.experiments for seed in self.search_seeds]
+        return [cell for values in self.experiments for cell in self.search(values)]
+
+    @property
+    def all_values(self) -> tuple[Values, ...]:
+        """The grid, and what it may be extended by."""
+        return (*self.experiments, *self.beyond)
+
+    def experiment(self, values: Values) -> Experiment:
+        """The experiment of some values of the grid, or beyond."""
+        return self.experiments[values] if values in self.experiments else self.beyond[values]
+
+    def search(self, values: Values) -> list[Cell]:
+        """The cells that some values are judged by, one for each seed of the search."""
+        return [self._cell(values, seed) for seed in self.search_seeds]
 
     def final(self, values: Values) -> list[Cell]:
         """The cells that are tested, with the values that were chosen."""
@@ -72,11 +90,11 @@ class Row:
     def cells(self) -> list[Cell]:
         """All that there may be, whatever is chosen."""
         seeds = dict.fromkeys((*self.search_seeds, *self.seeds))
-        return [self._cell(values, seed) for values in self.experiments for seed in seeds]
+        return [self._cell(values, seed) for values in self.all_values for seed in seeds]
 
     def _cell(self, values: Values, seed: int) -> Cell:
         parts = [self.name, *(_value_name(*pair) for pair in values), f"seed{seed}"]
-        return Cell("-".join(parts), self.name, values, seed, self.experiments[values])
+        return Cell("-".join(parts), self.name, values, seed, self.experiment(values))
 
 
 @dataclass(frozen=True)
@@ -88,16 +106,13 @@ class Sizes(Settings):
         matrix_episodes: Of them for R, which asks after every task; at least 2.
 
     Raises:
-        ConfigError: If one is below.
+        ConfigError: If one is out of its range.
     """
 
-    episodes: int = 600
-    matrix_episodes: int = 100
+    where: ClassVar[str] = "test"
 
-    def __post_init__(self) -> None:
-        for name in ("episodes", "matrix_episodes"):
-            if getattr(self, name) < 2:
-                raise ConfigError(f"test: `{name}` must be at least 2, got {getattr(self, name)}")
+    episodes: Episodes = 600
+    matrix_episodes: Episodes = 100
 
 
 @dataclass(frozen=True)

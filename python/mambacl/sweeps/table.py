@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from mambacl import durable
+from mambacl.sweeps import curves
 from mambacl.sweeps.outcome import Results
 from mambacl.sweeps.sheet import Sheet
 from mambacl.sweeps.sweep import Sweep
@@ -14,7 +15,7 @@ from mambacl.sweeps.table_markdown import markdown
 
 
 def write(sweep: Sweep, results: Results) -> Path:
-    """Writes the tables beside the outcomes.
+    """Writes the tables beside the outcomes, and draws the curves of the runs that they are of.
 
     Args:
         sweep: Whose rows they have.
@@ -30,6 +31,8 @@ def write(sweep: Sweep, results: Results) -> Path:
     sheet = Sheet.read(sweep, results)
     results.folder.mkdir(parents=True, exist_ok=True)
     file = results.folder / "table.md"
+    if curves.has_curves(sheet):
+        durable.write(results.folder / curves.CURVES, curves.draw(sheet))
     durable.write(file, markdown(sheet).encode())
     durable.write(file.with_suffix(".json"), (json.dumps(as_json(sheet), indent=1) + "\n").encode())
     return file

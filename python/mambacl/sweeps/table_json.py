@@ -7,7 +7,14 @@ from typing import Any
 
 from mambacl.report.comparison_table import interval_as_json
 from mambacl.sweeps.sheet import Sheet
-from mambacl.sweeps.standings import Standing, against_first, minutes_of, score_at, yardsticks
+from mambacl.sweeps.standings import (
+    Standing,
+    against_first,
+    minutes_of,
+    score_at,
+    search_cost,
+    yardsticks,
+)
 
 
 def as_json(sheet: Sheet) -> dict[str, Any]:
@@ -49,10 +56,7 @@ def _learner(sheet: Sheet, one: Standing) -> dict[str, Any]:
         f"{key}_at_first_minutes": None
         if minutes is None
         else interval_as_json(score_at(one, minutes, sheet.pace)),
-        "search": [
-            {"values": dict(values), key: None if score == math.inf else score}  # JSON has no infinity
-            for values, score in one.search.items()
-        ],
+        **_search(sheet, one),
         "runs": [
             {
                 "seed": seed,
@@ -73,3 +77,30 @@ def _learner(sheet: Sheet, one: Standing) -> dict[str, Any]:
         ],
         "seeds_left": one.left,
     }
+
+
+def _search(sheet: Sheet, one: Standing) -> dict[str, Any]:
+    key, rungs = one.row.metric.key, one.rungs
+    if rungs is None:
+        return {
+            "search": [{"values": dict(values), key: _finite(score)} for values, score in one.search.items()]
+        }
+    steps, minutes = search_cost(one, sheet.pace)
+    return {
+        "search": [
+            {
+                "values": dict(values),
+                f"{key}_at_first_rung": _finite(rungs.first[values]),
+                "kept": None if rungs.kept is None else values in rungs.kept,
+                key: _finite(score),
+            }
+            for values, score in one.search.items()
+        ],
+        "search_steps": steps,
+        "search_minutes": minutes,
+    }
+
+
+def _finite(score: float | None) -> float | None:
+    """JSON has no infinity."""
+    return None if score == math.inf else score

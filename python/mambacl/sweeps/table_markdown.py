@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from mambacl.evaluation import ACCURACY, Interval, Scores
 from mambacl.report.comparison_table import signed
 from mambacl.report.markdown import table
+from mambacl.sweeps.curves import CURVES, has_curves
 from mambacl.sweeps.outcome import Outcome
 from mambacl.sweeps.pace import Pace
 from mambacl.sweeps.sheet import Sheet
@@ -18,6 +19,7 @@ from mambacl.sweeps.standings import (
     cut_short,
     minutes_of,
     score_at,
+    search_cost,
     yardsticks,
 )
 from mambacl.sweeps.sweep import Values
@@ -66,13 +68,54 @@ def markdown(sheet: Sheet) -> str:
                 [(name, _difference(one)) for name, one in differences.items()],
             ),
         ]
-    if any(one.search for one in each):
+    parts += _search(sheet)
+    if has_curves(sheet):
+        parts.append(f"![The {metric.name} on meta-validation against steps and minutes.]({CURVES})")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _search(sheet: Sheet) -> list[str]:
+    """What was tried."""
+    each, metric = sheet.each, sheet.metric
+    halving = next((one.row.halving for one in each if one.row.halving is not None), None)
+    if not any(one.search for one in each):
+        return []
+    if halving is None:
         rows = [(one.row.name, _values(v), _score(score)) for one in each for v, score in one.search.items()]
-        parts += [
+        return [
             f"The search, best {metric.name} on meta-validation:",
             table(("learner", "values", metric.name), rows),
         ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    rungs = [(one.row.name, *_rung(one, values)) for one in each for values in one.search]
+    costs = [(one.row.name, *_cost(one, sheet.pace)) for one in each]
+    return [
+        f"The search, {metric.name} on meta-validation, by successive halving: at the end of the first rung, "
+        f"{halving.first:.0%} of the steps on the learning-rate schedule of all of them, and the best by the "
+        f"end of all steps. The best {halving.keep} of the first rung went on; the best of these at the end "
+        "is chosen. While the best of the first rung lay at an edge of the values tried, the next value "
+        f"beyond, by the ratio there, was tried too, at most {halving.extend} on each side.",
+        table(("learner", "values", "first rung", "all steps"), rungs),
+        "What the search cost, the chosen run included. At an edge, a better value may lie beyond.",
+        table(("learner", "values tried", "chosen", "at an edge", "steps", "minutes"), costs),
+    ]
+
+
+def _rung(one: Standing, values: Values) -> tuple[str, str, str]:
+    """What a search by halving found of some values."""
+    assert one.rungs is not None
+    first, kept = one.rungs.first[values], one.rungs.kept
+    end = _score(one.search[values])
+    if end == "-" and kept is not None and values not in kept:
+        end = "stopped"
+    beyond = " (beyond the grid)" if values in one.row.beyond else ""
+    return _values(values) + beyond, _score(first), end
+
+
+def _cost(one: Standing, pace: Pace | None) -> tuple[str, ...]:
+    steps, minutes = search_cost(one, pace)
+    edge = "-" if one.chosen is None else ", ".join(one.at_edge.values()) or "no"
+    chosen = "-" if one.chosen is None else _values(one.chosen)
+    return f"{len(one.search)}", chosen, edge, f"{steps:,}", f"{minutes:.1f}"
 
 
 def _main(sheet: Sheet) -> str:

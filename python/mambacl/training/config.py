@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from mambacl.errors import ConfigError
+from mambacl.ranges import Count, Episodes, Range, Share
 from mambacl.settings import Settings
 
 Optimiser = Literal["adamw", "adam"]
@@ -49,50 +50,34 @@ class TrainConfig(Settings):
         ConfigError: If a setting is out of its range.
     """
 
-    steps: int = 2000
-    batch_size: int = 16
-    accumulation: int = 1
+    where: ClassVar[str] = "train"
+
+    steps: Count = 2000
+    batch_size: Annotated[int, Range(1, 16_384)] = 16
+    accumulation: Annotated[int, Range(1, 16_384)] = 1
     optimiser: Optimiser = "adamw"
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    warmup_steps: int = 100
+    lr: Annotated[float, Range(0, 1_000, above=True)] = 1e-3
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    weight_decay: Annotated[float, Range(0, 1_000)] = 0.01
+    clip_norm: Annotated[float, Range(0, 1e30, above=True)] = 1.0
+    warmup_steps: Annotated[int, Range(0, 10**9)] = 100
     schedule: Schedule = "cosine"
-    decay_every: int = 1000
-    decay: float = 0.5
+    decay_every: Count = 1000
+    decay: Annotated[float, Range(0, 1, above=True)] = 0.5
     precision: Precision = "float32"
     non_finite: NonFinite = "stop"
-    skips_in_a_row: int = 10
-    validate_every: int = 250
-    validation_episodes: int = 100
-    checkpoint_every: int = 250
-    keep: int = 2
+    skips_in_a_row: Count = 10
+    validate_every: Count = 250
+    validation_episodes: Episodes = 100
+    checkpoint_every: Count = 250
+    keep: Count = 2
 
     def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "batch_size",
-            "accumulation",
-            "decay_every",
-            "skips_in_a_row",
-            "validate_every",
-            "checkpoint_every",
-            "keep",
-        ):
-            self._check(name, getattr(self, name) >= 1, "at least 1")
-        # An interval over episodes takes two.
-        self._check("validation_episodes", self.validation_episodes >= 2, "at least 2")
+        super().__post_init__()
         self._check(
             "accumulation", self.batch_size % self.accumulation == 0, f"a divisor of {self.batch_size}"
         )
-        for name in ("lr", "clip_norm"):
-            self._check(name, 0 < getattr(self, name) < math.inf, "a positive number")
-        for name in ("weight_decay", "warmup_steps"):
-            self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0")
-        self._check("decay", 0 < self.decay <= 1, "above 0 and at most 1")
-        moments = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
-        self._check("betas", moments, "two numbers from 0 to below 1")
+        self._check("betas", len(self.betas) == 2, "two numbers")
         for name, choices in (
             ("optimiser", Optimiser),
             ("schedule", Schedule),

@@ -24,7 +24,7 @@ pub fn causal_conv1d(convolution: &CausalConv1d, return_final_window: bool) -> R
     }
     let window = match convolution.initial_window {
         Some(window) => window.to_kind(kind).transpose(1, 2).repeat_interleave_self_int(
-            sizes.batch / sizes.groups,
+            sizes.batch / sizes.groups.max(1),
             0,
             None,
         ),

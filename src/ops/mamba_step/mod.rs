@@ -142,7 +142,7 @@ impl MambaStep<'_> {
         let size = |size: i64| size as usize;
         Ok(Sizes {
             rows: size(rows),
-            per_group: size(rows / groups),
+            per_group: size(rows / groups.max(1)),
             length: size(length),
             d_model: size(d_model),
             d_inner: size(d_inner),

@@ -15,7 +15,7 @@ pub fn selective_scan(scan: &SelectiveScan, return_final_state: bool) -> Result<
     let kind = state_kind(scan.u.kind());
     let wide = |tensor: &Tensor| tensor.to_kind(kind);
     let mut h = match scan.initial_state {
-        Some(state) => wide(state).repeat_interleave_self_int(sizes.batch / sizes.groups, 0, None),
+        Some(state) => wide(state).repeat_interleave_self_int(sizes.batch / sizes.groups.max(1), 0, None),
         None => {
             let shape = [sizes.batch, sizes.d_inner, sizes.d_state];
             Tensor::zeros(shape, (kind, scan.u.device()))
@@ -60,6 +60,6 @@ pub fn selective_scan(scan: &SelectiveScan, return_final_state: bool) -> Result<
         ys.push(y);
     }
     let y = if ys.is_empty() { scan.u.zeros_like() } else { Tensor::stack(&ys, 1) };
-    let final_state = if return_final_state { h } else { h.empty_like().resize_(0) };
+    let final_state = if return_final_state { h } else { Tensor::empty([0], (kind, scan.u.device())) };
     Ok((y.to_kind(scan.u.kind()), final_state))
 }

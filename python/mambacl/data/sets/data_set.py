@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from mambacl.data.sets.labelled import Labelled
 from mambacl.data.splits import HeldOut, Split
 from mambacl.errors import DataError, InvalidValueError
+from mambacl.reading import read_text
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class DataSet(ABC):
             DataError: If it is missing, or no text.
         """
         try:
-            return path.read_text(encoding="utf-8")
+            return read_text(path)
         except OSError as error:
             raise self.missing(f"expected the file {path}, found none ({error.strerror})") from None
         except UnicodeDecodeError as error:

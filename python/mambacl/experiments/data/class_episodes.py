@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 from mambacl.config import ClassTarget, Target
 from mambacl.data import Classes, Split
 from mambacl.episodes import EpisodeSizes, EpisodeSource, EpisodeSpec
 from mambacl.errors import ConfigError, InvalidValueError
 from mambacl.experiments.data.episode_data import EpisodeData
+from mambacl.ranges import Range
 from mambacl.stream_order import Order
 
 
@@ -26,7 +28,7 @@ class ClassEpisodes(EpisodeData):
         order: Of the stream; see `EpisodeSpec`.
     """
 
-    compound: int = 1
+    compound: Annotated[int, Range(1, 10_000)] = 1
     order: Order = "contiguous"
 
     @abstractmethod

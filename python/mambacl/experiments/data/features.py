@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
-
+from mambacl import reading
 from mambacl.data import Split
 from mambacl.data.feature_classes import FeatureClasses
 from mambacl.data.feature_file import feature_file
+from mambacl.data.feature_formats import missing
 from mambacl.data.features import features
-from mambacl.data.sets import data_set
+from mambacl.data.sets import Labelled, data_set
 from mambacl.encoders import FrozenEncoder, frozen_encoder
 from mambacl.encoders.registry import known_encoder
-from mambacl.errors import ConfigError
+from mambacl.errors import ConfigError, DataError
 from mambacl.experiments.data.class_episodes import ClassEpisodes
+from mambacl.ranges import Range, Share
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class FeatureEpisodes(ClassEpisodes):
         dim: Numbers in a vector. It is a setting, so that a run's learner can be made without its data.
     """
 
-    dim: int = field(kw_only=True)
+    dim: Annotated[int, Range(1, 1_000_000)] = field(kw_only=True)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -75,16 +76,26 @@ class EncodedFeatures(FeatureEpisodes):
             InvalidValueError: If there is no such domain.
             DataError: If the set or the encoder's weights are missing or damaged.
         """
+        found = self._checked(features(self._labelled(split), _encoder(self.encoder)))
+        faces = self.faces if split == "train" else self.test_faces
+        return found.only(faces) if faces else found
+
+    def digests(self, split: Split) -> dict[str, str]:
+        """The keys that the features are cached under."""
+        labelled, encoder = self._labelled(split), _encoder(self.encoder)
+        return {
+            f"the {split} split of {self.set}": labelled.key,
+            f"the encoder {self.encoder}": encoder.key,
+        }
+
+    def _labelled(self, split: Split) -> Labelled[Any]:
         what, reads = data_set(self.set), known_encoder(self.encoder).kind
         if what.kind != reads:
             raise ConfigError(
                 f"experiment: `data.encoder` must read {what.kind}, as the set {self.set!r} has, got "
                 f"{self.encoder!r}, which reads {reads}"
             )
-        labelled = what.load(split, Path(self.root).expanduser() if self.root else None)
-        found = self._checked(features(labelled, _encoder(self.encoder)))
-        faces = self.faces if split == "train" else self.test_faces
-        return found.only(faces) if faces else found
+        return what.load(split, Path(self.root).expanduser() if self.root else None)
 
 
 @dataclass(frozen=True)
@@ -100,8 +111,8 @@ class FeatureFile(FeatureEpisodes):
 
     file: str = field(kw_only=True)
     labels: str = ""
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    test: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    validation: Share = 0.2
+    test: Share = 0.2
     kind: Literal["feature-file"] = field(default="feature-file", kw_only=True, repr=False)
 
     @property
@@ -126,6 +137,23 @@ class FeatureFile(FeatureEpisodes):
         file = Path(self.file).expanduser()
         labels = Path(self.labels).expanduser() if self.labels else None
         return self._checked(feature_file(file, labels, validation=self.validation, test=self.test)[split])
+
+    def digests(self, split: Split) -> dict[str, str]:
+        """The SHA-256 of the file, and of that of the labels: all splits come from them.
+
+        Raises:
+            DataError: If one cannot be read.
+        """
+        del split
+        found: dict[str, str] = {}
+        for file in filter(None, (self.file, self.labels)):
+            try:
+                found[f"the file {file}"] = reading.sha256(Path(file).expanduser())
+            except FileNotFoundError as error:
+                raise DataError(missing(Path(file).expanduser())) from error
+            except (OSError, ValueError) as error:
+                raise DataError(f"feature file {file}: it cannot be read: {error}") from error
+        return found
 
 
 @functools.lru_cache(maxsize=1)

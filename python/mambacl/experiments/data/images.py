@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from mambacl.data import AffineJitter, Classes, Split
 from mambacl.data.pixels import CHANNELS, Mode, pixels
-from mambacl.data.sets import data_set
+from mambacl.data.sets import Labelled, data_set
 from mambacl.errors import ConfigError
 from mambacl.experiments.data.class_episodes import ClassEpisodes
+from mambacl.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Images(ClassEpisodes):
 
     set: str = field(kw_only=True)
     root: str | None = None
-    side: int = 32
+    side: Annotated[int, Range(1, 4_096)] = 32
     mode: Mode = "RGB"
     jitter: AffineJitter | None = None
     domains: tuple[str, ...] = ()
@@ -37,10 +38,9 @@ class Images(ClassEpisodes):
     kind: Literal["images"] = field(default="images", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (kind := data_set(self.set).kind) != "images":
             raise ConfigError(f"experiment: `data.set` must be a set of images, got {self.set!r}, of {kind}")
-        if self.side < 1:
-            raise ConfigError(f"experiment: `data.side` must be at least 1, got {self.side}")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -52,10 +52,17 @@ class Images(ClassEpisodes):
         """The set."""
         return self.set
 
+    def digests(self, split: Split) -> dict[str, str]:
+        """The key that the pictures are cached under."""
+        return {f"the {split} split of {self.set}": self._labelled(split).key}
+
+    def _labelled(self, split: Split) -> Labelled[Any]:
+        root = None if self.root is None else Path(self.root).expanduser()
+        return data_set(self.set).load(split, root)
+
     def classes(self, split: Split) -> Classes:
         """The classes of a split."""
-        pictures = data_set(self.set)
-        labelled = pictures.load(split, None if self.root is None else Path(self.root).expanduser())
+        pictures, labelled = data_set(self.set), self._labelled(split)
         if wanted := self.domains if split == "train" else self.test_domains:
             labelled = labelled.only(wanted)
         return pixels(labelled, self.side, self.mode, ink=pictures.ink, jitter=self.jitter)

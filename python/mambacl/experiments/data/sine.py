@@ -10,14 +10,14 @@ from mambacl.data import Split
 from mambacl.episodes import EpisodeSizes
 from mambacl.episodes.sine import POINTS, SineEpisodes
 from mambacl.errors import ConfigError
-from mambacl.experiments.data.episode_data import EpisodeData
+from mambacl.experiments.data.episode_data import EpisodeData, Tasks
 
 
 @dataclass(frozen=True)
 class Sine(EpisodeData):
     """Regression of sine waves (`mambacl.episodes.sine`)."""
 
-    tasks: int = 10
+    tasks: Tasks = 10
     kind: Literal["sine"] = field(default="sine", kw_only=True, repr=False)
 
     @property

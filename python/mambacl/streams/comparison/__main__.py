@@ -11,6 +11,7 @@ import tyro
 from mambacl import durable
 from mambacl.files import load_learner
 from mambacl.processes.script import script
+from mambacl.ranges import Range
 from mambacl.streams.comparison.contestants import contestants
 from mambacl.streams.comparison.lives import Life, StreamOrder, Task
 from mambacl.streams.comparison.telling import Lives, figure_bytes, tables
@@ -31,7 +32,7 @@ class Comparison:
 
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
     learner: tuple[Path, ...] = ()
-    seeds: int = 5
+    seeds: Annotated[int, Range(1, 1_000)] = 5
 
 
 def run(settings: Comparison) -> str:
