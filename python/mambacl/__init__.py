@@ -14,31 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from mambacl import errors, nn, ops
 from mambacl._core import __version__
-from mambacl.config import (
-    AngleTarget,
-    AnmlConfig,
-    AttentionMixer,
-    BayesConfig,
-    ClassTarget,
-    CnnEncoder,
-    ExpertsFeedForward,
-    GatedDeltaNetMixer,
-    GemclConfig,
-    LearnerConfig,
-    LinearAttentionMixer,
-    Mamba2Mixer,
-    Mamba3Mixer,
-    MambaMixer,
-    MlpFeedForward,
-    NoFeedForward,
-    OmlConfig,
-    PerformerMixer,
-    PrototypeConfig,
-    Selectivity,
-    SequenceConfig,
-    VectorEncoder,
-    VectorTarget,
-)
+from mambacl.config import generated as _settings
+from mambacl.config.generated import *  # noqa: F403
 from mambacl.episodes import Episode, EpisodeDataset, EpisodeSource, EpisodeSpec
 from mambacl.evaluation import (
     AccuracyMatrix,
@@ -55,20 +32,9 @@ from mambacl.evaluation import (
 )
 from mambacl.experiments.trained import load_run
 from mambacl.files import load_learner, load_state, save_learner, save_state
-from mambacl.layer_states import (
-    AttentionState,
-    BayesState,
-    FastState,
-    GatedDeltaNetState,
-    GemclState,
-    LinearAttentionState,
-    Mamba2State,
-    Mamba3State,
-    MambaState,
-    PerformerState,
-    PrototypeState,
-)
+from mambacl.layer_state import LayerState
 from mambacl.learner import EpisodeOutput, Learner
+from mambacl.nn.mamba import MambaState
 from mambacl.state import LearnerState
 from mambacl.trace import Keys, Trace
 from mambacl.training import History, TrainConfig, meta_train
@@ -78,15 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccuracyMatrix",
-    "AngleTarget",
-    "AnmlConfig",
-    "AttentionMixer",
-    "AttentionState",
-    "BayesConfig",
-    "BayesState",
     "Calibration",
-    "ClassTarget",
-    "CnnEncoder",
     "ContinualClassifier",
     "ContinualRegressor",
     "Episode",
@@ -95,40 +53,16 @@ __all__ = [
     "EpisodeSource",
     "EpisodeSpec",
     "Evaluation",
-    "ExpertsFeedForward",
-    "FastState",
-    "GatedDeltaNetMixer",
-    "GatedDeltaNetState",
-    "GemclConfig",
-    "GemclState",
     "History",
     "Interval",
     "Keys",
+    "LayerState",
     "Learner",
-    "LearnerConfig",
     "LearnerState",
-    "LinearAttentionMixer",
-    "LinearAttentionState",
-    "Mamba2Mixer",
-    "Mamba2State",
-    "Mamba3Mixer",
-    "Mamba3State",
-    "MambaMixer",
     "MambaState",
-    "MlpFeedForward",
-    "NoFeedForward",
-    "OmlConfig",
-    "PerformerMixer",
-    "PerformerState",
-    "PrototypeConfig",
-    "PrototypeState",
     "Scores",
-    "Selectivity",
-    "SequenceConfig",
     "Trace",
     "TrainConfig",
-    "VectorEncoder",
-    "VectorTarget",
     "__version__",
     "accuracy_matrix",
     "errors",
@@ -146,6 +80,7 @@ __all__ = [
     "save_learner",
     "save_state",
 ]
+__all__ += _settings.__all__
 
 
 def __getattr__(name: str) -> Any:

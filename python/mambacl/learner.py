@@ -16,7 +16,7 @@ from mambacl.config import ClassTarget, LearnerConfig, SequenceConfig
 from mambacl.devices import sent
 from mambacl.episodes import Episode
 from mambacl.errors import DeviceError, InvalidValueError, ShapeError
-from mambacl.layer_states import LAYER_STATES
+from mambacl.layer_state import LayerSpec, LayerState
 from mambacl.ops.checks import check_devices, check_types
 from mambacl.state import LearnerState
 from mambacl.trace import Trace
@@ -88,6 +88,18 @@ class Learner(nn.Module):
         schema = self._engine.schema()
         for (name, _, role), value in zip(schema, self._engine.initial(seed), strict=True):
             self._register(name, role, value)
+        self._specs = self._state_specs()
+
+    def _state_specs(self) -> tuple[LayerSpec, ...]:
+        """What each layer's state is made of."""
+        config = self.config
+        kind = config.mixer.kind if isinstance(config, SequenceConfig) else config.kind
+        positions = self._engine.uses_positions()
+        layers = [zip(*layer, strict=True) for layer in self._engine.state_specs(self._tensors())]
+        return tuple(
+            LayerSpec(kind, tuple(names), tuple(tuple(shape) for shape in shapes), positions)
+            for names, shapes in layers
+        )
 
     def _register(self, name: str, role: str, value: Tensor) -> None:
         *path, leaf = name.split(".")
@@ -417,10 +429,8 @@ class Learner(nn.Module):
         labels: tuple[Tensor | None, ...] = (None, None)
         if self.is_classifier:
             labels, tensors = tuple(tensors[:2]), tensors[2:]
-        config = self.config
-        layer = LAYER_STATES[config.mixer.kind if isinstance(config, SequenceConfig) else config.kind]
-        each = len(tensors) // self._engine.state_layers()
-        layers = tuple(layer(*tensors[i : i + each]) for i in range(0, len(tensors), each))
+        given = iter(tensors)
+        layers = tuple(LayerState(spec, (next(given) for _ in spec.names)) for spec in self._specs)
         counts = None
         if before is not None and before.counts is not None:
             counts = before.counts + (examples - before.examples)

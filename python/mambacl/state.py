@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mambacl.errors import DeviceError, InvalidValueError, ShapeError
-from mambacl.layer_states import TELL_POSITIONS, AttentionState, LayerState
+from mambacl.layer_state import LayerState
 from mambacl.state_checks import check_rows, stream_indices
 
 
@@ -23,7 +23,7 @@ class LearnerState:
     """The state of a batch of streams: fixed in size whatever they have seen, but for attention's.
 
     Streams are chosen with `select`, put back with `scatter` and joined with `cat`. Those of one state may
-    have observed different numbers of examples, unless it `tells_positions`.
+    have observed different numbers of examples, unless it `uses_positions`.
 
     Attributes:
         examples: Examples observed by each stream; where they differ, by the one that has observed the
@@ -35,7 +35,7 @@ class LearnerState:
 
     Raises:
         InvalidValueError: If there is no tensor at all: such a state is of no stream; if `examples` is
-            negative, or not the least of `counts`; if the state `tells_positions` and there are
+            negative, or not the least of `counts`; if the state `uses_positions` and there are
             counts.
         ShapeError: If the counts are not of as many streams.
 
@@ -45,7 +45,7 @@ class LearnerState:
         >>> learner.init_state().nbytes == learner.init_state(batch_size=3).nbytes / 3
         True
         >>> learner.init_state(batch_size=3)
-        LearnerState(batch_size=3, examples=0, nbytes=30912, layers=2 x MambaState)
+        LearnerState(batch_size=3, examples=0, nbytes=30912, layers=2 x mamba)
     """
 
     examples: int
@@ -61,9 +61,9 @@ class LearnerState:
             raise InvalidValueError(f"LearnerState: `examples` must be at least 0, got {self.examples}")
         if self.counts is None:
             return
-        if self.tells_positions:
+        if self.uses_positions:
             raise InvalidValueError(
-                "LearnerState: `counts` must be None, as tokens of this learner are told their positions"
+                "LearnerState: `counts` must be None, as tokens of this learner have positions"
             )
         if self.counts.shape != (self.batch_size,):
             raise ShapeError(
@@ -79,7 +79,7 @@ class LearnerState:
         """Without its tensors, which `tensors` gives."""
         most = self.examples if self.counts is None else int(self.counts.max())
         examples = f"{self.examples}" if most == self.examples else f"{self.examples} to {most}"
-        kinds = Counter(type(layer).__name__ for layer in self.layers)
+        kinds = Counter(layer.spec.kind for layer in self.layers)
         layers = " + ".join(f"{number} x {kind}" for kind, number in kinds.items()) or "none"
         return (
             f"LearnerState(batch_size={self.batch_size}, examples={examples}, nbytes={self.nbytes}, "
@@ -108,13 +108,13 @@ class LearnerState:
             >>> Learner(SequenceConfig(encoder)).init_state().grows
             False
         """
-        return any(isinstance(layer, AttentionState) for layer in self.layers)
+        return any(layer.spec.grows for layer in self.layers)
 
     @property
-    def tells_positions(self) -> bool:
-        """Whether tokens are told their positions in the stream, as those of attention, linear attention and
-        Performer: all streams of a state must then have observed as many examples."""
-        return any(isinstance(layer, TELL_POSITIONS) for layer in self.layers)
+    def uses_positions(self) -> bool:
+        """Whether tokens have positions in the stream, as with attention, linear attention and Performer: all
+        streams of a state must then have observed as many examples."""
+        return any(layer.spec.uses_positions for layer in self.layers)
 
     def examples_of_each(self) -> Tensor:
         """Examples observed by each stream, (batch,) int64 on the CPU."""
@@ -163,7 +163,7 @@ class LearnerState:
         Raises:
             ShapeError, DtypeError, DeviceError: If `other` or the indices do not fit.
             InvalidValueError: If an index is out of range or there twice; or if streams have observed
-                different numbers of examples, and the state `tells_positions`.
+                different numbers of examples, and the state `uses_positions`.
 
         Examples:
             See `select`.
@@ -204,7 +204,7 @@ class LearnerState:
         Raises:
             ShapeError, DtypeError, DeviceError: If they are not of one learner.
             InvalidValueError: If there is none; or if they have observed different numbers of examples, and
-                the first `tells_positions`.
+                the first `uses_positions`.
 
         Examples:
             >>> from mambacl import Learner, LearnerState, SequenceConfig, VectorEncoder
@@ -303,7 +303,7 @@ class LearnerState:
             examples,
             None if self.codebook is None else function(self.codebook),
             None if self.seen is None else function(self.seen),
-            tuple(type(layer)(*map(function, layer)) for layer in self.layers),
+            tuple(LayerState(layer.spec, map(function, layer)) for layer in self.layers),
             uneven,
         )
 
@@ -311,14 +311,13 @@ class LearnerState:
 def _check_alike(op: str, name: str, one: LearnerState, other: LearnerState) -> None:
     """Checks that two states may be parts of one."""
     kinds, other_kinds = (
-        (state.codebook is not None, [type(layer).__name__ for layer in state.layers])
-        for state in (one, other)
+        (state.codebook is not None, [layer.spec.kind for layer in state.layers]) for state in (one, other)
     )
     if kinds != other_kinds:
         raise ShapeError(f"{op}: argument `{name}` must be of the same learner, got layers {other_kinds[1]}")
-    if one.tells_positions and one.examples != other.examples:
+    if one.uses_positions and one.examples != other.examples:
         raise InvalidValueError(
             f"{op}: argument `{name}` must have observed {one.examples} examples, as tokens of this learner "
-            f"are told their positions, got {other.examples}"
+            f"have positions, got {other.examples}"
         )
     check_rows(op, name, one.tensors(), other.tensors())

@@ -2,13 +2,15 @@
 
 use super::errors::detached;
 use super::tensor::PyTensor;
-use crate::encoder::Moments;
+use crate::encoder::{EncoderConfig, Moments};
 use crate::error::Result;
 use crate::files::Model;
+use crate::layer_state::StateSpec;
 use crate::learners::{self, LearnerConfig, State, Trace};
 use crate::meta::{self, Episode};
 use crate::mixers::{Keys, Similarity};
 use crate::params::{Role, Schema};
+use crate::settings;
 use pyo3::prelude::*;
 use tch::Tensor;
 
@@ -103,9 +105,23 @@ impl Learner {
         Ok(self.config.to_json()?)
     }
 
-    /// Parts that the state has.
-    fn state_layers(&self) -> usize {
-        self.config.state_layers()
+    /// Whether tokens have positions.
+    fn uses_positions(&self) -> bool {
+        self.config.uses_positions()
+    }
+
+    /// Name and axes after the batch of each tensor of each layer's state; -1 for an axis that grows.
+    fn state_specs(
+        &self,
+        py: Python<'_>,
+        tensors: Vec<PyTensor>,
+    ) -> PyResult<Vec<Vec<(&'static str, Vec<i64>)>>> {
+        detached(py, move || {
+            let specs = self.bind(&plain(tensors))?.state_specs();
+            let layer =
+                |specs: Vec<StateSpec>| specs.into_iter().map(|spec| (spec.name, spec.shape)).collect();
+            Ok(specs.into_iter().map(layer).collect())
+        })
     }
 
     /// Name, shape and role ("decayed", "undecayed" or "buffer") of each tensor, in order.
@@ -250,6 +266,12 @@ impl Learner {
 #[pyfunction]
 pub fn draw_codebook(py: Python<'_>, vocab: i64, seed: u64, batch: i64) -> PyResult<PyTensor> {
     detached(py, || Ok(PyTensor(crate::codebook::draw(vocab, seed, batch)?)))
+}
+
+/// The shape of one input of an encoder, whose settings are JSON.
+#[pyfunction]
+pub fn encoder_input_shape(encoder: &str) -> PyResult<Vec<i64>> {
+    Ok(settings::read::<EncoderConfig>(encoder)?.settings().input_shape())
 }
 
 /// The JSON schemas of a learner's settings.

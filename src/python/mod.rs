@@ -33,6 +33,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(ops::reference_causal_conv1d, module)?)?;
     module.add_class::<learner::Learner>()?;
     module.add_function(wrap_pyfunction!(learner::settings_schema, module)?)?;
+    module.add_function(wrap_pyfunction!(learner::encoder_input_shape, module)?)?;
     module.add_function(wrap_pyfunction!(learner::draw_codebook, module)?)?;
     module.add_function(wrap_pyfunction!(files::fingerprint, module)?)?;
     module.add_function(wrap_pyfunction!(files::pack_learner, module)?)?;

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from mambacl import __version__, _core
-from mambacl.config import LEARNERS, kinds
+from mambacl.config import KINDS, LEARNERS
 from mambacl.errors import KernelError
 
 
@@ -99,8 +99,8 @@ def gather() -> Facts:
         torch_cuda=f"{built}, {present}" if built else f"none, {present}",
         nvrtc=_nvrtc(),
         learners=list(LEARNERS),
-        mixers=kinds("mixer"),
-        feed_forwards=kinds("feed_forward"),
-        encoders=kinds("encoder"),
-        targets=kinds("target"),
+        mixers=KINDS["mixer"],
+        feed_forwards=KINDS["feed_forward"],
+        encoders=KINDS["encoder"],
+        targets=KINDS["target"],
     )

@@ -1,63 +1,9 @@
-"""Settings of a learner: frozen dataclasses that mirror the engine's, which checks their values."""
+"""Settings of a learner: frozen dataclasses generated from the engine's, which checks their values."""
 
-from mambacl.config.encoders import CnnEncoder, Encoder, VectorEncoder
-from mambacl.config.feed_forwards import ExpertsFeedForward, FeedForward, MlpFeedForward, NoFeedForward
-from mambacl.config.learners import (
-    LEARNERS,
-    AnmlConfig,
-    BayesConfig,
-    GemclConfig,
-    LearnerConfig,
-    OmlConfig,
-    PrototypeConfig,
-    SequenceConfig,
-    kinds,
-)
-from mambacl.config.mixers import (
-    AttentionMixer,
-    GatedDeltaNetMixer,
-    InitialDecay,
-    LinearAttentionMixer,
-    Mamba2Mixer,
-    Mamba3Mixer,
-    MambaMixer,
-    Mixer,
-    PerformerMixer,
-    RecurrentMixer,
-)
-from mambacl.config.selectivity import Selectivity
-from mambacl.config.targets import AngleTarget, ClassTarget, Target, VectorTarget
+from mambacl.config import generated
+from mambacl.config.bases import LEARNERS
+from mambacl.config.generated import *  # noqa: F403
+from mambacl.config.generated import KINDS, Encoder, FeedForward, Mixer, Target
 
-__all__ = [
-    "LEARNERS",
-    "AngleTarget",
-    "AnmlConfig",
-    "AttentionMixer",
-    "BayesConfig",
-    "ClassTarget",
-    "CnnEncoder",
-    "Encoder",
-    "ExpertsFeedForward",
-    "FeedForward",
-    "GatedDeltaNetMixer",
-    "GemclConfig",
-    "InitialDecay",
-    "LearnerConfig",
-    "LinearAttentionMixer",
-    "Mamba2Mixer",
-    "Mamba3Mixer",
-    "MambaMixer",
-    "Mixer",
-    "MlpFeedForward",
-    "NoFeedForward",
-    "OmlConfig",
-    "PerformerMixer",
-    "PrototypeConfig",
-    "RecurrentMixer",
-    "Selectivity",
-    "SequenceConfig",
-    "Target",
-    "VectorEncoder",
-    "VectorTarget",
-    "kinds",
-]
+__all__ = ["KINDS", "LEARNERS", "Encoder", "FeedForward", "Mixer", "Target"]
+__all__ += generated.__all__

@@ -6,15 +6,15 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from mambacl.config import LEARNERS, kinds
+from mambacl.config import KINDS, LEARNERS
 from mambacl.errors import ConfigError
 
 _KINDS = {
     "model.kind": [*LEARNERS],
-    "model.encoder.kind": kinds("encoder"),
-    "model.target.kind": kinds("target"),
-    "model.mixer.kind": kinds("mixer"),
-    "model.feed_forward.kind": kinds("feed_forward"),
+    "model.encoder.kind": KINDS["encoder"],
+    "model.target.kind": KINDS["target"],
+    "model.mixer.kind": KINDS["mixer"],
+    "model.feed_forward.kind": KINDS["feed_forward"],
 }
 
 _ALSO_CALLED = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mambacl import settings
-from mambacl.config import RecurrentMixer, SequenceConfig
+from mambacl.config import SequenceConfig
 from mambacl.errors import CheckpointError, RunError
 from mambacl.experiments.experiment import Experiment
 from mambacl.learner import Learner
@@ -81,7 +81,7 @@ def stored_experiment(table: Mapping[str, Any]) -> Experiment:
 def began_as_published(experiment: Experiment, stored: Mapping[str, Any]) -> Experiment:
     """An experiment with the initial decay that is published where stored settings lack one."""
     model = experiment.model
-    if not isinstance(model, SequenceConfig) or not isinstance(model.mixer, RecurrentMixer):
+    if not isinstance(model, SequenceConfig) or not hasattr(model.mixer, "initial_decay"):
         return experiment
     if "initial_decay" in stored.get("model", {}).get("mixer", {}):
         return experiment

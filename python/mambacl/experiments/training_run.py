@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from mambacl import __version__
-from mambacl.config import RecurrentMixer, SequenceConfig
+from mambacl.config import SequenceConfig
 from mambacl.episodes import Episodes
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.same_data import check_data, digests
@@ -178,11 +178,8 @@ def as_begun(experiment: Experiment, path: Path) -> Experiment:
         RunError: If the folder's run cannot be read.
     """
     model = experiment.model
-    usual = (
-        isinstance(model, SequenceConfig)
-        and isinstance(model.mixer, RecurrentMixer)
-        and model.mixer.initial_decay == type(model.mixer)().initial_decay
-    )
+    decay = getattr(model.mixer, "initial_decay", None) if isinstance(model, SequenceConfig) else None
+    usual = decay is not None and decay == getattr(type(model.mixer)(), "initial_decay", None)
     if not usual or not RunFolder.is_there(path):
         return experiment
     return began_as_published(experiment, RunFolder.open(path).settings)

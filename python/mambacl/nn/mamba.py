@@ -6,16 +6,27 @@ Weights of mamba-ssm and of transformers' `MambaMixer` can be loaded by name.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mambacl.errors import ConfigError, ShapeError
-from mambacl.layer_states import MambaState
 from mambacl.nn.children import convolve, is_causal_convolution, is_its_weights, project
 from mambacl.ops import causal_conv1d, selective_scan
+
+
+class MambaState(NamedTuple):
+    """All that a Mamba layer keeps of the tokens it has read.
+
+    Attributes:
+        conv_window: The last d_conv - 1 inputs of the convolution, (groups, d_inner, d_conv - 1).
+        ssm_state: The state h of the recurrence, (groups, d_inner, d_state).
+    """
+
+    conv_window: Tensor
+    ssm_state: Tensor
 
 
 class Mamba(nn.Module):

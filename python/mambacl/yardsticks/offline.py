@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mambacl.config import ClassTarget, Encoder, PrototypeConfig
 from mambacl.episodes import Episode
 from mambacl.errors import DtypeError
-from mambacl.layer_states import PrototypeState
+from mambacl.layer_state import LayerState
 from mambacl.learner import Learner
 
 _SETTLING = 50
@@ -115,6 +115,5 @@ class _Encoder:
         after = self.learner.observe(state, x[None], self._symbols[:, : len(x)])
         return self._codes(after.layers[0], len(x))
 
-    def _codes(self, layer: object, examples: int) -> Tensor:
-        assert isinstance(layer, PrototypeState)
+    def _codes(self, layer: LayerState, examples: int) -> Tensor:
         return layer.means[0, :examples]
