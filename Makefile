@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two builds at once would overwrite each other's library.
 .NOTPARALLEL:
 
-.PHONY: help setup demo test test-rust test-python format lint types check sanitize docs wheel release-check gpu-check clean
+.PHONY: help setup demo test test-rust test-python format lint settings types check sanitize docs wheel release-check gpu-check clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ lint: $(TOOLS) ## Check format and lints.
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --quiet
 	$(BIN)/ruff check python tests scripts notebooks build_backend
 	$(BIN)/ruff format --check python tests scripts notebooks build_backend
+	$(BIN)/python scripts/generate_settings.py --check
+
+settings: $(TOOLS) ## Write Python's settings of learners, and their page, from the engine's schema.
+	$(BIN)/python scripts/generate_settings.py
 
 types: $(TOOLS) ## Check types, and the stub against the extension.
 	$(BIN)/pyright

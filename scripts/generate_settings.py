@@ -1,4 +1,4 @@
-"""Writes Python's settings of learners, and the page that lists them, from the schema that the engine exports.
+"""Writes Python's settings of learners, and the page that lists them, from the engine's schema.
 
 python scripts/generate_settings.py            write both files
 python scripts/generate_settings.py --check    exit with 1 where a file is not as it would be written
@@ -25,9 +25,10 @@ Schema = dict[str, Any]
 
 
 def exported() -> dict[str, Schema]:
-    """The engine's schemas. The extension is loaded alone: the package imports the file that is written here."""
+    """The engine's schemas. The extension is loaded alone: the package imports what is written here."""
     spec = importlib.util.spec_from_file_location("mambacl._core", ROOT / "python/mambacl/_core.abi3.so")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     engine = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(engine)
     return json.loads(engine.settings_schema())
@@ -213,9 +214,9 @@ def page() -> str:
     lines = [
         "# Settings of learners",
         "",
-        "Every setting of a learner, its default and its range, as the engine declares them. In TOML they stand in",
-        "`[model]`, and those of a part in a table of its own, such as `[model.mixer]`, with the part's `kind`. In",
-        "Python each kind is a dataclass. `make settings` writes this page.",
+        "Every setting of a learner, its default and its range, as the engine declares them. In TOML they",
+        "stand in `[model]`, and those of a part in a table of its own, such as `[model.mixer]`, with the",
+        "part's `kind`. In Python each kind is a dataclass. `make settings` writes this page.",
         "",
         "## All learners",
         "",

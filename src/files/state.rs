@@ -157,7 +157,7 @@ impl SavedState {
             return refuse(format!("{streams} numbers of examples, the least {least}"));
         }
         if learner.config().uses_positions() && self.counts.iter().any(|&count| count != least) {
-            return refuse(format!("{least} examples of each stream, as tokens are told their positions"));
+            return refuse(format!("{least} examples of each stream, as tokens have positions"));
         }
         Ok(())
     }

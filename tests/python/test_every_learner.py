@@ -29,7 +29,6 @@ from mambacl import (
 )
 from mambacl.config import LEARNERS, ExpertsFeedForward, Mixer
 from mambacl.errors import ConfigError, FileError
-from mambacl.layer_states import LAYER_STATES
 
 BASE = {"encoder": VectorEncoder(dim=4), "target": ClassTarget(vocab=6), "d_model": 64}
 OF_VECTORS = {**BASE, "target": VectorTarget(dim=3)}
@@ -111,7 +110,7 @@ def test_copies_answer_alike(config: LearnerConfig):
 def test_a_state_is_of_its_documented_class(config: LearnerConfig):
     learner = Learner(config).eval()
     state = learner.init_state(2)
-    assert {type(layer) for layer in state.layers} == {LAYER_STATES[getattr(config, "mixer", config).kind]}
+    assert {layer.spec.kind for layer in state.layers} == {getattr(config, "mixer", config).kind}
     episode = drawn(learner, seed=0)
     state = learner.observe(first_state(learner, episode), episode.train_x, episode.train_y)
     fields = [len(layer) for layer in learner.init_state().layers]
@@ -172,7 +171,7 @@ def rows(learner: Learner, streams: int, examples: int, seed: int) -> tuple[torc
 def test_streams_that_are_gathered_observed_and_scattered_are_each_as_alone(config: LearnerConfig):
     """In double precision: the sums of a matrix product depend on the batch."""
     learner = Learner(config, seed=1).double().eval()
-    told = learner.init_state().tells_positions
+    told = learner.init_state().uses_positions
     bank = learner.init_state(5, seed=3)
     alone = [bank.select([stream]) for stream in range(5)]
     # Where tokens are told their positions, none is put among those that have read less.

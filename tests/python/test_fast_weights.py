@@ -23,7 +23,6 @@ from mambacl import (
     VectorTarget,
 )
 from mambacl.config import Target
-from mambacl.layer_states import FastState
 from small_learners import DIM, VOCAB, small_episode
 
 CLASSES, VECTORS, ANGLES = ClassTarget(VOCAB), VectorTarget(3), AngleTarget()
@@ -178,7 +177,7 @@ def test_the_state_is_the_fast_weights(config: LearnerConfig):
     names = [name for name in learner.state_dict() if name.startswith("fast.")]
     assert len(state.layers) == len(names) // 2
     for i, layer in enumerate(state.layers):
-        assert isinstance(layer, FastState)
+        assert layer.spec.names == ("weight", "bias")
         for part, tensor in zip(("weight", "bias"), layer, strict=True):
             initial = learner.get_parameter(f"fast.{i}.{part}")
             assert torch.equal(tensor, initial.expand(2, *initial.shape))

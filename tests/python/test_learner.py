@@ -16,9 +16,9 @@ from mambacl import (
     CnnEncoder,
     Episode,
     Keys,
+    LayerState,
     Learner,
     LearnerState,
-    MambaState,
     Selectivity,
     VectorTarget,
 )
@@ -56,7 +56,7 @@ def rows(state: LearnerState, index: int) -> LearnerState:
     def row(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else tensor[index : index + 1]
 
-    layers = tuple(MambaState(row(layer.conv_window), row(layer.ssm_state)) for layer in state.layers)
+    layers = tuple(LayerState(layer.spec, map(row, layer)) for layer in state.layers)
     return LearnerState(state.examples, row(state.codebook), row(state.seen), layers)
 
 

@@ -12,9 +12,8 @@ from torch.nn import functional as F
 from transformers import MambaConfig
 from transformers.models.mamba.modeling_mamba import MambaMixer
 
-from mambacl import MambaState
 from mambacl.errors import ConfigError, DtypeError, ShapeError
-from mambacl.nn import Mamba
+from mambacl.nn import Mamba, MambaState
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 

@@ -149,7 +149,7 @@ def test_scatter_refuses_what_is_ambiguous_or_does_not_fit():
             ShapeError,
             "must be of the same learner, got layers ['",
         ),
-        (GROWING.init_state(), ShapeError, "must be of the same learner, got layers ['AttentionState'"),
+        (GROWING.init_state(), ShapeError, "must be of the same learner, got layers ['attention'"),
         (small_learner(target=VectorTarget(3)).init_state(), ShapeError, "must be of the same learner"),
         (small_learner().double().init_state(), DtypeError, "must hold torch.float32, got torch.float64"),
         (LEARNER.init_state().to("meta"), DeviceError, "must be on cpu, got meta"),
@@ -171,10 +171,10 @@ def test_no_states_are_not_joined():
 
 
 @pytest.mark.parametrize("mixer", [AttentionMixer(), LinearAttentionMixer(), PerformerMixer()])
-def test_states_whose_tokens_are_told_their_positions_are_joined_at_one_length_only(mixer: Mixer):
+def test_states_whose_tokens_have_positions_are_joined_at_one_length_only(mixer: Mixer):
     learner = small_learner(mixer=mixer).eval()
     short, long = (observed(learner, learner.init_state(2), examples) for examples in (3, 5))
-    message = "must have observed 3 examples, as tokens of this learner are told their positions, got 5"
+    message = "must have observed 3 examples, as tokens of this learner have positions, got 5"
     with pytest.raises(InvalidValueError, match=re.escape(f"scatter: argument `other` {message}")):
         short.scatter([0], long.select([1]))
     with pytest.raises(InvalidValueError, match=re.escape(f"cat: argument `states[1]` {message}")):

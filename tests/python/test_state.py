@@ -54,9 +54,7 @@ def test_answers_of_logits_that_do_not_fit():
 def test_a_state_is_shown_without_its_tensors():
     learner = small_learner().eval()
     state = learner.init_state(2)
-    assert (
-        repr(state) == f"LearnerState(batch_size=2, examples=0, nbytes={state.nbytes}, layers=2 x MambaState)"
-    )
+    assert repr(state) == f"LearnerState(batch_size=2, examples=0, nbytes={state.nbytes}, layers=2 x mamba)"
     one = learner.observe(state.select([0]), torch.randn(1, 3, DIM), torch.zeros(1, 3, dtype=torch.int64))
     assert "(batch_size=2, examples=0 to 3, " in repr(state.scatter([0], one))
     assert repr(LearnerState(0, torch.arange(4)[None], None, ())).endswith("nbytes=32, layers=none)")

@@ -227,7 +227,7 @@ fn streams_may_have_read_different_numbers_of_examples() {
     for mixer in [attention.into(), linear.into()] {
         let model = self::model(mambacl::learners::SequenceConfig { mixer, ..classifier() }, 0);
         let error = SavedState { state: observed(&model), counts: vec![7, 4, 5] }.pack(&model).unwrap_err();
-        assert!(error.to_string().contains("as tokens are told their positions"), "{error}");
+        assert!(error.to_string().contains("as tokens have positions"), "{error}");
     }
 }
 

@@ -1,5 +1,5 @@
 """Layers for networks of one's own."""
 
-from mambacl.nn.mamba import Mamba
+from mambacl.nn.mamba import Mamba, MambaState
 
-__all__ = ["Mamba"]
+__all__ = ["Mamba", "MambaState"]
