@@ -1,4 +1,4 @@
-"""Learners and kernels in worker processes: a fork has none of its parent's threads, and must not wait for any."""
+"""Learners and kernels in worker processes: a fork has none of its parent's threads, and waits for none."""
 
 from __future__ import annotations
 
