@@ -121,9 +121,8 @@ def write(path: FilePath, data: bytes, again: Callable[[bytes], object]) -> None
         try:
             again(read_back)
         except MambaclError as error:
-            raise FileError(
-                f"file: `{shown(path)}` was not written, as it could not be read: {error}"
-            ) from error
+            reason = f"it could not be read again: {error}"
+            raise FileError(f"file: `{shown(path)}` was not written: {reason}") from error
 
     try:
         durable.write(Path(path), data, check)
