@@ -22,7 +22,7 @@
 
 use mambacl::codebook;
 use mambacl::encoder::EncoderConfig;
-use mambacl::files::{self, Model, SavedState};
+use mambacl::files::{Model, SavedState};
 use mambacl::learners::{Learner, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -77,7 +77,7 @@ impl Server {
             Request::Save(path) => {
                 let examples = self.state.examples;
                 let saved = SavedState::uniform(self.state.shallow_clone());
-                files::write(&path, &saved.pack(&self.model)?)?;
+                saved.write(&path, &self.model)?;
                 Ok(json!({"saved": path, "examples": examples}))
             }
             Request::Reset(true) => {

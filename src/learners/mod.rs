@@ -20,6 +20,7 @@ mod inner_loss;
 mod learner;
 pub mod memory;
 mod oml;
+mod pieces;
 mod prototype;
 mod sequence;
 mod state;
