@@ -21,7 +21,7 @@
 //! observed. Who may write requests may write files: `save` takes any path.
 
 use mambacl::codebook;
-use mambacl::files::{self, Model, SavedState};
+use mambacl::files::{Model, SavedState};
 use mambacl::learners::{Learner, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -76,7 +76,7 @@ impl Server {
             Request::Save(path) => {
                 let examples = self.state.examples;
                 let saved = SavedState::uniform(self.state.shallow_clone());
-                files::write(&path, &saved.pack(&self.model)?)?;
+                saved.write(&path, &self.model)?;
                 Ok(json!({"saved": path, "examples": examples}))
             }
             Request::Reset(true) => {

@@ -14,12 +14,13 @@
 //! | [`backbone`], [`encoder`], [`target`] | the parts of a sequence learner |
 //! | [`mixers`] | how the stream affects an answer: Mamba, attention and others |
 //! | [`ops`] | functions of tensors with fused kernels |
-//! | [`params`], `mlp`, [`layer_state`], [`codebook`], [`episode`], [`settings`], [`error`] | the ground |
+//! | [`params`], `mlp`, [`layer_state`], `disk`, [`codebook`], [`episode`], [`settings`], [`error`] | the ground |
 
 #![warn(missing_docs)]
 
 pub mod backbone;
 pub mod codebook;
+mod disk;
 pub mod encoder;
 pub mod episode;
 pub mod error;

@@ -4,10 +4,11 @@ A continual learner is a state and two verbs: `observe(state, x, y)` reads label
 `predict(state, x)` answers queries. See `Learner`.
 """
 
-from mambacl import _requirements
+from mambacl import _forks, _requirements
 
 # Before the imports below load the engine. This imports torch, where the engine's C++ symbols live.
 _requirements.check()
+_forks.run_on_one_thread()
 
 # ruff: noqa: E402
 from typing import TYPE_CHECKING, Any

@@ -6,10 +6,11 @@ The format is that of `src/files` in Rust, where it is read and written; here ar
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from mambacl import durable, reading
-from mambacl.errors import FileError
+from mambacl.errors import FileError, MambaclError
 from mambacl.learner import Learner
 from mambacl.state import LearnerState
 
@@ -38,7 +39,7 @@ def save_learner(path: FilePath, learner: Learner) -> None:
         ...     load_state(folder / "state.safetensors", again).batch_size
         5
     """
-    write(path, learner.to_bytes())
+    write(path, learner.to_bytes(), Learner.from_bytes)
 
 
 def load_learner(path: FilePath) -> Learner:
@@ -53,7 +54,7 @@ def load_learner(path: FilePath) -> Learner:
     Raises:
         FileError: If the file cannot be read, is damaged, of a newer format, or of no learner.
     """
-    return Learner.from_bytes(read(path), str(path))
+    return Learner.from_bytes(read(path), shown(path))
 
 
 def save_state(path: FilePath, state: LearnerState, learner: Learner) -> None:
@@ -69,7 +70,7 @@ def save_state(path: FilePath, state: LearnerState, learner: Learner) -> None:
         ShapeError, DtypeError, DeviceError, InvalidValueError, ConfigError: If the state is of another
             learner.
     """
-    write(path, learner.state_to_bytes(state))
+    write(path, learner.state_to_bytes(state), learner.state_from_bytes)
 
 
 def load_state(path: FilePath, learner: Learner) -> LearnerState:
@@ -85,7 +86,7 @@ def load_state(path: FilePath, learner: Learner) -> LearnerState:
     Raises:
         FileError: If the file cannot be read, is damaged, of a newer format or another model, or no state's.
     """
-    return learner.state_from_bytes(read(path), str(path))
+    return learner.state_from_bytes(read(path), shown(path))
 
 
 def read(path: FilePath) -> bytes:
@@ -96,17 +97,37 @@ def read(path: FilePath) -> bytes:
     """
     try:
         return reading.read_bytes(path)
-    except (OSError, ValueError) as error:
-        raise FileError(f"file: `{path}` cannot be read: {error}") from error
+    except (OSError, ValueError) as error:  # a name may hold no zero
+        raise FileError(f"file: `{shown(path)}` cannot be read: {error}") from error
 
 
-def write(path: FilePath, data: bytes) -> None:
-    """Writes a file, whole or not at all.
+def write(path: FilePath, data: bytes, again: Callable[[bytes], object]) -> None:
+    """Writes a file, whole or not at all, and only if it can be read again.
+
+    Args:
+        path: The file; as for `mambacl.durable.writing`.
+        data: Its content.
+        again: Reads the content; it is given what is on the disk before the file has its name.
 
     Raises:
-        FileError: If it cannot be written; what was there is still there.
+        FileError: If it cannot be written, or not be read again; what was there is still there.
     """
+
+    def check(read_back: bytes) -> None:
+        if read_back != data:
+            raise OSError("the disk gives other bytes back")
+        try:
+            again(read_back)
+        except MambaclError as error:
+            reason = f"it could not be read again: {error}"
+            raise FileError(f"file: `{shown(path)}` was not written: {reason}") from error
+
     try:
-        durable.write(Path(path), data)
-    except (OSError, ValueError) as error:  # no path is empty
-        raise FileError(f"file: `{path}` could not be written: {error}") from error
+        durable.write(Path(path), data, check)
+    except (OSError, ValueError) as error:
+        raise FileError(f"file: `{shown(path)}` could not be written: {error}") from error
+
+
+def shown(path: FilePath) -> str:
+    """A file's name for messages: bytes that are no text are escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode()

@@ -34,13 +34,23 @@
 
 mod bytes;
 mod container;
-mod disk;
 mod fingerprint;
 mod model;
 mod state;
 
+use crate::disk;
+use crate::error::Result;
+use std::path::Path;
+
 pub use container::FORMAT;
-pub use disk::write;
 pub use fingerprint::fingerprint;
 pub use model::Model;
 pub use state::SavedState;
+
+/// Writes bytes as [`Model::write`] does its own, but for reading them again.
+///
+/// # Errors
+/// [`Error::File`](crate::error::Error::File) when they cannot be written.
+pub fn write(path: &Path, data: &[u8]) -> Result<()> {
+    disk::write(path, data, |_| Ok(()))
+}

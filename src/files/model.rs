@@ -2,8 +2,8 @@
 
 use super::bytes::Raw;
 use super::container::{self, Holds, Unpacked};
-use super::disk;
 use super::fingerprint::{INITIAL_DECAY, fingerprint, of_raw};
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::learners::{Learner, LearnerConfig};
 use crate::ops::kind_name;
@@ -96,6 +96,15 @@ impl Model {
             config: serde_json::from_str(&self.config.to_json()?).unwrap_or_default(),
         };
         container::pack(Holds::Learner, &facts, &named)
+    }
+
+    /// Writes its file, whole or not at all, and only if it can be read again; one that was there is replaced.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be written, and as [`Model::pack`] and [`Model::unpack`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let name = path.display().to_string();
+        disk::write(path, &self.pack()?, |back| Self::unpack(&name, back).map(drop))
     }
 
     /// Reads the file of a learner.

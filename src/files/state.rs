@@ -1,8 +1,9 @@
 //! A state as a file.
 
+use super::Model;
 use super::bytes::Raw;
 use super::container::{self, Holds, Unpacked};
-use super::{Model, disk};
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::layer_state::{LayerState, StateSpec};
 use crate::learners::{Labels, Learner, State};
@@ -71,6 +72,16 @@ impl SavedState {
             streams: self.state.batch(),
         };
         container::pack(Holds::State, &facts, &named)
+    }
+
+    /// Writes its file for the model it is of, whole or not at all, and only if it can be read again; one that was there
+    /// is replaced.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be written, and as [`SavedState::pack`] and [`SavedState::unpack`].
+    pub fn write(&self, path: &Path, model: &Model) -> Result<()> {
+        let name = path.display().to_string();
+        disk::write(path, &self.pack(model)?, |back| Self::unpack(&name, back, model).map(drop))
     }
 
     /// Reads the file of a state.

@@ -1,5 +1,6 @@
 //! Running moments of classes: what a stream's examples of each symbol have in common.
 
+use super::pieces::in_pieces;
 use crate::layer_state::LayerState;
 use tch::{Kind, Tensor};
 
@@ -47,6 +48,20 @@ impl ClassMoments {
             own + theirs + between
         });
         Self { counts, means: &self.means + apart * share, deviations }
+    }
+
+    /// Squared distances of x (batch, Q, d_model) from the means, (batch, Q, vocab).
+    ///
+    /// By products, |x|² - 2 x·m + |m|²: the differences of each query from each mean would be `d_model` times as many
+    /// numbers as the answers. The products are of float64, so that what cancels, some 1e-16 |x|², is less than float32
+    /// inputs lose by their own rounding, (6e-8 |x|)², however near x and m lie.
+    pub(super) fn square_distances(&self, x: &Tensor) -> Tensor {
+        let [means, x] = [&self.means, x].map(|tensor| tensor.to_kind(Kind::Double));
+        let square = |of: &Tensor| of.square().sum_dim_intlist(-1, true, None::<Kind>);
+        let (by_symbol, of_means) = (means.transpose(1, 2), square(&means).transpose(1, 2)); // (batch, 1, vocab)
+        in_pieces([&x], self.counts.numel() as i64, |[x]| {
+            (square(x) + &of_means).baddbmm(x, &by_symbol, 1, -2).to_kind(self.means.kind())
+        })
     }
 
     /// Logits, (batch, Q, vocab), where a symbol without examples has no chance.

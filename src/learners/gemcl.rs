@@ -15,6 +15,7 @@
 use super::class_moments::ClassMoments;
 use super::interface::InterfaceConfig;
 use super::memory::{Answer, Inputs, Memory, MemorySettings, Read};
+use super::pieces::in_pieces;
 use super::validate::classes_only;
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
@@ -71,31 +72,40 @@ impl Gemcl {
         Ok(Self { vocab, d_model: interface.d_model, predictive: config.predictive, log_prior })
     }
 
-    /// ln of the density of x (batch, Q, 1, d_model) in each class, up to what all classes share:
-    /// (batch, Q, vocab, d_model).
+    /// ln of the density of x (batch, Q, d_model) in each class, up to what all classes share: (batch, Q, vocab).
     fn log_density(&self, x: &Tensor, classes: &ClassMoments) -> Tensor {
         let Some(deviations) = &classes.deviations else { unreachable!("the state was checked") };
         let [alpha, beta] = self.log_prior.each_ref().map(Tensor::exp);
-        let counts = classes.counts.unsqueeze(-1); // (batch, vocab, 1)
-        let alpha = alpha + &counts * 0.5;
-        let beta = beta + deviations * 0.5;
-        let each = |values: Tensor| values.unsqueeze(1); // for every query
-        let square = (x - each(classes.means.shallow_clone())).square();
-        match self.predictive {
+        let counts = classes.counts.unsqueeze(-1);
+        let alpha = alpha + &counts * 0.5; // (batch, vocab, 1)
+        let beta = beta + deviations * 0.5; // (batch, vocab, d_model)
+        // In each dimension the density is the peak less `slope` times the distance, which is scaled.
+        let (scale, peak, slope) = match self.predictive {
             Predictive::StudentT => {
                 let square_scale = beta / &alpha * (counts.clamp_min(1.0).reciprocal() + 1.0);
                 let peak = (&alpha + 0.5).lgamma()
                     - alpha.lgamma()
                     - (&alpha * (2.0 * PI)).log() * 0.5
                     - square_scale.log() * 0.5;
-                let tail = (square / each(&square_scale * &alpha * 2.0)).log1p() * each(alpha + 0.5);
-                each(peak) - tail
+                (square_scale * &alpha * 2.0, peak, alpha + 0.5)
             }
             Predictive::Map => {
-                let variance = beta / (alpha - 0.5).clamp_min(SMALLEST);
-                (square / each(variance.shallow_clone()) + each((variance * TAU).log())) * -0.5
+                let variance = beta / (&alpha - 0.5).clamp_min(SMALLEST);
+                let peak = (&variance * TAU).log() * -0.5;
+                (variance, peak, alpha.full_like(0.5))
             }
-        }
+        };
+        let sum = |each: Tensor| each.sum_dim_intlist(-1, false, None::<Kind>);
+        let (means, scale) = (classes.means.unsqueeze(1), scale.unsqueeze(1)); // for every query
+        let (peak, slope) = (sum(peak).unsqueeze(1), slope.transpose(1, 2)); // (batch, 1, vocab)
+        in_pieces([x], classes.means.numel() as i64, |[x]| {
+            let square = (x.unsqueeze(2) - &means).square() / &scale; // (batch, a piece, vocab, d_model)
+            let distance = match self.predictive {
+                Predictive::StudentT => square.log1p(),
+                Predictive::Map => square,
+            };
+            &peak - sum(distance) * &slope
+        })
     }
 }
 
@@ -136,8 +146,7 @@ impl Memory for Gemcl {
         _record: bool,
     ) -> Result<Answer> {
         let classes = ClassMoments::of(&layers[0]);
-        let x = inputs.encoded.to_kind(classes.means.kind()).unsqueeze(2);
-        let logits = self.log_density(&x, &classes).sum_dim_intlist(-1, false, None::<Kind>);
+        let logits = self.log_density(&inputs.encoded.to_kind(classes.means.kind()), &classes);
         Ok(Answer::only(classes.seen_only(&logits)))
     }
 }

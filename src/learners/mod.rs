@@ -22,6 +22,7 @@ mod interface;
 mod learner;
 pub mod memory;
 mod oml;
+mod pieces;
 mod prototype;
 mod sequence;
 mod state;

@@ -16,7 +16,7 @@ use crate::layer_state::{LayerState, StateSpec};
 use crate::params::{Init, Path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// A prototypical network (arXiv:1703.05175): the answer is the class whose mean is nearest. For classes only.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -80,9 +80,7 @@ impl Memory for Prototype {
         _record: bool,
     ) -> Result<Answer> {
         let classes = ClassMoments::of(&layers[0]);
-        let x = inputs.encoded.to_kind(classes.means.kind());
-        let apart = x.unsqueeze(2) - classes.means.unsqueeze(1); // (batch, Q, vocab, d_model)
-        let logits = -apart.square().sum_dim_intlist(-1, false, None::<Kind>) * self.log_scale.exp();
+        let logits = -classes.square_distances(inputs.encoded) * self.log_scale.exp();
         Ok(Answer::only(classes.seen_only(&logits)))
     }
 }

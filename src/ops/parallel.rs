@@ -5,7 +5,6 @@
 
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 unsafe extern "C" {
@@ -29,23 +28,12 @@ unsafe extern "C" fn call(context: *const c_void, index: i64) {
     }
 }
 
-/// The process whose threads libtorch has; see [`forked`].
-static PROCESS: OnceLock<u32> = OnceLock::new();
-
-/// Whether this is a fork of the process that first asked. OpenMP's threads do not survive a fork, and waiting
-/// for them would never end. The extension asks when it is imported.
-pub(crate) fn forked() -> bool {
-    *PROCESS.get_or_init(std::process::id) != std::process::id()
-}
-
-/// Calls `body` with each of `0..tasks`, on as many threads as torch uses; in a forked process on one.
+/// Calls `body` with each of `0..tasks`, on as many threads as torch uses. A forked process must have torch use one, as
+/// the Python package does (`mambacl/_forks.py`): OpenMP's threads do not survive a fork.
 ///
 /// # Panics
 /// After all tasks, when one of them panicked.
 pub(crate) fn parallel_for(tasks: usize, body: &(dyn Fn(usize) + Sync)) {
-    if forked() {
-        return (0..tasks).for_each(body);
-    }
     let context = Context { body, panicked: AtomicBool::new(false) };
     // SAFETY: the context lives until the call returns; `call` lets no panic through to C++.
     unsafe { mambacl_parallel_for(tasks as i64, call, (&raw const context).cast()) };

@@ -24,8 +24,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // A panic becomes a TorchError (errors.rs): the default hook would print it as well. The hook is
     // that of this library alone.
     std::panic::set_hook(Box::new(|panic| log::debug!("{panic}")));
-    // Remembers the process: its forks have none of its threads.
-    crate::ops::parallel::forked();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(ops::check_selective_scan, module)?)?;
     module.add_function(wrap_pyfunction!(ops::reference_selective_scan, module)?)?;

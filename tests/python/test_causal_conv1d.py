@@ -19,6 +19,7 @@ from op_arguments import (
     with_gradients,
 )
 from small_learners import assert_same
+from torch_threads import on_threads
 
 pytestmark = pytest.mark.usefixtures("nan_in_fresh_memory")
 
@@ -178,15 +179,11 @@ def test_empty_sizes(empty: str):
 
 def test_any_number_of_threads_gives_the_same_bits():
     arguments = conv_arguments(40, 130, groups=4)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
+    with on_threads(1):
         one = with_gradients(FUSED, arguments)
-        torch.set_num_threads(2)
-        two = with_gradients(FUSED, arguments)
-    finally:
-        torch.set_num_threads(before)
-    assert_same(two, one)
+    for count in (2, 3, 5, 8):
+        with on_threads(count):
+            assert_same(with_gradients(FUSED, arguments), one)
 
 
 def check_agreement() -> None:

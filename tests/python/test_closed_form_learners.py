@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from mambacl import (
     GemclConfig,
     Learner,
     LearnerConfig,
+    LearnerState,
     PrototypeConfig,
     VectorEncoder,
     VectorTarget,
 )
+from mambacl.bench.memory import process_bytes
 from mambacl.errors import ConfigError
 
 DIM, D_MODEL, VOCAB, EXAMPLES = 5, 6, 4, 11
@@ -176,3 +179,82 @@ def test_means_keep_their_digits_in_long_streams():
     for _ in range(199):
         state = learner.observe(state, x, y)
     torch.testing.assert_close(state.layers[0].means, once.layers[0].means, rtol=1e-6, atol=0)
+
+
+def wide(config: type[LearnerConfig], vocab: int, **changes: Any) -> tuple[Learner, LearnerState]:
+    """A learner of many classes in float32, and a state that has seen some of them."""
+    learner = Learner(config(ENCODER, ClassTarget(vocab), **changes), seed=3).eval()
+    x = torch.randn(1, 50, DIM, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        return learner, learner.observe(learner.init_state(), x, torch.arange(50)[None])
+
+
+ANSWERED_IN_PIECES = [
+    pytest.param(PrototypeConfig, {}, id="prototype"),
+    pytest.param(GemclConfig, {}, id="gemcl"),
+    pytest.param(GemclConfig, {"predictive": "map"}, id="gemcl at the mode"),
+    pytest.param(BayesConfig, {}, id="bayes"),
+]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are read as Linux has them")
+@pytest.mark.parametrize(("config", "changes"), ANSWERED_IN_PIECES)
+def test_answers_take_memory_for_queries_and_classes_alone(config: type[LearnerConfig], changes: Any):
+    """The differences of each query from each class would be 128 times the answers: 256 MiB."""
+    learner, state = wide(config, vocab=2048, **changes)
+    queries = torch.randn(1, 256, DIM)
+    with torch.no_grad():
+        learner.predict(state, queries[:, :8])
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        before = process_bytes("VmRSS")
+        learner.predict(state, queries)
+        assert process_bytes("VmHWM") - before < 64 * 2**20
+
+
+@pytest.mark.parametrize(("config", "changes"), ANSWERED_IN_PIECES)
+def test_queries_answered_in_pieces_have_the_answers_and_gradients_of_each_alone(
+    config: type[LearnerConfig], changes: Any
+):
+    learner, state = wide(config, vocab=1024, **changes)
+    # Beyond 2^18 numbers the queries go in pieces, of which the last is shorter.
+    queries = torch.randn(1, 259 if config is PrototypeConfig else 5, DIM, requires_grad=True)
+    together = learner.predict(state, queries)
+    (by_query,) = torch.autograd.grad(together[..., :50].square().sum(), queries)
+    with torch.no_grad():
+        torch.testing.assert_close(learner.predict(state, queries), together, rtol=1e-6, atol=1e-5)
+    for index in (0, 3, queries.shape[1] - 1):
+        query = queries[:, index : index + 1].detach().requires_grad_()
+        alone = learner.predict(state, query)
+        torch.testing.assert_close(alone, together[:, index : index + 1], rtol=1e-6, atol=1e-5)
+        (gradient,) = torch.autograd.grad(alone[..., :50].square().sum(), query)
+        torch.testing.assert_close(gradient, by_query[:, index : index + 1], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e4])
+@pytest.mark.parametrize("apart", [1.0, 1e-3, 1e-6, 0.0])
+def test_distances_of_near_points_keep_their_digits(offset: float, apart: float):
+    """Logits of float32 are within 1e-6 of float64's, but for what a rounding of inputs makes: (6e-8 |x|)².
+    Products of float32 would lose the distance of points 1e-3 apart whose norm is 10."""
+    learner = Learner(PrototypeConfig(ENCODER, TARGET, 64), seed=3).eval()
+    generator = torch.Generator().manual_seed(5)
+    x = offset + torch.randn(1, VOCAB, DIM, generator=generator)
+    queries = x + apart * torch.randn(1, VOCAB, DIM, generator=generator)
+    with torch.no_grad():
+        state = learner.observe(learner.init_state(), x, torch.arange(VOCAB)[None])
+        got = learner.predict(state, queries)[0].double().numpy()
+    # The encoder's float32 is what the engine computes from: the means of single examples show it.
+    with torch.no_grad():
+        of_queries = learner.observe(learner.init_state(), queries, torch.arange(VOCAB)[None])
+    assert state.codebook is not None
+    assert of_queries.codebook is not None
+    means, points = (
+        layers[0].means[0].double().numpy()[codebook[0]]
+        for layers, codebook in (
+            (state.layers, state.codebook),
+            (of_queries.layers, of_queries.codebook),
+        )
+    )
+    scale = np.exp(parameters(learner)["log_scale"].astype(np.float64)).item()
+    expected = -scale * ((points[:, None] - means) ** 2).sum(-1)
+    rounding = scale * (6e-8**2) * (means**2).sum(-1).max()
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=rounding)

@@ -29,6 +29,8 @@ from mambacl import (
 )
 from mambacl.config import LEARNERS, ExpertsFeedForward, Mixer
 from mambacl.errors import ConfigError, FileError
+from small_learners import assert_same
+from torch_threads import on_threads
 
 BASE = {"encoder": VectorEncoder(dim=4), "target": ClassTarget(vocab=6), "d_model": 64}
 OF_VECTORS = {**BASE, "target": VectorTarget(dim=3)}
@@ -258,3 +260,27 @@ def test_every_parameter_takes_part_in_every_step(config: LearnerConfig):
         learner.zero_grad()
         learner(drawn(learner, 0), step).loss.backward()
         assert [name for name, parameter in learner.named_parameters() if parameter.grad is None] == []
+
+
+def learnt(config: LearnerConfig) -> dict[str, torch.Tensor]:
+    """What one step of meta-training computes, and the predictions before it."""
+    learner = Learner(config, seed=1)
+    before = predictions(learner)
+    loss = learner.train()(drawn(learner, seed=6)).loss
+    loss.backward()
+    gradients = {name: p.grad for name, p in learner.named_parameters() if p.grad is not None}
+    return {"predictions": before, "loss": loss.detach(), **gradients}
+
+
+@every_learner
+def test_threads_change_rounding_alone(config: LearnerConfig):
+    """The same number of threads gives the same bits; another one numbers within 1e-4 of the largest."""
+    with on_threads(1):
+        one = learnt(config)
+    with on_threads(5):
+        several = learnt(config)
+        assert_same(learnt(config), several)
+    for name, tensor in one.items():
+        finite = tensor.isfinite()  # of symbols never shown there are logits of -inf
+        scale = tensor[finite].abs().max().item()
+        torch.testing.assert_close(several[name], tensor, rtol=0, atol=1e-4 * scale + 1e-7)

@@ -10,6 +10,8 @@ use mambacl::mixers::{
     InitialDecay, attention::AttentionConfig, linear_attention::LinearAttentionConfig, mamba::MambaConfig,
 };
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
@@ -238,7 +240,7 @@ fn files_are_written_whole_and_read_from_the_disk() {
     let (path, gone) = (folder.join("model.safetensors"), folder.join("no/model.safetensors"));
     let model = model(classifier(), 0);
     for _ in 0..2 {
-        files::write(&path, &model.pack().unwrap()).unwrap();
+        model.write(&path).unwrap();
     }
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing is left aside");
     assert_eq!(Model::read(&path).unwrap().fingerprint().unwrap(), model.fingerprint().unwrap());
@@ -251,9 +253,8 @@ fn files_are_written_whole_and_read_from_the_disk() {
 
 #[test]
 fn threads_that_write_one_file_do_not_meet() {
-    let folder = std::env::temp_dir().join(format!("mambacl-threads-{}", std::process::id()));
-    std::fs::create_dir(&folder).unwrap();
-    let path = folder.join("one.safetensors");
+    let folder = Folder::new("threads");
+    let path = folder.0.join("one.safetensors");
     std::thread::scope(|scope| {
         for thread in 0..8u8 {
             let path = &path;
@@ -262,8 +263,91 @@ fn threads_that_write_one_file_do_not_meet() {
     });
     let written = std::fs::read(&path).unwrap();
     assert_eq!(written, vec![written[0]; 10_000], "the whole of one thread's");
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing is left aside");
-    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(folder.names(), ["one.safetensors"]);
+}
+
+/// A folder of one test, which is removed with all that is in it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("mambacl-{name}-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_link_is_followed_and_a_mode_stays() {
+    let folder = Folder::new("links");
+    let model = model(classifier(), 0);
+    let (file, link, dangling) = (folder.0.join("file"), folder.0.join("link"), folder.0.join("dangling"));
+    std::fs::write(&file, "before").unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    symlink("file", &link).unwrap();
+    symlink("made", &dangling).unwrap();
+    model.write(&link).unwrap();
+    model.write(&dangling).unwrap();
+    assert!(link.is_symlink() && dangling.is_symlink());
+    for written in [&file, &folder.0.join("made")] {
+        assert_eq!(Model::read(written).unwrap().fingerprint().unwrap(), model.fingerprint().unwrap());
+    }
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o640);
+    assert_eq!(folder.names(), ["dangling", "file", "link", "made"]);
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    let folder = Folder::new("irregular");
+    let model = model(classifier(), 0);
+    symlink("circle", folder.0.join("circle")).unwrap();
+    assert!(refusal(model.write(&folder.0)).contains("is a directory"));
+    let pipe = folder.0.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(refusal(model.write(&pipe)).contains("it is no regular file"));
+    assert!(pipe.metadata().unwrap().file_type().is_fifo());
+    assert!(refusal(model.write(&folder.0.join("circle"))).contains("could not be written"));
+    assert_eq!(folder.names(), ["circle", "pipe"]);
+    let long = "n".repeat(255);
+    model.write(&folder.0.join(&long)).unwrap();
+    assert_eq!(folder.names(), ["circle", &long, "pipe"]);
+}
+
+#[test]
+fn what_killed_processes_left_is_removed_and_nothing_else() {
+    let folder = Folder::new("abandoned");
+    let held = std::fs::File::create(folder.0.join(".mambacl-7-1.partial")).unwrap();
+    held.lock().unwrap(); // as by a process that lives
+    for name in [".mambacl-7-0.partial", ".mambacl-7-x.partial", ".model.7.0.partial", "mambacl-7-0.partial"]
+    {
+        std::fs::write(folder.0.join(name), "half").unwrap();
+    }
+    model(classifier(), 0).write(&folder.0.join("model")).unwrap();
+    let stay = [
+        ".mambacl-7-1.partial",
+        ".mambacl-7-x.partial",
+        ".model.7.0.partial",
+        "mambacl-7-0.partial",
+        "model",
+    ];
+    assert_eq!(folder.names(), stay);
+    drop(held);
+    model(classifier(), 0).write(&folder.0.join("model")).unwrap();
+    assert_eq!(folder.names(), stay[1..]);
 }
 
 /// Written by Python (`tests/data/README.md`); whoever breaks this breaks every file that is out there.

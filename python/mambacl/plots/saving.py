@@ -34,14 +34,20 @@ def save(ax: Axes, path: Path) -> None:
 
     Args:
         ax: Of the figure.
-        path: Of a png, pdf or svg.
+        path: Of a png, pdf or svg; without a suffix it is a png.
+
+    Raises:
+        OSError: If the file cannot be written.
     """
     figure = ax.figure.figure  # of a subfigure the whole
+    if not path.suffix:
+        path = path.with_name(f"{path.name}.png")
+    drawn = io.BytesIO()
     try:
-        with durable.named(path):
-            figure.savefig(path, dpi=150)
+        figure.savefig(drawn, dpi=150, format=path.suffix.removeprefix(".").lower())
     finally:
         plt.close(figure)
+    durable.write(path, drawn.getvalue())
 
 
 def png(figure: Figure, *, dpi: int, tight: bool = False) -> bytes:

@@ -241,8 +241,7 @@ class RunFolder:
         """Removes what is half written or half deleted; for the one who holds the lock."""
         for torn in (self.path / "checkpoints").glob(".step-*.partial"):
             shutil.rmtree(torn)
-        for torn in self.path.glob(".*.json.*.partial"):
-            torn.unlink()
+        durable.clear(self.path)
 
 
 _NAME = re.compile(r"step-\d+")

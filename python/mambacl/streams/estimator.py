@@ -130,10 +130,10 @@ class StreamEstimator(BaseEstimator):
             path: The file; one that was there is replaced.
 
         Raises:
-            FileError: If the file cannot be written.
+            FileError: If the file cannot be written, or what is to be written could not be read again.
             TypeError: If the learner is of a class derived from `Learner`, which a file cannot bring back.
         """
-        files.write(path, self._packed())
+        files.write(path, self._packed(), lambda data: type(self)()._unpack(data, "the file"))
 
     @classmethod
     def load(cls: type[Self], path: Path | str) -> Self:
@@ -150,7 +150,7 @@ class StreamEstimator(BaseEstimator):
             FileError: If the file cannot be read, is damaged, truncated, changed, of a newer format, or
                 of something else.
         """
-        where = f"`{path}`"
+        where = f"`{files.shown(path)}`"
         estimator = cls()
         content = estimator._unpack(files.read(path), where)
         estimator.random_state, estimator.adapt = content.random_state, content.adapt

@@ -12,6 +12,7 @@ use super::belief::{Belief, Prior};
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
 use crate::learners::memory::{Answer, Inputs, Memory, Read};
+use crate::learners::pieces::in_pieces;
 use crate::mlp::Mlp;
 use crate::params::Path;
 use tch::{Device, Kind, Tensor};
@@ -84,10 +85,13 @@ impl Memory for ClassBeliefs {
     ) -> Result<Answer> {
         let belief = Belief::of(&layers[0]);
         let said = self.said(inputs, belief.mean.kind());
-        // (batch, Q, vocab, d_latent)
-        let variance = belief.precision.reciprocal().unsqueeze(1) + said.precision.reciprocal().unsqueeze(2);
-        let apart = said.mean.unsqueeze(2) - belief.mean.unsqueeze(1);
-        let surprise = apart.square() / &variance + variance.log();
-        Ok(Answer::only(surprise.sum_dim_intlist(-1, false, None::<Kind>) * -0.5))
+        let (means, variances) = (belief.mean.unsqueeze(1), belief.precision.reciprocal().unsqueeze(1));
+        let queries = [&said.mean, &said.precision.reciprocal()];
+        Ok(Answer::only(in_pieces(queries, belief.mean.numel() as i64, |[mean, variance]| {
+            let variance = variance.unsqueeze(2) + &variances; // (batch, a piece, vocab, d_latent)
+            let apart = mean.unsqueeze(2) - &means;
+            let surprise = apart.square() / &variance + variance.log();
+            surprise.sum_dim_intlist(-1, false, None::<Kind>) * -0.5
+        })))
     }
 }

@@ -4,10 +4,10 @@
 //! and written anew, and a folder that cannot be written is no error: the image is used all the same.
 
 use super::{Source, nvrtc};
-use crate::error::Result;
+use crate::disk;
+use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The image of a source for an architecture: read, or compiled and written.
 ///
@@ -70,19 +70,10 @@ fn read(file: &Path) -> Option<Vec<u8>> {
     (Sha256::digest(image)[..] == *digest).then(|| image.to_vec())
 }
 
-fn write(folder: &Path, file: &Path, image: &[u8]) -> std::io::Result<()> {
-    static WRITTEN: AtomicU64 = AtomicU64::new(0);
-    std::fs::create_dir_all(folder)?;
-    // Of this process and this call: threads of one process write at once too.
-    let unique = format!("{}.{}", std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed));
-    let partial = file.with_extension(format!("{unique}.partial"));
-    let whole = [&Sha256::digest(image)[..], image].concat();
-    let written = std::fs::write(&partial, whole).and_then(|()| std::fs::rename(&partial, file));
-    if written.is_err() {
-        // It may not exist.
-        let _ = std::fs::remove_file(&partial);
-    }
-    written
+fn write(folder: &Path, file: &Path, image: &[u8]) -> Result<()> {
+    let made = std::fs::create_dir_all(folder);
+    made.map_err(|error| Error::Cuda { reason: format!("{} is no folder: {error}", folder.display()) })?;
+    disk::write(file, &[&Sha256::digest(image)[..], image].concat(), |_| Ok(()))
 }
 
 #[cfg(test)]
