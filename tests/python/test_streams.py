@@ -401,11 +401,11 @@ def test_single_rows_skip_checks_and_lose_none(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, torch.float32])
 def test_single_clean_rows_are_not_checked_twice(monkeypatch: pytest.MonkeyPatch, kind: Any):
-    from mambacl.streams import estimator
+    from mambacl.streams import inputs
 
     classifier = small().fit(X, Y)
     expected = small().fit(X, Y).partial_fit(X[:2], [3, 900]).predict_proba(X[:1])
-    monkeypatch.setattr(estimator, "validate_data", None)
+    monkeypatch.setattr(inputs, "validate_data", None)
     rows = torch.tensor(X, dtype=kind) if kind is torch.float32 else X.astype(kind)
     classifier.partial_fit(rows[:1], np.array([3])).partial_fit(rows[1:2], np.array([900]))
     np.testing.assert_allclose(classifier.predict_proba(rows[:1]), expected, atol=1e-5)
