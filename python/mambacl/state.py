@@ -218,7 +218,9 @@ class LearnerState:
             5
         """
         if isinstance(states, LearnerState | Tensor) or not isinstance(states, Iterable):
-            raise TypeError(f"cat: argument `states` must be a sequence of states, got {type(states).__name__}")
+            raise TypeError(
+                f"cat: argument `states` must be a sequence of states, got {type(states).__name__}"
+            )
         states = list(states)
         if not states:
             raise InvalidValueError("cat: argument `states` must hold at least one state, got none")

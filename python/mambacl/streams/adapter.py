@@ -87,7 +87,9 @@ class Adapter:
         rows = self.projection.double()
         length = rows.norm(dim=1).mean()
         for place in range(len(rows), len(rows) + len(past)):
-            generator = torch.Generator().manual_seed((seed + place) % 2**63)  # the same, one by one or at once
+            generator = torch.Generator().manual_seed(
+                (seed + place) % 2**63
+            )  # the same, one by one or at once
             row = torch.randn(rows.shape[1], generator=generator, dtype=torch.float64)
             if place < rows.shape[1]:
                 row = row - torch.linalg.lstsq(rows.T, row.unsqueeze(1)).solution.squeeze(1) @ rows

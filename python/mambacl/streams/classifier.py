@@ -90,7 +90,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         Raises:
             ValueError, TypeError: As `partial_fit`.
         """
-        return self._learn(None, X, y, None)
+        return self._learn(None, X, y)
 
     def partial_fit(
         self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, classes: ArrayLike | Tensor | None = None
@@ -194,7 +194,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         before: Fitted | None,
         X: ArrayLike | Tensor,
         y: ArrayLike | Tensor,
-        classes: ArrayLike | Tensor | None,
+        classes: ArrayLike | Tensor | None = None,
     ) -> ContinualClassifier:
         """Reads on after what was learnt before."""
         learner = self._learner_after(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -252,6 +253,10 @@ class StreamEstimator(BaseEstimator):
             )
         return fitted
 
+    @abstractmethod
+    def _learn(self: Self, before: Fitted | None, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> Self:
+        """Reads on after what was learnt before; None begins a stream."""
+
     def _keep(self, learner: Learner, fitted: Fitted) -> None:
         self._resolved = (self.learner, learner)
         self._fitted = fitted
@@ -302,9 +307,7 @@ class StreamEstimator(BaseEstimator):
             raise InvalidValueError(f"{type(self).__name__}: images cannot be adapted, got adapt=True")
         # The package's own were meta-trained on what the adapter gives, whatever the number of features.
         own = adapt == "auto" and packaged_name(self.learner) is not None
-        return Stream.begin(
-            learner, self._seed(), features, adapt=adapt is True or features != takes or own
-        )
+        return Stream.begin(learner, self._seed(), features, adapt=adapt is True or features != takes or own)
 
     def _checked_adapt(self) -> Adapt:
         adapt: Any = self.adapt

@@ -16,7 +16,6 @@ from mambacl.streams import container
 from mambacl.streams.fitted import Fitted
 from mambacl.streams.labels import Labels
 from mambacl.streams.pretrained import PackagedName
-from mambacl.streams.stream import Stream
 from mambacl.streams.stream_file import StreamFacts, stream_content, stream_of
 
 Adapt = bool | Literal["auto"]

@@ -209,9 +209,7 @@ def check_kind(y: NDArray[Any]) -> None:
 
 def _refused(*labels: Any) -> InvalidValueError:
     kinds = ", ".join(sorted({type(label).__name__ for label in labels}))
-    return InvalidValueError(
-        f"Unknown label type: {_RULE}, got {kinds}: {' and '.join(map(_shown, labels))}"
-    )
+    return InvalidValueError(f"Unknown label type: {_RULE}, got {kinds}: {' and '.join(map(_shown, labels))}")
 
 
 def _shown(label: Any) -> str:
@@ -266,7 +264,7 @@ def _text_dtype(values: Iterable[str]) -> np.dtype[Any]:
 def _integer_dtype(values: Sequence[Any]) -> np.dtype[Any]:
     """Of arrays that hold all of some integers."""
     low, high = int(min(values)), int(max(values))
-    if -(2**63) <= low and high < 2**63:
+    if low >= -(2**63) and high < 2**63:
         return np.dtype(np.int64)
     if low >= 0 and high < 2**64:
         return np.dtype(np.uint64)

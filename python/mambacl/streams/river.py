@@ -75,22 +75,26 @@ class _OneAtATime:
 
     def _learn(self, x: Features, y: Any) -> None:
         """Reads an example; the features that it is the first to have get the next places."""
-        given = self._numbers(x)
-        before = self._estimator._fitted
-        kept = self._names if before is not None else ()
+        given, before, old = self._numbers(x), self._estimator._fitted, self._names
+        kept = () if before is None else old[: before.features]
+        means = {} if before is None else self._means
         new = sorted(set(given).difference(kept), key=lambda name: (str(name), type(name).__name__))
-        names, means = (*kept, *new), self._means if before is not None else {}
+        names = (*kept, *new)
         if before is None:
             after, width = None, max(len(names), 1)
-            if self.adapt is False or self.adapt == 0:
+            if self._estimator._checked_adapt() is False:
                 width = max(width, input_numbers(self._estimator._find_learner()))
         else:
             width = max(before.features, len(names))
-            past = torch.tensor([self._fill(given[name]) for name in names[before.features :]]).double()
-            after = self._widened(before, past)
+            past = [self._fill(given[name]) for name in names[before.features :]]
+            after = self._widened(before, torch.tensor(past, dtype=torch.float64))
         row = self._row(given, names, width, means)
         self._names = names
-        self._estimator._learn(after, row, y)  # pyright: ignore[reportAttributeAccessIssue]
+        try:
+            self._estimator._learn(after, row, y)
+        except BaseException:
+            self._names = old
+            raise
         if self._missing == "mean":
             self._means = {**means, **{name: _moved(means.get(name), given[name]) for name in given}}
 
@@ -208,9 +212,6 @@ class RiverClassifier(_OneAtATime, _Classifier):
                 finite number or there is no place for it; nothing is learnt then.
         """
         self._learn(x, label_array([y]))
-
-    def _learn(self, x: Features, y: Any) -> None:
-        super()._learn(x, y)
 
     def predict_proba_one(self, x: Features) -> dict[Label, float]:
         """The probability of each class.
