@@ -16,6 +16,7 @@ from torch import Tensor
 from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
 from mambacl.flags import flag
 from mambacl.layer_states import TELL_POSITIONS, AttentionState, LayerState
+from mambacl.ops.checks import check_types
 from mambacl.state_checks import check_rows, stream_indices
 
 
@@ -217,10 +218,9 @@ class LearnerState:
             >>> LearnerState.cat([learner.init_state(2), learner.init_state(3)]).batch_size
             5
         """
-        if isinstance(states, LearnerState | Tensor) or not isinstance(states, Iterable):
-            raise TypeError(
-                f"cat: argument `states` must be a sequence of states, got {type(states).__name__}"
-            )
+        given: object = states
+        if isinstance(given, LearnerState | Tensor) or not isinstance(given, Iterable):
+            raise TypeError(f"cat: argument `states` must be a list of states, got {type(given).__name__}")
         states = list(states)
         if not states:
             raise InvalidValueError("cat: argument `states` must hold at least one state, got none")
@@ -282,8 +282,7 @@ class LearnerState:
             raise InvalidValueError(f"{op}: the state must be of classes, got one of vector targets")
         if self.examples == 0:
             raise InvalidValueError(f"{op}: the state must have observed an example, got none")
-        if not isinstance(logits, Tensor):
-            raise TypeError(f"{op}: argument `logits` must be a tensor, got {type(logits).__name__}")
+        check_types(op, {"logits": logits}, {})
         if not logits.is_floating_point():
             raise DtypeError(f"{op}: argument `logits` must be floating point, got {logits.dtype}")
         batch, vocab = self.seen.shape

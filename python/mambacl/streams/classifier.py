@@ -33,12 +33,12 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
     as they look at that time, except that the first ten are read again while there are no more. Images, for a
     learner with a `CnnEncoder`, may come as (n, channels, height, width) or laid out in rows.
 
-    **Labels** are texts, or numbers of one sort: bools, integers from -2^63 to 2^64 - 1, or whole floats of at
-    most 64 bits. All of a stream are of the sort of the first and come back as they were given. A text has at
-    most `mambacl.streams.labels.LONGEST` characters, none of them half a surrogate pair. Objects of classes
+    **Labels** are texts, or numbers of one sort: bools, integers from -2^63 to 2^64 - 1, or whole floats
+    of at most 64 bits. All of a stream are of the sort of the first and come back as they were given. A text
+    has at most `mambacl.streams.labels.LONGEST` characters, none half a surrogate pair. Objects of classes
     that derive from `str` or `int`, such as members of an enumeration, are no labels.
 
-    **Parameters** given to `set_params` take effect at the next `fit`, or the next `partial_fit` after `reset`;
+    **Parameters** given to `set_params` take effect at the next `fit`, or at `partial_fit` after `reset`;
     until then `predict` and `save` go on with what was fitted. With another learner `partial_fit` cannot
     read on and is an error.
 

@@ -51,7 +51,7 @@ class Snapshot:
 class StreamEstimator(BaseEstimator):
     """An estimator that learns from one stream by reading it. See the classes that derive from it.
 
-    What is learnt is one attribute, `_fitted`, that is assigned once a call; a method that asks reads it once.
+    What is learnt is one attribute, `_fitted`, assigned once a call; a method that asks reads it once.
     """
 
     _resolved: tuple[LearnerSource, Learner] | None = None  # the learner, and the parameter that it came from

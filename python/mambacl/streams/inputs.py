@@ -82,10 +82,17 @@ class Inputs:
         return array.reshape(len(array), -1)
 
 
+class _StandIn(BaseEstimator):
+    tags: Any
+
+    def __sklearn_tags__(self) -> Any:
+        return self.tags
+
+
 @functools.cache
 def _stand_in(name: str) -> Any:
     """A class of a name, as scikit-learn's messages have it."""
-    return type(name, (BaseEstimator,), {"__sklearn_tags__": lambda self: self.tags})
+    return type(name, (_StandIn,), {})
 
 
 def _tensor(x: NDArray[Any]) -> Tensor:

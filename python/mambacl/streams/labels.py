@@ -171,6 +171,9 @@ int: 1 and 2.0
         arrays = [as_numpy(value) for value in values]
         values = [one[()] if isinstance(one, np.ndarray) and one.ndim == 0 else one for one in arrays]
         sorts = set(map(_sort, set(map(type, values))))
+    if values and all(isinstance(value, list | tuple) and len(value) == 1 for value in values):
+        column = label_array([value[0] for value in values])
+        return column.reshape(-1, 1) if isinstance(column, np.ndarray) else y
     if not values or any(isinstance(value, list | tuple | np.ndarray) for value in values):
         return y
     if None in sorts:
@@ -180,7 +183,7 @@ int: 1 and 2.0
         raise _refused(values[0], next(value for value in values if _sort(type(value)) != first))
     if sorts == {"texts"}:
         plain = [str(value) for value in values]
-        as_objects = isinstance(y, np.ndarray) or _text_dtype(plain) == object
+        as_objects = isinstance(y, np.ndarray) or _text_dtype(plain).kind == "O"
         return np.array(plain, dtype=object if as_objects else None).reshape(shape)
     array = np.asarray(values)
     if sorts == {"integers"} and array.dtype.kind not in "iu":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# pyright: reportPrivateUsage=false
+# A model reads what its estimator has learnt once a call, and the estimator's own methods do that for one call.
 import math
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -104,8 +106,8 @@ class _OneAtATime:
             return before
         if (stream := before.stream.widened(past)) is None:
             raise InvalidValueError(
-                f"{type(self).__name__}: x has {before.features + len(past)} features so far, and the learner "
-                f"takes {before.features}: there is no place for more. Begin with adapt=True, which has no "
+                f"{type(self).__name__}: x has {before.features + len(past)} features so far, the learner "
+                f"takes {before.features}, and there is no place for more. Begin with adapt=True, which has no "
                 "such limit, with a learner that takes more, or hash features first, as "
                 f"river.preprocessing.FeatureHasher(n_features={before.features}) does"
             )
@@ -133,9 +135,10 @@ class _OneAtATime:
         return row
 
     def _numbers(self, x: Features) -> dict[Hashable, float]:
-        if not isinstance(x, Mapping):
+        given: object = x
+        if not isinstance(given, Mapping):
             raise TypeError(
-                f"{type(self).__name__}: argument `x` must be a dictionary of numbers by the names of features, "
+                f"{type(self).__name__}: argument `x` must be a dictionary of numbers by features' names, "
                 f"got {type(x).__name__}"
             )
         numbers: dict[Hashable, float] = {}
@@ -160,11 +163,11 @@ class RiverClassifier(_OneAtATime, _Classifier):
     `river.base.Classifier` where River is installed. Without it, the methods here are there all the same.
 
     Features may come and go, and their order in a dictionary does not matter. One that an example lacks is
-    taken for 0, as River's own models do, or for its mean so far. In a query, features that no example had are
-    ignored. One that comes later gets the next place: where features are adapted without limit, as if it had
-    been 0 (or what it is now, with "mean") in all examples before; without the adapter (`adapt=False`, or as
-    many features in the first example as the learner takes) as long as the learner has inputs. A feature that
-    first comes after the 30th example is not scaled by the adapter.
+    taken for 0, as River's own models do, or for its mean so far. In a query, features that no example had
+    are ignored. One that comes later gets the next place, as if it had been 0 in all examples before, or with
+    "mean" what it is now. Where features are adapted there is no limit; without the adapter (`adapt=False`, or
+    as many features in the first example as the learner takes) the learner's inputs are the limit. A feature
+    that first comes after the 30th example is not scaled by the adapter.
 
     Args:
         learner: As for `ContinualClassifier`.
@@ -270,7 +273,8 @@ class RiverRegressor(_OneAtATime, _Regressor):
 
     Examples:
         >>> from mambacl import Learner, SequenceConfig, VectorEncoder, VectorTarget
-        >>> model = RiverRegressor(Learner(SequenceConfig(VectorEncoder(dim=4), VectorTarget(dim=1), d_model=16)))
+        >>> learner = Learner(SequenceConfig(VectorEncoder(dim=4), VectorTarget(dim=1), d_model=16))
+        >>> model = RiverRegressor(learner)
         >>> model.predict_one({"length": 1.0})
         0.0
         >>> model.learn_one({"length": 1.0}, 0.5)
