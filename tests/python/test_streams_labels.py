@@ -43,7 +43,14 @@ numbers = st.one_of(
 )
 whole = st.one_of(st.integers(-(2**53), 2**53), st.integers(-(10**30), 10**30)).map(float)
 texts = st.text(st.characters(exclude_categories=()), max_size=4)
-sorts = [numbers, whole, texts, st.integers(0, 2**64 - 1), st.booleans(), st.one_of(numbers, texts, st.none())]
+sorts = [
+    numbers,
+    whole,
+    texts,
+    st.integers(0, 2**64 - 1),
+    st.booleans(),
+    st.one_of(numbers, texts, st.none()),
+]
 
 
 @given(data=st.data(), as_object=st.booleans())
@@ -56,8 +63,10 @@ def test_what_is_taken_comes_back(
     classifier = ContinualClassifier(LEARNER)
     try:
         classifier.partial_fit(X[: len(given_labels)], y)
-    except ValueError as error:
-        assert isinstance(error, MambaclError) or "NaN" in str(error) or "infinity" in str(error)
+    except MambaclError:
+        return
+    except ValueError:
+        assert any(isinstance(label, float) and not np.isfinite(label) for label in given_labels)
         return
     expected = sorted(set(given_labels))
     answers = classifier.predict(X).tolist()
@@ -112,8 +121,10 @@ def test_what_is_refused_is_named_with_the_rule(y: Any, told: str):
     classifier = ContinualClassifier(LEARNER)
     with pytest.raises(InvalidValueError, match=told) as raised:
         classifier.partial_fit(X[:2], y)
-    assert "abels must be" in str(raised.value) or "abels from" in str(raised.value) or "label must" in str(
-        raised.value
+    assert (
+        "abels must be" in str(raised.value)
+        or "abels from" in str(raised.value)
+        or "label must" in str(raised.value)
     )
     assert not hasattr(classifier, "classes_")
 

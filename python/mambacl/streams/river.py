@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # pyright: reportPrivateUsage=false
-# A model reads what its estimator has learnt once a call, and the estimator's own methods do that for one call.
+# A model reads once a call what its estimator has learnt, and hands that to the estimator's own methods.
 import math
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -107,8 +107,8 @@ class _OneAtATime:
         if (stream := before.stream.widened(past)) is None:
             raise InvalidValueError(
                 f"{type(self).__name__}: x has {before.features + len(past)} features so far, the learner "
-                f"takes {before.features}, and there is no place for more. Begin with adapt=True, which has no "
-                "such limit, with a learner that takes more, or hash features first, as "
+                f"takes {before.features}, and there is no place for more. Begin with adapt=True, which has "
+                "no such limit, with a learner that takes more, or hash features first, as "
                 f"river.preprocessing.FeatureHasher(n_features={before.features}) does"
             )
         return Fitted(stream, before.labels, before.features + len(past), before.names)
@@ -165,9 +165,9 @@ class RiverClassifier(_OneAtATime, _Classifier):
     Features may come and go, and their order in a dictionary does not matter. One that an example lacks is
     taken for 0, as River's own models do, or for its mean so far. In a query, features that no example had
     are ignored. One that comes later gets the next place, as if it had been 0 in all examples before, or with
-    "mean" what it is now. Where features are adapted there is no limit; without the adapter (`adapt=False`, or
-    as many features in the first example as the learner takes) the learner's inputs are the limit. A feature
-    that first comes after the 30th example is not scaled by the adapter.
+    "mean" what it is now. Where features are adapted there is no limit; without the adapter (`adapt=False`,
+    or as many features in the first example as the learner takes) the learner's inputs are the limit. A
+    feature that first comes after the 30th example is not scaled by the adapter.
 
     Args:
         learner: As for `ContinualClassifier`.
