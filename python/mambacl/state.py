@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -218,7 +219,7 @@ class LearnerState:
             >>> LearnerState.cat([learner.init_state(2), learner.init_state(3)]).batch_size
             5
         """
-        given: object = states
+        given: Any = states
         if isinstance(given, LearnerState | Tensor) or not isinstance(given, Iterable):
             raise TypeError(f"cat: argument `states` must be a list of states, got {type(given).__name__}")
         states = list(states)
