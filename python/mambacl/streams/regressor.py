@@ -112,6 +112,10 @@ class ContinualRegressor(RegressorMixin, StreamEstimator):
         dim = target_numbers(learner)
         inputs = self._inputs(before)
         x, targets = inputs.examples(learner, X, as_numpy(y), y_numeric=True, multi_output=True)
+        if targets.dtype.kind not in "biuf":
+            raise InvalidValueError(f"ContinualRegressor: y must be numbers, got the dtype {targets.dtype}")
+        if not np.isfinite(targets).all():
+            raise InvalidValueError("ContinualRegressor: y must be finite numbers, got NaN, infinity or None")
         if dim == 1:
             targets = column_or_1d(targets, warn=True)
         elif targets.shape != (len(x), dim):

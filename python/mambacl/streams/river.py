@@ -135,7 +135,7 @@ class _OneAtATime:
         return row
 
     def _numbers(self, x: Features) -> dict[Hashable, float]:
-        given: object = x
+        given: Any = x
         if not isinstance(given, Mapping):
             raise TypeError(
                 f"{type(self).__name__}: argument `x` must be a dictionary of numbers by features' names, "
