@@ -189,7 +189,7 @@ class RiverClassifier(_OneAtATime, _Classifier):
         True
         >>> model.learn_one({"length": 1.0, "width": 0.2}, "short")
         >>> model.learn_one({"width": 0.3, "length": 9.0, "striped": 1}, "long")
-        >>> model.predict_one({"length": 8.0, "striped": 1})
+        >>> model.predict_one({"width": 0.3, "length": 8.0})
         'long'
     """
 
