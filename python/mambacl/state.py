@@ -7,14 +7,17 @@ state, to undo is to go back to it; neither copies anything.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mambacl.errors import DeviceError, InvalidValueError, ShapeError
+from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
+from mambacl.flags import flag
 from mambacl.layer_state import LayerState
+from mambacl.ops.checks import check_types
 from mambacl.state_checks import check_rows, stream_indices
 
 
@@ -161,6 +164,7 @@ class LearnerState:
             A state of as many streams as this one.
 
         Raises:
+            TypeError: If `other` is no state.
             ShapeError, DtypeError, DeviceError: If `other` or the indices do not fit.
             InvalidValueError: If an index is out of range or there twice; or if streams have observed
                 different numbers of examples, and the state `uses_positions`.
@@ -169,6 +173,8 @@ class LearnerState:
             See `select`.
         """
         op = "scatter"
+        _check_state(op, "other", other)
+        in_place = flag(op, "in_place", in_place)
         where = stream_indices(op, indices, self.batch_size)
         streams, times = where.unique(return_counts=True)
         if len(streams) != len(where):
@@ -202,6 +208,7 @@ class LearnerState:
             A state of all their streams.
 
         Raises:
+            TypeError: If they are no states.
             ShapeError, DtypeError, DeviceError: If they are not of one learner.
             InvalidValueError: If there is none; or if they have observed different numbers of examples, and
                 the first `uses_positions`.
@@ -212,8 +219,14 @@ class LearnerState:
             >>> LearnerState.cat([learner.init_state(2), learner.init_state(3)]).batch_size
             5
         """
+        given: Any = states
+        if isinstance(given, LearnerState | Tensor) or not isinstance(given, Iterable):
+            raise TypeError(f"cat: argument `states` must be a list of states, got {type(given).__name__}")
+        states = list(states)
         if not states:
             raise InvalidValueError("cat: argument `states` must hold at least one state, got none")
+        for number, state in enumerate(states):
+            _check_state("cat", f"states[{number}]", state)
         first, *others = states
         for number, other in enumerate(others, 1):
             _check_alike("cat", f"states[{number}]", first, other)
@@ -236,6 +249,7 @@ class LearnerState:
             Labels, (batch, Q) int64.
 
         Raises:
+            TypeError: If the logits are no tensor of floating point.
             ShapeError, DeviceError: If the logits do not fit the state.
             InvalidValueError: If the state is of vector targets, or no example has been observed.
 
@@ -259,7 +273,7 @@ class LearnerState:
             (batch, Q, vocab), as `logits`; -inf for labels not observed.
 
         Raises:
-            ShapeError, DeviceError, InvalidValueError: As `answers`.
+            TypeError, ShapeError, DeviceError, InvalidValueError: As `answers`.
         """
         return self._among_seen("log_probabilities", logits).log_softmax(-1)
 
@@ -269,6 +283,9 @@ class LearnerState:
             raise InvalidValueError(f"{op}: the state must be of classes, got one of vector targets")
         if self.examples == 0:
             raise InvalidValueError(f"{op}: the state must have observed an example, got none")
+        check_types(op, {"logits": logits}, {})
+        if not logits.is_floating_point():
+            raise DtypeError(f"{op}: argument `logits` must be floating point, got {logits.dtype}")
         batch, vocab = self.seen.shape
         if logits.ndim != 3 or (logits.shape[0], logits.shape[2]) != (batch, vocab):
             raise ShapeError(
@@ -306,6 +323,11 @@ class LearnerState:
             tuple(LayerState(layer.spec, map(function, layer)) for layer in self.layers),
             uneven,
         )
+
+
+def _check_state(op: str, name: str, state: object) -> None:
+    if not isinstance(state, LearnerState):
+        raise TypeError(f"{op}: argument `{name}` must be a LearnerState, got {type(state).__name__}")
 
 
 def _check_alike(op: str, name: str, one: LearnerState, other: LearnerState) -> None:

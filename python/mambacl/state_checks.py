@@ -33,6 +33,8 @@ def stream_indices(op: str, indices: Tensor | Sequence[int], streams: int) -> Te
         raise ShapeError(f"{op}: argument `indices` must have shape (n >= 1,), got {tuple(where.shape)}")
     if where.dtype.is_floating_point or where.dtype.is_complex or where.dtype == torch.bool:
         raise DtypeError(f"{op}: argument `indices` must be integers, got {where.dtype}")
+    if where.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch has no bounds of these
+        where = torch.from_numpy(where.numpy().astype("uint64").clip(max=2**63 - 1).astype("int64"))
     low, high = (int(bound) for bound in where.aminmax())
     if low < 0 or high >= streams:
         raise InvalidValueError(

@@ -165,6 +165,36 @@ def test_states_of_different_learners_are_not_joined(
         LearnerState.cat([state, state, other])
 
 
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda s: LearnerState.cat([s, 3]), TypeError, "cat: argument `states[1]` must be a LearnerState"),
+        (lambda s: LearnerState.cat(s), TypeError, "cat: argument `states` must be a list of states"),
+        (lambda s: s.scatter([0], None), TypeError, "scatter: argument `other` must be a LearnerState"),
+        (
+            lambda s: s.scatter([0], s.select([0]), in_place="yes"),
+            InvalidValueError,
+            "scatter: argument `in_place` must be True or False, got 'yes'",
+        ),
+        (lambda s: s.answers([1.0]), TypeError, "answers: argument `logits` must be a torch.Tensor"),
+        (lambda s: s.answers(torch.zeros(2, 1, 8).long()), DtypeError, "`logits` must be floating point"),
+        (
+            lambda s: s.select(torch.tensor([2**64 - 1], dtype=torch.uint64)),
+            InvalidValueError,
+            "must be in [0, 2)",
+        ),
+    ],
+)
+def test_arguments_of_other_types(call: Any, error: type[Exception], message: str):
+    with pytest.raises(error, match=re.escape(message)):
+        call(observed(LEARNER, LEARNER.init_state(2), 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8])
+def test_indices_of_all_integers(dtype: torch.dtype):
+    assert marks(marked(3).select(torch.tensor([2, 0]).to(dtype))) == [2, 0]
+
+
 def test_no_states_are_not_joined():
     with pytest.raises(InvalidValueError, match="`states` must hold at least one state, got none"):
         LearnerState.cat([])

@@ -194,6 +194,7 @@ def test_asked_too_early():
         (np.full((1, DIM), np.inf), [0], "infinity"),
         (np.full((1, DIM), 1e39), [0], "too large"),
         (X[:0], [], "0 sample"),
+        ([[10**400] * DIM], [0], "must be numbers that float64 holds"),
         (X[:6], [10, 11, 12, 13, 14, 15], rf"has {VOCAB} symbols.*class 14"),
         (torch.rand(2, 1, 4, 4), [0, 1], r"must have shape \(n, features\)"),
     ],
@@ -208,6 +209,28 @@ def test_what_is_refused_changes_nothing(x: Any, y: Any, told: str):
             learn(x, y)
         assert vars(classifier) == before
         np.testing.assert_array_equal(classifier.predict_proba(QUERIES), expected)
+
+
+def test_columns_of_a_frame_have_names_and_an_order():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcde"))
+    classifier = small().fit(frame, Y)
+    assert classifier.feature_names_in_.tolist() == list("abcde")
+    before = classifier.predict_proba(frame)
+    for other in (frame[list("edcba")], frame[list("abcd")], frame.rename(columns={"a": "z"})):
+        for call in (classifier.predict, lambda x: classifier.partial_fit(x, Y)):
+            with pytest.raises(ValueError, match="feature"):
+                call(other)
+    np.testing.assert_array_equal(classifier.predict_proba(frame), before)
+
+
+def test_names_given_to_features():
+    classifier = small().fit(X, Y)
+    with pytest.raises(ShapeError, match="must be 5 names, as X has features, got 2"):
+        classifier.feature_names_in_ = np.array(["a", "b"])
+    classifier.feature_names_in_ = np.array(list("abcde"))
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        classifier.predict(X)
 
 
 def test_one_class_too_many_in_a_call_leaves_the_others_unlearnt():
@@ -401,11 +424,11 @@ def test_single_rows_skip_checks_and_lose_none(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, torch.float32])
 def test_single_clean_rows_are_not_checked_twice(monkeypatch: pytest.MonkeyPatch, kind: Any):
-    from mambacl.streams import estimator
+    from mambacl.streams import inputs
 
     classifier = small().fit(X, Y)
     expected = small().fit(X, Y).partial_fit(X[:2], [3, 900]).predict_proba(X[:1])
-    monkeypatch.setattr(estimator, "validate_data", None)
+    monkeypatch.setattr(inputs, "validate_data", None)
     rows = torch.tensor(X, dtype=kind) if kind is torch.float32 else X.astype(kind)
     classifier.partial_fit(rows[:1], np.array([3])).partial_fit(rows[1:2], np.array([900]))
     np.testing.assert_allclose(classifier.predict_proba(rows[:1]), expected, atol=1e-5)

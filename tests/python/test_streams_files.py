@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import multiprocessing
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from mambacl import (
     load_learner,
     save_learner,
 )
-from mambacl.errors import FileError
+from mambacl.errors import FileError, InvalidValueError
 from mambacl.streams import container
 from small_learners import DIM, assert_same, small_learner
 
@@ -245,6 +247,17 @@ def _tensor(name: str, value: torch.Tensor | None) -> Any:
         _set("fitted/stream/seed", -1),
         _set("fitted/stream/adapted", False),
         _set("fitted", None),
+        _set("fitted/features", 10**30),
+        _set("fitted/labels", [1.5, 2.5, 3.5]),
+        _set("fitted/labels", ["ash", "elm", "o" * 300_000]),
+        _set("fitted/labels_dtype", "<U2"),
+        _set("fitted/labels_dtype", "(3,)U3"),
+        _set("fitted/labels_dtype", "M8[s]"),
+        _set("fitted/stream/seed", 2**70),
+        _set("random_state", -1),
+        _set("random_state", 2**32),
+        _tensor("opening.y", torch.full((10,), 99)),
+        _tensor("opening.y", torch.full((10,), -1)),
         _tensor("adapter.mean", torch.full((3,), torch.nan, dtype=torch.float64)),
         _tensor("adapter.squares", -torch.ones(3, dtype=torch.float64)),
         _tensor("opening.x", torch.zeros(3, dtype=torch.float64)),
@@ -264,6 +277,146 @@ def test_a_forged_file_is_refused(tmp_path: Path, change: Any):
     (tmp_path / "forged").write_bytes(forged(change))
     with pytest.raises(FileError):
         ContinualClassifier.load(tmp_path / "forged")
+
+
+def resealed(header: Any, body: bytes = b"") -> bytes:
+    """A safetensors file with any JSON for a header, and a digest that is right if it has one."""
+    text = json.dumps(header).encode()
+    data = len(text).to_bytes(8, "little") + text + body
+    digest = hashlib.sha256(data).hexdigest().encode()
+    return data.replace(b"0" * 64, digest, 1)
+
+
+def header_of(**changes: Any) -> dict[str, Any]:
+    own = {"format": 1, "holds": "ContinualClassifier", "facts": {}, "sha256": "0" * 64} | changes
+    return {"__metadata__": {"mambacl": json.dumps(own)}}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        (2**63).to_bytes(8, "little"),
+        (2**64 - 1).to_bytes(8, "little") + b"{}",
+        resealed([]),
+        resealed({"__metadata__": {"mambacl": "[" * 20_000}}),
+        resealed({"__metadata__": {"mambacl": "1" * 5_000}}),
+        resealed({"__metadata__": {"mambacl": "null"}}),
+        resealed(header_of(format="1")),
+        resealed(header_of(format=0)),
+        resealed(header_of(format=True)),
+        resealed(header_of(sha256=3)),
+        resealed(header_of(sha256="")),
+        resealed(header_of(facts=[])),
+        resealed(header_of(facts={"adapt": float("nan")})),
+        resealed(header_of() | {"x": {"dtype": "F32", "shape": [2**62, 2**62], "data_offsets": [0, 0]}}),
+        resealed(header_of() | {"x": {"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]}}),
+        resealed(header_of() | {"x": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}}, b"0"),
+        resealed(header_of() | {"x": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}),
+    ],
+    ids=range(18),
+)
+def test_files_that_lie_of_their_sizes(tmp_path: Path, data: bytes):
+    (tmp_path / "lie").write_bytes(data)
+    with pytest.raises(FileError):
+        ContinualClassifier.load(tmp_path / "lie")
+
+
+def test_a_state_that_is_not_finite_is_refused(tmp_path: Path):
+    classifier = fitted(3)
+    state = classifier.state_
+    broken = state._map(lambda t: t * torch.nan if t.is_floating_point() else t)
+    (tmp_path / "forged").write_bytes(
+        forged(_tensor("state", container.as_tensor(small_learner().state_to_bytes(broken))))
+    )
+    with pytest.raises(FileError, match="finite"):
+        ContinualClassifier.load(tmp_path / "forged")
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    classifier = fitted()
+    classifier.save(tmp_path / "stream")
+    before = (tmp_path / "stream").read_bytes()
+    whole = classifier._packed()
+    monkeypatch.setattr(classifier, "_packed", lambda: whole[:-1])
+    with pytest.raises(FileError, match="was not written"):
+        classifier.save(tmp_path / "stream")
+    assert (tmp_path / "stream").read_bytes() == before
+    for wrong in ({"adapt": "yes"}, {"random_state": -1}):
+        with pytest.raises(InvalidValueError, match=next(iter(wrong))):
+            ContinualClassifier(small_learner(), **wrong).save(tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["stream"]
+
+
+def test_a_learner_set_in_mid_stream_waits_for_the_next(tmp_path: Path):
+    old, new = small_learner(), small_learner(seed=1)
+    classifier = ContinualClassifier(old).fit(X, Y)
+    expected = classifier.predict_proba(X)
+    classifier.set_params(learner=new)
+    classifier.save(tmp_path / "stream")
+    loaded = ContinualClassifier.load(tmp_path / "stream")
+    assert isinstance(loaded.learner, Learner)
+    assert loaded.learner.fingerprint() == old.fingerprint()
+    for one in (classifier, loaded, pickle.loads(pickle.dumps(classifier)), copy.deepcopy(classifier)):
+        np.testing.assert_array_equal(one.predict_proba(X), expected)
+        if one is loaded:
+            continue
+        assert one.learner.fingerprint() == new.fingerprint()  # pyright: ignore
+        with pytest.raises(InvalidValueError, match="`learner` was changed in mid-stream"):
+            one.partial_fit(X, Y)
+        np.testing.assert_array_equal(one.predict_proba(X), expected)
+        again = ContinualClassifier(new).fit(X, Y).predict_proba(X)
+        np.testing.assert_array_equal(one.fit(X, Y).predict_proba(X), again)
+    classifier.set_params(learner=old).reset().partial_fit(X, Y)
+    np.testing.assert_array_equal(classifier.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("adapt", [True, 1, np.True_, np.int64(1), False, 0, np.False_, "auto"])
+def test_adapt_is_what_equals_true_or_false(tmp_path: Path, adapt: Any):
+    classifier = clone(ContinualClassifier(small_learner(), adapt=adapt)).fit(X, Y)
+    assert (classifier.state_nbytes_ > classifier.state_.nbytes) == (adapt == 1)
+    assert classifier.get_params()["adapt"] is adapt
+    classifier.save(tmp_path / "stream")
+    assert ContinualClassifier.load(tmp_path / "stream").adapt == adapt
+
+
+@pytest.mark.parametrize("adapt", ["yes", 2, None, 0.5, [], np.array([True, False])])
+def test_adapt_that_is_neither_is_refused(adapt: Any):
+    with pytest.raises(InvalidValueError, match="`adapt` must be True, False or 'auto'"):
+        ContinualClassifier(small_learner(), adapt=adapt).fit(X, Y)
+
+
+def test_threads_see_what_was_learnt_before_a_call_or_after_it():
+    """One thread changes the classifier between two streams of other widths and labels; the others ask."""
+    classifier = ContinualClassifier(small_learner()).fit(X[:6, :3], list("abcabc"))
+    one, other = classifier.snapshot(), classifier.fit(X[:8, :4], np.arange(8)).snapshot()
+    wrong: list[BaseException] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            try:
+                copied = pickle.loads(pickle.dumps(classifier))
+                texts = copied.classes_.dtype.kind == "U"
+                assert copied.n_features_in_ == (3 if texts else 4)
+                width = classifier.n_features_in_
+                assert classifier.predict_proba(X[:1, :width]).shape == (1, 3 if width == 3 else 8)
+            except ValueError as error:  # between the width and the question another stream has come
+                if "features, but ContinualClassifier is expecting" not in str(error):
+                    wrong.append(error)
+            except BaseException as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for turn in range(60):
+        classifier.restore(one if turn % 2 else other)
+        classifier.fit(X[:6, :3], list("abcabc")) if turn % 3 else classifier.fit(X[:8, :4], np.arange(8))
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def test_a_newer_format_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -58,6 +58,24 @@ def test_a_learner_is_needed_and_of_vectors():
         ContinualClassifier(small_learner(target=VectorTarget(1))).fit(X, [0] * 20)
 
 
+@pytest.mark.parametrize(
+    ("y", "told"),
+    [
+        (["a", "b"], "must be numbers, got the dtype <U1"),
+        ([b"a", b"b"], "must be numbers, got the dtype"),
+        ([None, 1.0], "must be finite numbers"),
+        ([10**400, 1], "must be numbers that float64 holds"),
+        ([1.0], "inconsistent numbers of samples"),
+    ],
+)
+def test_targets_that_are_no_numbers_leave_what_was_learnt(y: Any, told: str):
+    regressor = ContinualRegressor(small_learner(target=VectorTarget(1))).fit(X, X[:, 0])
+    before = regressor.predict(QUERIES)
+    with pytest.raises(ValueError, match=told):
+        regressor.partial_fit(X[:2], y)
+    np.testing.assert_array_equal(regressor.predict(QUERIES), before)
+
+
 def test_targets_that_do_not_fit_are_refused():
     regressor = ContinualRegressor(small_learner(target=VectorTarget(2)))
     with pytest.raises(

@@ -68,6 +68,40 @@ class Adapter:
         """The bytes it holds."""
         return self.mean.nbytes + self.squares.nbytes + self.projection.nbytes
 
+    def widened(self, past: Tensor, seed: int) -> Adapter:
+        """The adapter with more features, each with one value in all examples before.
+
+        Rows of the projection are added, as long as those that there are in the mean, and orthogonal to them
+        while there are fewer than outputs: what was read before is projected as it was.
+
+        Args:
+            past: The value of each new feature in the examples before, (new,) float64.
+            seed: Of the projection.
+
+        Examples:
+            >>> adapter = Adapter.drawn(features=3, outputs=8, seed=0)
+            >>> wide = adapter.widened(torch.zeros(2, dtype=torch.float64), seed=0)
+            >>> torch.equal(wide.projection[:3], adapter.projection), wide.projection.shape
+            (True, torch.Size([5, 8]))
+        """
+        rows = self.projection.double()
+        length = rows.norm(dim=1).mean()
+        for place in range(len(rows), len(rows) + len(past)):
+            generator = torch.Generator().manual_seed(
+                (seed + place) % 2**63
+            )  # the same, one by one or at once
+            row = torch.randn(rows.shape[1], generator=generator, dtype=torch.float64)
+            if place < rows.shape[1]:
+                row = row - torch.linalg.lstsq(rows.T, row.unsqueeze(1)).solution.squeeze(1) @ rows
+            rows = torch.cat([rows, (row / row.norm() * length).unsqueeze(0)])
+        new = rows[len(self.projection) :].float()
+        return dataclasses.replace(
+            self,
+            mean=torch.cat([self.mean, past]),
+            squares=torch.cat([self.squares, torch.zeros_like(past)]),
+            projection=torch.cat([self.projection, new]).contiguous(),
+        )
+
     def after(self, x: Tensor) -> Adapter:
         """The adapter that has seen examples, (n, features) float64; the last is newest."""
         return self.reading(x)[1]

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
 from mambacl.errors import InvalidValueError
-from mambacl.streams.estimator import StreamEstimator, as_numpy
-from mambacl.streams.labels import check_kind
+from mambacl.streams.arrays import as_numpy
+from mambacl.streams.estimator import StreamEstimator
+from mambacl.streams.fitted import Fitted
+from mambacl.streams.labels import Labels, label_array
 from mambacl.streams.one_row import is_clean_label
 from mambacl.streams.stream import target_numbers
 
@@ -32,8 +33,17 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
     as they look at that time, except that the first ten are read again while there are no more. Images, for a
     learner with a `CnnEncoder`, may come as (n, channels, height, width) or laid out in rows.
 
+    **Labels** are texts, or numbers of one sort: bools, integers from -2^63 to 2^64 - 1, or whole floats
+    of at most 64 bits. All of a stream are of the sort of the first and come back as they were given. A text
+    has at most `mambacl.streams.labels.LONGEST` characters, none half a surrogate pair. Objects of classes
+    that derive from `str` or `int`, such as members of an enumeration, are no labels.
+
+    **Parameters** given to `set_params` take effect at the next `fit`, or at `partial_fit` after `reset`;
+    until then `predict` and `save` go on with what was fitted. With another learner `partial_fit` cannot
+    read on and is an error.
+
     **Copies.** `pickle`, `copy.deepcopy` and `joblib` carry the bytes of a safetensors file. An object may be
-    asked from many threads; let one at a time change it.
+    asked from many threads while one changes it; they see what was learnt before a call or after it.
 
     Args:
         learner: A `Learner` of classes, the folder of a run, a file of `mambacl.save_learner`, the name of a
@@ -72,7 +82,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
 
         Args:
             X: Inputs, (n, features).
-            y: Labels, (n,): texts or numbers.
+            y: Labels, (n,): texts, or numbers of one sort.
 
         Returns:
             Itself.
@@ -80,10 +90,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         Raises:
             ValueError, TypeError: As `partial_fit`.
         """
-        with self._whole_or_not():
-            self.reset()
-            self._read(X, y, None)
-        return self
+        return self._learn(None, X, y)
 
     def partial_fit(
         self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, classes: ArrayLike | Tensor | None = None
@@ -92,7 +99,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
 
         Args:
             X: Inputs, (n, features), of numpy, torch, lists or a pandas frame; one example is (1, features).
-            y: Labels, (n,): texts or numbers.
+            y: Labels, (n,): texts, or numbers of one sort, as those before.
             classes: Classes that may come. They need not be named: those that are stand in `classes_` from
                 now on, with probability 0 until an example shows them.
 
@@ -101,15 +108,14 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
 
         Raises:
             ValueError: If X or y is not what scikit-learn takes for such (NaN, infinity, no rows, another
-                number of features, continuous labels); or, as one of mambacl's errors, if there are more
-                classes than the learner has symbols, labels are of another sort than those before, numbers
-                are too large for the learner, or a parameter is out of its range.
+                number of features); or, as one of mambacl's errors, if a label is no label or of another sort
+                than those before, there are more classes than the learner has symbols, numbers are too large
+                for the learner, a parameter is out of its range, or `learner` is another than the one that
+                has read the stream.
             TypeError: If X is sparse, or `learner` is none.
             MambaclError: If the learner cannot be found or read.
         """
-        with self._whole_or_not():
-            self._read(X, y, classes)
-        return self
+        return self._learn(self._fitted, X, y, classes)
 
     def predict(self, X: ArrayLike | Tensor) -> NDArray[Any]:
         """The most probable class of each query, among those that examples have shown.
@@ -124,8 +130,8 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
             NotFittedError: If no example has been read.
             ValueError, TypeError: If X is not what scikit-learn takes for such, or too large for the learner.
         """
-        log_proba = self._log_proba(X)  # before `classes_`, which may not be there
-        return self.classes_[log_proba.argmax(1).numpy()]
+        fitted = self._known()
+        return fitted.labels.classes[self._log_proba(fitted, X).argmax(1).numpy()]
 
     def predict_proba(self, X: ArrayLike | Tensor) -> NDArray[np.float64]:
         """The learner's probability of each class: the softmax over those that examples have shown.
@@ -140,7 +146,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         Raises:
             NotFittedError, ValueError, TypeError: As `predict`.
         """
-        return self._log_proba(X).exp().numpy()
+        return self._log_proba(self._known(), X).exp().numpy()
 
     def predict_log_proba(self, X: ArrayLike | Tensor) -> NDArray[np.float64]:
         """The logarithm of `predict_proba`, -inf for classes that no example has shown.
@@ -154,7 +160,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         Raises:
             NotFittedError, ValueError, TypeError: As `predict`.
         """
-        return self._log_proba(X).numpy()
+        return self._log_proba(self._known(), X).numpy()
 
     def unseen_proba(self, X: ArrayLike | Tensor) -> NDArray[np.float64]:
         """A score for "none of the classes seen": the share of the softmax over the whole vocabulary that
@@ -174,39 +180,50 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         Raises:
             NotFittedError, ValueError, TypeError: As `predict`.
         """
-        logits, seen = self._logits(X)
+        logits, seen = self._logits(self._known(), X)
         unseen = logits.masked_fill(seen, -torch.inf).logsumexp(1)
         return (unseen - logits.logsumexp(1)).exp().clamp(0, 1).numpy()
 
     @property
     def classes_(self) -> NDArray[Any]:
         """The classes so far, sorted, (n_classes,)."""
-        self._fitted_stream()
-        return self._labels.classes
+        return self._known().labels.classes
 
-    def _read(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, classes: ArrayLike | Tensor | None) -> None:
-        vocab = target_numbers(self._find_learner())
-        x, targets = self._examples(X, y)
-        declared = None if classes is None else column_or_1d(as_numpy(classes))
-        for part in (targets, declared):
-            if part is not None and not is_clean_label(part):
-                check_kind(part)
-                check_classification_targets(part)
-        labels, numbers = self._labels.reading(targets, vocab, declared)
-        self._stream = self._current().read(x, torch.from_numpy(numbers))
-        self._labels = labels
+    def _learn(
+        self,
+        before: Fitted | None,
+        X: ArrayLike | Tensor,
+        y: ArrayLike | Tensor,
+        classes: ArrayLike | Tensor | None = None,
+    ) -> ContinualClassifier:
+        """Reads on after what was learnt before."""
+        learner = self._learner_after(before)
+        targets: Any = as_numpy(y)
+        row = self._clean_row(before, X)
+        if before is not None and row is not None and is_clean_label(targets):
+            x, features, names = row, before.features, before.names
+        else:
+            inputs = self._inputs(before)
+            x, targets = inputs.examples(learner, X, label_array(targets))
+            features, names = inputs.features, inputs.names
+        declared = None if classes is None else column_or_1d(label_array(as_numpy(classes)))
+        known = Labels() if before is None else before.labels
+        labels, numbers = known.reading(targets, target_numbers(learner), declared)
+        stream = self._begin(learner, features) if before is None else before.stream
+        self._keep(learner, Fitted(stream.read(x, torch.from_numpy(numbers)), labels, features, names))
+        return self
 
-    def _logits(self, X: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
+    def _logits(self, fitted: Fitted, X: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
         """Logits by number of label, (n, vocab), and whether an example has shown it, (vocab,)."""
-        x = self._queries(X)
-        state = self._fitted_stream().state
-        assert state.seen is not None
-        logits, seen = self._fitted_stream().answer(x), state.seen[0].cpu()
+        x = self._queries(fitted, X)
+        stream = fitted.stream
+        assert stream.state.seen is not None
+        logits, seen = stream.answer(x), stream.state.seen[0].cpu()
         if logits[:, seen].isneginf().all(1).any():
             raise InvalidValueError("X holds a value too large for the learner: it is far from all classes")
         return logits, seen
 
-    def _log_proba(self, X: ArrayLike | Tensor) -> Tensor:
+    def _log_proba(self, fitted: Fitted, X: ArrayLike | Tensor) -> Tensor:
         """(n, n_classes) in the order of `classes_`."""
-        logits, seen = self._logits(X)
-        return logits.masked_fill(~seen, -torch.inf).log_softmax(1)[:, self._labels.order]
+        logits, seen = self._logits(fitted, X)
+        return logits.masked_fill(~seen, -torch.inf).log_softmax(1)[:, fitted.labels.order]

@@ -17,10 +17,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mambacl import reading
-from mambacl.errors import FileError
+from mambacl.errors import FileError, InvalidValueError
 
 FORMAT = 1
 """The version of the format; a newer one is refused."""
+
+LARGEST_HEADER = 100_000_000
+"""Bytes of the largest header that safetensors reads."""
 
 _BLANK = "0" * 64  # where the digest stands while it is computed
 _KEY = "mambacl"  # the one key of the metadata: of several, the order in the file would be by chance
@@ -36,11 +39,20 @@ def pack(kind: str, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
 
     Returns:
         The same bytes for the same content.
+
+    Raises:
+        InvalidValueError: If the facts are too long for a file.
     """
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"format": FORMAT, "holds": kind, "facts": facts, "sha256": _BLANK}
     data = safetensors.torch.save(whole, metadata={_KEY: json.dumps(header)})
-    place = data.index(_BLANK.encode())
+    end = _header_end(data)
+    if end - 8 > LARGEST_HEADER:
+        raise InvalidValueError(
+            f"{kind}: labels and names of features must take at most {LARGEST_HEADER:,} bytes in a file, "
+            f"got {end - 8:,}"
+        )
+    place = _digest_place(data, end, _BLANK)
     digest = hashlib.sha256(data).hexdigest().encode()
     return data[:place] + digest + data[place + len(digest) :]
 
@@ -62,13 +74,23 @@ def unpack(data: bytes, kind: str, where: str) -> tuple[dict[str, Any], dict[str
     """
     try:
         tensors = safetensors.torch.load(data)
-        length = int.from_bytes(data[:8], "little")  # safetensors has checked it
-        header = reading.parse_json(reading.parse_json(data[8 : 8 + length])["__metadata__"][_KEY])
+        end = _header_end(data)  # safetensors has checked it
+        header = reading.parse_json(reading.parse_json(data[8:end])["__metadata__"][_KEY])
         written, held, said = header["format"], header["holds"], header["sha256"]
-        place = data[: 8 + length].index(said.encode())
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        place = _digest_place(data, end, said)
+    except (
+        SafetensorError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,  # of torch, or a recursion
+    ) as error:
         raise FileError(f"{where} is no file of mambacl, or damaged: {error!r}") from error
-    if isinstance(written, int) and written > FORMAT:
+    if type(written) is not int or written < 1:
+        raise FileError(f"{where} must have the number of a format, got {written!r}")
+    if written > FORMAT:
         raise FileError(
             f"{where} must have a format of at most {FORMAT}, got {written}: a newer mambacl wrote it"
         )
@@ -80,6 +102,20 @@ def unpack(data: bytes, kind: str, where: str) -> tuple[dict[str, Any], dict[str
     if not isinstance(facts := header.get("facts"), dict):
         raise FileError(f"{where} must hold a table of facts, got {type(facts).__name__}")
     return facts, tensors
+
+
+def _header_end(data: bytes) -> int:
+    """Where the header of a safetensors file ends."""
+    return 8 + int.from_bytes(data[:8], "little")
+
+
+def _digest_place(data: bytes, end: int, digest: str) -> int:
+    """Where the digest stands: it is the last fact of the header, and a label may look like one before it.
+
+    Raises:
+        ValueError: If it is not there.
+    """
+    return data.rindex(digest.encode(), 8, end)
 
 
 def as_tensor(data: bytes) -> Tensor:

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+import dataclasses
+from abc import abstractmethod
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from mambacl import files
 from mambacl.config import CnnEncoder
-from mambacl.errors import InvalidValueError, ShapeError
+from mambacl.errors import FileError, InvalidValueError, ShapeError
+from mambacl.flags import flag
 from mambacl.learner import Learner
 from mambacl.state import LearnerState
 from mambacl.streams import estimator_file
-from mambacl.streams.estimator_file import Adapt, Content, Fitted
-from mambacl.streams.labels import Labels
-from mambacl.streams.learner_source import LearnerSource, find_learner
+from mambacl.streams.arrays import as_numpy
+from mambacl.streams.estimator_file import Adapt, Content, is_seed
+from mambacl.streams.fitted import Fitted
+from mambacl.streams.inputs import Inputs
+from mambacl.streams.learner_source import LearnerSource, find_learner, same_source
 from mambacl.streams.not_fitted import NotFittedError
-from mambacl.streams.one_row import clean_row, is_clean_label
+from mambacl.streams.one_row import clean_row
 from mambacl.streams.pretrained import packaged_name
 from mambacl.streams.stream import Stream, input_numbers
-
-# What was learnt: values that are never changed in place, so that to copy the references is to copy it all.
-_FITTED = ("_stream", "_labels", "n_features_in_", "feature_names_in_")
 
 Self = TypeVar("Self", bound="StreamEstimator")
 
@@ -43,19 +41,21 @@ class Snapshot:
 
     Attributes:
         learner: Which read the stream.
-        fitted: The estimator's attributes that were learnt; all are values that never change.
+        fitted: What was learnt; None before any example.
     """
 
     learner: Learner
-    fitted: Mapping[str, Any]
+    fitted: Fitted | None
 
 
 class StreamEstimator(BaseEstimator):
-    """An estimator that learns from one stream by reading it. See the classes that derive from it."""
+    """An estimator that learns from one stream by reading it. See the classes that derive from it.
 
-    _resolved: tuple[LearnerSource, Learner] | None = None
-    _stream: Stream | None = None
-    _labels: Labels = Labels()
+    What is learnt is one attribute, `_fitted`, assigned once a call; a method that asks reads it once.
+    """
+
+    _resolved: tuple[LearnerSource, Learner] | None = None  # the learner, and the parameter that it came from
+    _fitted: Fitted | None = None
 
     _classifies: ClassVar[bool]
 
@@ -72,8 +72,7 @@ class StreamEstimator(BaseEstimator):
         Returns:
             Itself.
         """
-        for name in self._fitted():
-            del vars(self)[name]
+        vars(self).pop("_fitted", None)
         return self
 
     def snapshot(self) -> Snapshot:
@@ -83,7 +82,11 @@ class StreamEstimator(BaseEstimator):
         Returns:
             The snapshot, for this object alone; `save` is for others.
         """
-        return Snapshot(self._find_learner(), self._fitted())
+        if (fitted := self._fitted) is not None:
+            return Snapshot(fitted.stream.learner, fitted)
+        learner = self._find_learner()
+        self._resolved = (self.learner, learner)
+        return Snapshot(learner, None)
 
     def restore(self: Self, snapshot: Snapshot) -> Self:
         """Goes back to a snapshot, or forth to one.
@@ -99,41 +102,69 @@ class StreamEstimator(BaseEstimator):
             TypeError: If it is none.
         """
         _check_snapshot(snapshot)
-        if snapshot.learner is not self._find_learner():
+        if snapshot.learner is not (learner := self._find_learner()):
             raise InvalidValueError(
                 "restore: argument `snapshot` must be of this object's learner, got another's"
             )
-        self.reset()
-        vars(self).update(snapshot.fitted)
+        if snapshot.fitted is None:
+            return self.reset()
+        self._keep(learner, snapshot.fitted)
         return self
+
+    @property
+    def n_features_in_(self) -> int:
+        """Numbers in an input."""
+        return self._known().features
+
+    @property
+    def feature_names_in_(self) -> NDArray[Any]:
+        """Names of the features, (features,) of texts, where X had them."""
+        if (names := self._known().names) is None:
+            raise AttributeError(f"{type(self).__name__}: X had no names of features")
+        return np.array(names, dtype=object)
+
+    @feature_names_in_.setter
+    def feature_names_in_(self, names: ArrayLike) -> None:
+        known, given = self._known(), tuple(map(str, np.asarray(names, dtype=object).ravel()))
+        if len(given) != known.features:
+            raise ShapeError(
+                f"{type(self).__name__}: `feature_names_in_` must be {known.features} names, as X has "
+                f"features, got {len(given)}"
+            )
+        self._fitted = dataclasses.replace(known, names=given)
 
     @property
     def state_(self) -> LearnerState:
         """The learner's state, of one stream."""
-        return self._fitted_stream().state
+        return self._known().stream.state
 
     @property
     def state_nbytes_(self) -> int:
         """The bytes that are kept of the stream: the learner's state and, where features are adapted, the
         adapter and the first examples. Labels' names and the learner's weights are not counted."""
-        return self._fitted_stream().nbytes
+        return self._known().stream.nbytes
 
     @property
     def n_samples_seen_(self) -> int:
         """The examples read since the last `reset` or `fit`."""
-        return self._fitted_stream().state.examples
+        return self._known().stream.state.examples
 
     def save(self, path: Path | str) -> None:
-        """Writes learner, state, labels, adapter and parameters as one safetensors file, whole or not at all.
+        """Writes learner, state, labels, adapter and parameters as one safetensors file, whole or not at all,
+        after a check that its bytes can be read.
+
+        What is written is what was fitted: a learner given to `set_params` since then is not.
 
         Args:
             path: The file; one that was there is replaced.
 
         Raises:
             FileError: If the file cannot be written, or what is to be written could not be read again.
+            InvalidValueError: If a parameter is out of its range, or the labels are too long for a file.
             TypeError: If the learner is of a class derived from `Learner`, which a file cannot bring back.
         """
-        files.write(path, self._packed(), lambda data: type(self)()._unpack(data, "the file"))
+        kind = type(self).__name__
+        files.write(path, self._packed(), lambda data: estimator_file.unpack(data, kind, "the file"))
 
     @classmethod
     def load(cls: type[Self], path: Path | str) -> Self:
@@ -156,80 +187,99 @@ class StreamEstimator(BaseEstimator):
         estimator.random_state, estimator.adapt = content.random_state, content.adapt
         estimator.learner = content.packaged or content.learner
         estimator._resolved = (estimator.learner, content.learner)
+        if content.fitted is not None:
+            estimator._fitted = content.fitted
         return estimator
 
     def __sklearn_is_fitted__(self) -> bool:
-        return self._stream is not None
+        return self._fitted is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies in memory: the parameters, and the bytes of a file for what holds tensors."""
-        own = isinstance(self.learner, Learner)
-        packed = self._packed() if own or self._resolved is not None else None
-        apart = {"learner", "_resolved", *_FITTED}
+        apart = {"learner", "_resolved", "_fitted"}
         attributes = {name: value for name, value in vars(self).items() if name not in apart}
-        return {**attributes, "learner": None if own else self.learner, "own": own, "packed": packed}
+        given = self.learner
+        if self._resolved is None and not isinstance(given, Learner):
+            return {**attributes, "learner": given, "packed": None}
+        source, learner = self._in_use()
+        return {
+            **attributes,
+            "learner": _portable(given, learner),
+            "source": _portable(source, learner),
+            "packed": self._packed(),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        own, packed = state.pop("own"), state.pop("packed")
+        packed, given, source = state.pop("packed"), state.pop("learner"), state.pop("source", None)
         vars(self).update(state)
-        if packed is not None:
-            learner = self._unpack(packed, "the pickle").learner
-            if own:
-                self.learner = learner
-            self._resolved = (self.learner, learner)
+        if packed is None:
+            self.learner = given
+            return
+        content = self._unpack(packed, "the pickle")
+        self.learner = _brought(given, content.learner)
+        self._resolved = (_brought(source, content.learner), content.learner)
+        if content.fitted is not None:
+            self._fitted = content.fitted
 
     def _packed(self) -> bytes:
-        learner = self._find_learner()
-        fitted: Fitted | None = None
-        random_state = self.random_state
-        if self._stream is not None:
-            names = getattr(self, "feature_names_in_", None)
-            features = self.n_features_in_
-            fitted = Fitted(self._stream, self._labels, features, None if names is None else tuple(names))
+        fitted, random_state = self._fitted, self.random_state
+        source, learner = self._in_use()
         if not isinstance(random_state, Integral | None):
+            check_random_state(random_state)
             random_state = None if fitted is None else fitted.stream.seed
-        number = None if random_state is None else int(random_state)
-        content = Content(learner, packaged_name(self.learner), number, self.adapt, fitted)
+        number = None if random_state is None else self._checked_seed(random_state)
+        content = Content(learner, packaged_name(source), number, self._checked_adapt(), fitted)
         return estimator_file.pack(type(self).__name__, content)
 
     def _unpack(self, data: bytes, where: str) -> Content:
-        """Takes over what was fitted; the learner and the parameters are the caller's to use."""
         content = estimator_file.unpack(data, type(self).__name__, where)
-        self._check_kind(content.learner)
-        if (fitted := content.fitted) is not None:
-            self._stream, self._labels, self.n_features_in_ = fitted.stream, fitted.labels, fitted.features
-            if fitted.names is not None:
-                self.feature_names_in_ = np.array(fitted.names, dtype=object)
+        try:
+            self._check_kind(content.learner)
+        except InvalidValueError as error:
+            raise FileError(f"{where} holds another learner than it says: {error}") from error
         return content
 
-    @contextmanager
-    def _whole_or_not(self) -> Generator[None]:
-        """What is done inside is undone if it fails."""
-        before = dict(vars(self))
-        try:
-            yield
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
-
-    def _fitted(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name in _FITTED}
-
-    def _fitted_stream(self) -> Stream:
-        if self._stream is None:
+    def _known(self) -> Fitted:
+        """What was learnt: to be read once by a method, as another thread may learn more."""
+        if (fitted := self._fitted) is None:
             raise NotFittedError(
                 f"This {type(self).__name__} instance is not fitted yet: it has read no example. "
                 "Call `partial_fit` or `fit` first."
             )
-        return self._stream
+        return fitted
+
+    @abstractmethod
+    def _learn(self: Self, before: Fitted | None, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> Self:
+        """Reads on after what was learnt before; None begins a stream."""
+
+    def _keep(self, learner: Learner, fitted: Fitted) -> None:
+        self._resolved = (self.learner, learner)
+        self._fitted = fitted
+
+    def _in_use(self) -> tuple[LearnerSource, Learner]:
+        """The learner that read the stream and the parameter that it came from; before any example, those of
+        the next."""
+        if self._fitted is not None and self._resolved is not None:
+            return self._resolved
+        return self.learner, self._find_learner()
 
     def _find_learner(self) -> Learner:
-        if self._resolved is None or self._resolved[0] is not self.learner:
-            self._resolved = (self.learner, find_learner(self.learner))
-        learner = self._resolved[1]
+        """The learner of the parameter."""
+        resolved = self._resolved
+        known = resolved is not None and same_source(resolved[0], self.learner)
+        learner = resolved[1] if resolved is not None and known else find_learner(self.learner)
         self._check_kind(learner)
+        return learner
+
+    def _learner_after(self, before: Fitted | None) -> Learner:
+        """The learner that reads on after what was learnt before."""
+        learner = self._find_learner()
+        if before is not None and learner is not before.stream.learner:
+            raise InvalidValueError(
+                f"{type(self).__name__}: argument `learner` was changed in mid-stream, and another learner "
+                "cannot read on: call `fit` or `reset` to begin anew with it, or set the one before"
+            )
         return learner
 
     def _check_kind(self, learner: Learner) -> None:
@@ -240,76 +290,53 @@ class StreamEstimator(BaseEstimator):
                 f"target {learner.config.target}"
             )
 
-    def _current(self) -> Stream:
-        """The stream so far, or its beginning."""
-        if self._stream is not None:
-            return self._stream
-        learner = self._find_learner()
-        if self.adapt not in (True, False, "auto"):
-            raise InvalidValueError(
-                f"{type(self).__name__}: argument `adapt` must be True, False or 'auto', got {self.adapt!r}"
-            )
-        takes, features = input_numbers(learner), self.n_features_in_
+    def _begin(self, learner: Learner, features: int) -> Stream:
+        """A stream before any example."""
+        adapt, takes = self._checked_adapt(), input_numbers(learner)
         image = isinstance(learner.config.encoder, CnnEncoder)
-        if features != takes and (self.adapt is False or image):
+        if features != takes and (adapt is False or image):
             raise ShapeError(
                 f"{type(self).__name__}: X has {features} features, but the learner takes {takes} "
                 f"{'pixels, which cannot be adapted' if image else 'and adapt=False'}"
             )
-        if self.adapt is True and image:
+        if adapt is True and image:
             raise InvalidValueError(f"{type(self).__name__}: images cannot be adapted, got adapt=True")
         # The package's own were meta-trained on what the adapter gives, whatever the number of features.
-        own = self.adapt == "auto" and packaged_name(self.learner) is not None
-        adapt = self.adapt is True or features != takes or own
-        return Stream.begin(learner, self._seed(), features, adapt=adapt)
+        own = adapt == "auto" and packaged_name(self.learner) is not None
+        return Stream.begin(learner, self._seed(), features, adapt=adapt is True or features != takes or own)
+
+    def _checked_adapt(self) -> Adapt:
+        adapt: Any = self.adapt
+        if isinstance(adapt, str) and adapt == "auto":
+            return "auto"
+        return flag(type(self).__name__, "adapt", adapt, "True, False or 'auto'")
 
     def _seed(self) -> int:
-        if not isinstance(self.random_state, Integral):
-            return int(check_random_state(self.random_state).randint(2**31))
-        seed = int(self.random_state)
-        if not 0 <= seed < 2**32:
+        if isinstance(self.random_state, Integral):
+            return self._checked_seed(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def _checked_seed(self, random_state: Any) -> int:
+        if not is_seed(seed := int(random_state)):
             raise InvalidValueError(
                 f"{type(self).__name__}: argument `random_state` must be from 0 to 2^32 - 1, got {seed}"
             )
         return seed
 
-    def _examples(
-        self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, **checks: Any
-    ) -> tuple[Tensor, NDArray[Any]]:
-        """Examples as scikit-learn checks them: (n, features) float64, and targets."""
-        first = self._stream is None
-        targets: Any = as_numpy(y)
-        if (row := self._clean_row(X)) is not None and is_clean_label(targets):
-            return row, targets
-        x, targets = validate_data(self, self._rows(X), targets, reset=first, dtype=np.float64, **checks)
-        return torch.from_numpy(np.array(x, order="C")), targets
+    def _inputs(self, fitted: Fitted | None) -> Inputs:
+        return Inputs(type(self).__name__, self.__sklearn_tags__(), fitted)
 
-    def _queries(self, X: ArrayLike | Tensor) -> Tensor:
+    def _queries(self, fitted: Fitted, X: ArrayLike | Tensor) -> Tensor:
         """Queries as scikit-learn checks them, (n, features) float64."""
-        self._fitted_stream()
-        if (row := self._clean_row(X)) is not None:
+        if (row := self._clean_row(fitted, X)) is not None:
             return row
-        checked = validate_data(self, self._rows(X), reset=False, dtype=np.float64)
-        return torch.from_numpy(np.array(checked, order="C"))  # torch takes no negative strides
+        return self._inputs(fitted).queries(fitted.stream.learner, X)
 
-    def _clean_row(self, X: Any) -> Tensor | None:
+    def _clean_row(self, fitted: Fitted | None, X: Any) -> Tensor | None:
         """One row that scikit-learn would find nothing to say of: it warns where others had names."""
-        if self._stream is None or hasattr(self, "feature_names_in_"):
+        if fitted is None or fitted.names is not None:
             return None
-        return clean_row(as_numpy(X), self.n_features_in_)
-
-    def _rows(self, X: Any) -> Any:
-        """Inputs with a row for each; images, (n, channels, height, width), are laid out in one."""
-        array = as_numpy(X)
-        if not isinstance(array, np.ndarray) or array.ndim != 4:
-            return array
-        shape = self._find_learner().config.encoder.input_shape
-        if array.shape[1:] != shape or 0 in array.shape:
-            raise ShapeError(
-                f"{type(self).__name__}: X must have shape (n, features), or that of the learner's images, "
-                f"(n, {', '.join(map(str, shape))}), got {array.shape}"
-            )
-        return array.reshape(len(array), -1)
+        return clean_row(as_numpy(X), fitted.features)
 
 
 def _check_snapshot(snapshot: object) -> None:
@@ -317,9 +344,18 @@ def _check_snapshot(snapshot: object) -> None:
         raise TypeError(f"restore: argument `snapshot` must be a Snapshot, got {type(snapshot).__name__}")
 
 
-def as_numpy(array: Any) -> Any:
-    """A tensor as an array; all else as it is."""
-    if not isinstance(array, Tensor):
-        return array
-    array = array.detach().cpu()
-    return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+def _portable(source: LearnerSource, packed: Learner) -> tuple[str, Any]:
+    """The parameter `learner` in a pickle that holds a learner in bytes of its own."""
+    if source is packed:
+        return "packed", None
+    if not isinstance(source, Learner):
+        return "source", source
+    return "bytes", estimator_file.learner_bytes(source)
+
+
+def _brought(portable: tuple[str, Any], packed: Learner) -> LearnerSource:
+    """What `_portable` was given."""
+    kind, value = portable
+    if kind == "bytes":
+        return Learner.from_bytes(value, "the learner in the pickle")
+    return packed if kind == "packed" else value

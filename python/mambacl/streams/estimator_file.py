@@ -9,13 +9,13 @@ from typing import Literal
 from torch import Tensor
 
 from mambacl import settings
-from mambacl.errors import ConfigError, FileError
+from mambacl.errors import ConfigError, FileError, InvalidValueError
 from mambacl.learner import Learner
 from mambacl.settings import Settings
 from mambacl.streams import container
+from mambacl.streams.fitted import Fitted
 from mambacl.streams.labels import Labels
 from mambacl.streams.pretrained import PackagedName
-from mambacl.streams.stream import Stream
 from mambacl.streams.stream_file import StreamFacts, stream_content, stream_of
 
 Adapt = bool | Literal["auto"]
@@ -24,23 +24,6 @@ learner is one of the package's."""
 
 
 _LEARNER = "learner"
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """What an estimator has learnt.
-
-    Attributes:
-        stream: What it has read.
-        labels: Of a classifier.
-        features: Numbers in an input.
-        names: Of the features, if they had any.
-    """
-
-    stream: Stream
-    labels: Labels
-    features: int
-    names: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,21 +76,38 @@ def pack(kind: str, content: Content) -> bytes:
     Raises:
         TypeError: If the learner is of a class derived from `Learner`, which a file cannot bring back.
         DtypeError: If its parameters and buffers are not all of one floating dtype.
+        InvalidValueError: If labels and names are too long for a file.
     """
-    if type(content.learner) is not Learner:
-        raise TypeError(
-            f"a file must be of a mambacl.Learner itself, got {type(content.learner).__name__}, which it "
-            "could not bring back"
-        )
-    tensors = {_LEARNER: container.as_tensor(content.learner.to_bytes())}
+    tensors = {_LEARNER: container.as_tensor(learner_bytes(content.learner))}
     facts: _FittedFacts | None = None
     if (fitted := content.fitted) is not None:
         of_stream, memory = stream_content(fitted.stream)
         tensors |= memory
+        for name in fitted.names or ():
+            _check_name(name)
         dtype = "" if fitted.labels.dtype is None else fitted.labels.dtype.str
         facts = _FittedFacts(of_stream, fitted.features, fitted.names, fitted.labels.values, dtype)
     whole = _Facts(content.packaged, content.random_state, content.adapt, facts)
     return container.pack(kind, settings.table(whole), tensors)
+
+
+def learner_bytes(learner: Learner) -> bytes:
+    """The bytes of a learner's own file.
+
+    Raises:
+        TypeError, DtypeError: As `pack`.
+    """
+    if type(learner) is not Learner:
+        raise TypeError(
+            f"a file must be of a mambacl.Learner itself, got {type(learner).__name__}, which it could not "
+            "bring back"
+        )
+    return learner.to_bytes()
+
+
+def is_seed(number: int) -> bool:
+    """Whether a number can be the parameter `random_state`."""
+    return 0 <= number < 2**32
 
 
 def unpack(data: bytes, kind: str, where: str) -> Content:
@@ -129,6 +129,8 @@ def unpack(data: bytes, kind: str, where: str) -> Content:
         facts = settings.read(_Facts, table, "facts")
     except ConfigError as error:
         raise FileError(f"{where} is of another version of mambacl: {error}") from error
+    if facts.random_state is not None and not is_seed(facts.random_state):
+        raise FileError(f"{where} must have a `random_state` from 0 to 2^32 - 1, got {facts.random_state}")
     if _LEARNER not in tensors:
         raise FileError(f"{where} must hold a learner, got {sorted(tensors)}")
     learner = Learner.from_bytes(container.as_bytes(tensors.pop(_LEARNER), where), f"the learner in {where}")
@@ -136,6 +138,15 @@ def unpack(data: bytes, kind: str, where: str) -> Content:
         raise FileError(f"{where} must hold a learner alone, got {sorted(tensors)} as well")
     fitted = None if facts.fitted is None else _fitted(learner, facts.fitted, tensors, where)
     return Content(learner, facts.packaged, facts.random_state, facts.adapt, fitted)
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidValueError(
+            f"a file holds names of features that UTF-8 can write, got half a surrogate pair in {name!r}"
+        ) from None
 
 
 def _fitted(learner: Learner, facts: _FittedFacts, tensors: Mapping[str, Tensor], where: str) -> Fitted:

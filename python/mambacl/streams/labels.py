@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,11 +14,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mambacl.errors import FileError, InvalidValueError
+from mambacl.streams.arrays import as_numpy
 
 Label = str | bool | int | float
 """A label as Python has it."""
 
-_WIDEST = 1 << 20  # bytes of a text in an array
+LONGEST = 1 << 18
+"""Characters of a text that may be a label."""
+
+_RULE = (
+    "ContinualClassifier's labels must be texts, or numbers of one sort: bools, integers from -2^63 to "
+    "2^64 - 1, or whole floats of at most 64 bits"
+)
+_SORTS = {"b": "bools", "i": "integers", "u": "integers", "f": "floats", "U": "texts", "O": "texts"}
+_WIDE = 256  # characters: longer texts are objects in arrays, where each would be as wide as the longest
+_DTYPE = re.compile(r"[<>=|]?([biuf][0-9]{1,2}|U[0-9]{1,9}|O)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +36,7 @@ class Labels:
     """The labels that a stream has shown, numbered in the order in which they came.
 
     Attributes:
-        values: The labels; that of number i is `values[i]`.
+        values: The labels; that of number i is `values[i]`. All are texts, or numbers of one sort.
         dtype: Of arrays of them: wide enough for all.
 
     Examples:
@@ -58,7 +70,7 @@ class Labels:
         """The numbers of labels, new ones included.
 
         Args:
-            y: Labels, (n,), all texts or all numbers, as those before.
+            y: Labels, (n,), all texts or all numbers of one sort, as those before; of `label_array`.
             vocab: Numbers that there are.
             declared: Labels that may come, numbered first.
 
@@ -66,37 +78,36 @@ class Labels:
             The labels after these, and the numbers of `y`, (n,) int64.
 
         Raises:
-            InvalidValueError: If a label is neither text nor number, of another sort than those before, or
+            InvalidValueError: If a label cannot be one, is of another sort than those before, or
                 one too many.
         """
         if declared is None and len(y) == 1 and (number := self._known(y)) is not None:
             return self, np.array([number])
-        parts = [y] if declared is None else [declared, y]
-        dtype = self.dtype
-        for part in parts:
-            dtype = _common_dtype(dtype, part)
-        known = self._numbers
-        values = list(self.values)
-        new = (label for part in parts for label in _first_seen(part) if label not in known)
-        for label in dict.fromkeys(new):
-            if len(values) == vocab:
-                raise InvalidValueError(
-                    f"ContinualClassifier: the learner has {vocab} symbols, one for each class, and all are "
-                    f"taken: there is none for class {label!r}. Nothing of this call was learnt"
-                )
-            values.append(label)
-        labels = (
-            self if len(values) == len(self.values) and dtype == self.dtype else Labels(tuple(values), dtype)
-        )
-        labels.check_exact()
+        values = dict(self._numbers)
+        labels = self
+        for part in [y] if declared is None else [declared, y]:
+            check_kind(part)
+            for label in _first_seen(part):
+                if label in values:
+                    continue
+                _check_text(label)
+                if len(values) == vocab:
+                    raise InvalidValueError(
+                        f"ContinualClassifier: the learner has {vocab} symbols, one for each class, and all "
+                        f"are taken: there is none for class {_shown(label)}. Nothing of this call was learnt"
+                    )
+                values[label] = len(values)
+            dtype = _common_dtype(labels.dtype, part, tuple(values))
+            if dtype != labels.dtype or len(values) != len(labels.values):
+                labels = Labels(tuple(values), dtype)
         unique, inverse = np.unique(y, return_inverse=True)
-        numbers = np.array([labels._numbers[label] for label in unique.tolist()], dtype=np.int64)
+        numbers = np.array([values[label] for label in unique.tolist()], dtype=np.int64)
         return labels, numbers[inverse]
 
     def _known(self, y: NDArray[Any]) -> int | None:
         """The number of one label that came before, in an array that makes the dtype no wider."""
-        dtype = self.dtype
-        if dtype is None or y.dtype.kind != dtype.kind or y.dtype.itemsize > dtype.itemsize:
+        dtype, kind = self.dtype, y.dtype.kind
+        if dtype is None or kind != dtype.kind or (kind != "U" and y.dtype.itemsize > dtype.itemsize):
             return None
         return self._numbers.get(y.item())
 
@@ -115,37 +126,69 @@ class Labels:
         """
         if seen is None and not values:
             return Labels()
-        try:
-            parsed = np.dtype(dtype)
-            if parsed.kind not in "biufUO" or parsed.itemsize > _WIDEST:
-                raise InvalidValueError(f"labels must be texts or numbers, got the dtype {dtype!r}")
-            labels = Labels(values, parsed)
-            labels.check_exact()
-        except (TypeError, ValueError, OverflowError) as error:
-            raise FileError(f"{where} holds labels that cannot be: {error}") from error
         shown = [] if seen is None else seen[0].nonzero().flatten().tolist()
         if seen is None or not shown or len(values) > seen.shape[1] or shown[-1] >= len(values):
             raise FileError(f"{where} must have a label for each class that it has seen, got {len(values)}")
         if len(set(values)) != len(values):
             raise FileError(f"{where} must name each class once")
-        return labels
-
-    def check_exact(self) -> None:
-        """Checks that an array can hold the labels as they are.
-
-        Raises:
-            InvalidValueError: If it cannot, as float64 cannot hold all of int64.
-        """
-        if self.classes.tolist() != [self.values[number] for number in self.order]:
-            raise InvalidValueError(
-                f"ContinualClassifier: labels must be exact in the dtype that holds them all, {self.dtype}"
-            )
+        try:
+            return _in_dtype(values, dtype)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise FileError(f"{where} holds labels that cannot be: {error}") from error
 
 
-def _first_seen(y: NDArray[Any]) -> Iterable[Label]:
-    """The different labels in the order in which they first came."""
-    unique, first = np.unique(y, return_index=True)
-    return unique[np.argsort(first)].tolist()
+def label_array(y: Any) -> Any:
+    """Labels in an array that holds them as they are. Of a list numpy alone would make texts without the
+    NULs at their ends, 1 of True beside 2, and 1.0 of 1 beside 2.0.
+
+    Args:
+        y: Labels, (n,); what is neither a list nor an array is left to scikit-learn's checks, and so is one
+            of lists or arrays.
+
+    Raises:
+        InvalidValueError: If an object cannot be a label, or two are of different sorts.
+
+    Examples:
+        >>> label_array(["a", "b\\0"]).tolist(), label_array([2**63, 1]).dtype
+        (['a', 'b\\x00'], dtype('uint64'))
+        >>> label_array([1, 2.0])
+        Traceback (most recent call last):
+        ...
+        mambacl.errors.InvalidValueError: Unknown label type: ContinualClassifier's labels must be texts, or \
+numbers of one sort: bools, integers from -2^63 to 2^64 - 1, or whole floats of at most 64 bits, got float, \
+int: 1 and 2.0
+    """
+    if isinstance(y, list | tuple):
+        values: list[Any] = list(y)
+        shape: tuple[int, ...] = (len(values),)
+    else:
+        array = np.asarray(as_numpy(y)) if isinstance(y, Tensor) or hasattr(y, "__array__") else y
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "OT":
+            return array
+        y, values, shape = array, array.astype(object).ravel().tolist(), array.shape
+    sorts = set(map(_sort, set(map(type, values))))
+    if None in sorts:  # an array of no dimension holds one
+        arrays = [as_numpy(value) for value in values]
+        values = [one[()] if isinstance(one, np.ndarray) and one.ndim == 0 else one for one in arrays]
+        sorts = set(map(_sort, set(map(type, values))))
+    if values and all(isinstance(value, list | tuple) and len(value) == 1 for value in values):
+        column = label_array([value[0] for value in values])
+        return column.reshape(-1, 1) if isinstance(column, np.ndarray) else y
+    if not values or any(isinstance(value, list | tuple | np.ndarray) for value in values):
+        return y
+    if None in sorts:
+        raise _refused(next(value for value in values if _sort(type(value)) is None))
+    if len(sorts) > 1:
+        first = _sort(type(values[0]))
+        raise _refused(values[0], next(value for value in values if _sort(type(value)) != first))
+    if sorts == {"texts"}:
+        plain = [str(value) for value in values]
+        as_objects = isinstance(y, np.ndarray) or _text_dtype(plain).kind == "O"
+        return np.array(plain, dtype=object if as_objects else None).reshape(shape)
+    array = np.asarray(values)
+    if sorts == {"integers"} and array.dtype.kind not in "iu":
+        array = np.array([int(value) for value in values], dtype=_integer_dtype(values))
+    return array.reshape(shape)
 
 
 def check_kind(y: NDArray[Any]) -> None:
@@ -154,23 +197,126 @@ def check_kind(y: NDArray[Any]) -> None:
     Raises:
         InvalidValueError: If they are not.
     """
-    if y.dtype.kind in "biufU" or (y.dtype.kind == "O" and all(isinstance(value, str) for value in y.flat)):
+    kind = y.dtype.kind
+    if kind in "biuU":
         return
-    kinds = sorted({type(value).__name__ for value in y.flat})
-    raise InvalidValueError(
-        "Unknown label type: ContinualClassifier's labels must be texts, or numbers in an array of such, "
-        f"got an array of dtype {y.dtype} with {', '.join(kinds)}"
-    )
+    if kind == "O":
+        odd = (value for value in y.flat if type(value) is not str)
+    elif kind == "f" and y.dtype.itemsize <= 8:
+        odd = iter(y[~(np.isfinite(y) & (y == np.trunc(y)))].tolist())
+    else:
+        odd = iter(y.flat)
+    for label in odd:
+        raise _refused(label)
 
 
-def _common_dtype(known: np.dtype[Any] | None, y: NDArray[Any]) -> np.dtype[Any]:
-    """The dtype of labels known and new, if they go together."""
-    check_kind(y)
-    if known is None:
-        return y.dtype
-    if (known.kind in "UO") != (y.dtype.kind in "UO"):
-        names = ["texts" if dtype.kind in "UO" else "numbers" for dtype in (known, y.dtype)]
+def _refused(*labels: Any) -> InvalidValueError:
+    kinds = ", ".join(sorted({type(label).__name__ for label in labels}))
+    return InvalidValueError(f"Unknown label type: {_RULE}, got {kinds}: {' and '.join(map(_shown, labels))}")
+
+
+def _shown(label: Any) -> str:
+    text = repr(label)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+@functools.cache
+def _sort(kind: type) -> str | None:
+    """The sort of labels of a type; None for types that labels cannot have."""
+    if issubclass(kind, np.generic):
+        dtype = np.dtype(kind)
+        return _SORTS.get(dtype.kind) if dtype.itemsize <= 8 and dtype.kind != "O" else None
+    return {str: "texts", bool: "bools", int: "integers", float: "floats"}.get(kind)
+
+
+def _check_text(label: Label) -> None:
+    """Checks that a text can stand in a file."""
+    if not isinstance(label, str):
+        return
+    if len(label) > LONGEST:
         raise InvalidValueError(
-            f"ContinualClassifier: labels must be {names[0]}, as those before, got {names[1]}"
+            f"ContinualClassifier: a label must have at most {LONGEST:,} characters, got {len(label):,}: "
+            f"{_shown(label)}"
         )
-    return np.result_type(known, y.dtype)
+    if not label.isascii():
+        try:
+            label.encode()
+        except UnicodeEncodeError:
+            raise InvalidValueError(
+                "ContinualClassifier: a label must be a text that UTF-8 can write, got half a surrogate pair "
+                f"in {_shown(label)}"
+            ) from None
+
+
+def _first_seen(y: NDArray[Any]) -> Iterable[Label]:
+    """The different labels in the order in which they first came."""
+    unique, first = np.unique(y, return_index=True)
+    return unique[np.argsort(first)].tolist()
+
+
+def _text_dtype(values: Iterable[str]) -> np.dtype[Any]:
+    """Of arrays that hold texts as they are, with little room for what they do not need."""
+    longest = 1
+    for value in values:
+        longest = max(longest, len(value))
+        if longest > _WIDE or value.endswith("\0"):  # numpy's texts end before their last NULs
+            return np.dtype(object)
+    return np.dtype(f"U{longest}")
+
+
+def _integer_dtype(values: Sequence[Any]) -> np.dtype[Any]:
+    """Of arrays that hold all of some integers."""
+    low, high = int(min(values)), int(max(values))
+    if low >= -(2**63) and high < 2**63:
+        return np.dtype(np.int64)
+    if low >= 0 and high < 2**64:
+        return np.dtype(np.uint64)
+    if low >= -(2**63) and high < 2**64:
+        raise InvalidValueError(
+            "ContinualClassifier: labels from 2^63 on and negative ones do not go together, for no integers "
+            f"of 64 bits hold both, got {low} and {high}"
+        )
+    raise _refused(high if high >= 2**64 else low)
+
+
+def _common_dtype(known: np.dtype[Any] | None, y: NDArray[Any], values: tuple[Label, ...]) -> np.dtype[Any]:
+    """The dtype of labels known and new, which are the values, if they go together."""
+    sorts = [_SORTS[y.dtype.kind] if dtype is None else _SORTS[dtype.kind] for dtype in (known, y.dtype)]
+    if sorts[0] != sorts[1]:
+        if "texts" in sorts:
+            sorts = [sort if sort == "texts" else "numbers" for sort in sorts]
+        label = _shown(y.flat[0].item() if isinstance(y.flat[0], np.generic) else y.flat[0])
+        raise InvalidValueError(
+            f"ContinualClassifier: labels must be {sorts[0]}, as those before, got {sorts[1]}: {label}"
+        )
+    if sorts[0] == "texts":
+        as_objects = y.dtype.kind == "O" or (known is not None and known.kind == "O")
+        return np.dtype(object) if as_objects else _text_dtype(map(str, values))
+    dtype = y.dtype.newbyteorder("=") if known is None else np.result_type(known, y.dtype)
+    # numpy has float64 hold both int64 and uint64, which it cannot.
+    return _integer_dtype(values) if sorts[0] == "integers" and dtype.kind == "f" else dtype
+
+
+def _in_dtype(values: tuple[Label, ...], dtype: str) -> Labels:
+    """Labels that a file says are of a dtype, checked."""
+    if _DTYPE.fullmatch(dtype) is None:
+        raise InvalidValueError(f"labels must be texts or numbers, got the dtype {dtype!r}")
+    parsed = np.dtype(dtype)
+    if parsed.kind in "UO":
+        texts = [value for value in values if isinstance(value, str)]
+        for text in texts:
+            _check_text(text)
+        room = LONGEST if parsed.kind == "O" else min(parsed.itemsize // 4, LONGEST)
+        cut = parsed.kind == "U" and any(text.endswith("\0") for text in texts)
+        if len(texts) != len(values) or max(map(len, texts)) > room or cut:
+            raise InvalidValueError(f"{dtype!r} does not hold them as they are")
+        return Labels(values, parsed if parsed.kind == "O" else _text_dtype(texts))
+    if parsed.itemsize > 8 or any(isinstance(value, str) for value in values):
+        raise InvalidValueError(f"{dtype!r} does not hold them as they are")
+    with np.errstate(all="ignore"):
+        array = np.array(values, dtype=parsed)
+    check_kind(array)
+    exact: list[Label] = array.tolist()
+    if exact != list(values):
+        raise InvalidValueError(f"{dtype!r} does not hold them as they are")
+    return Labels(tuple(exact), parsed.newbyteorder("="))

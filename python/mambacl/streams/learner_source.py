@@ -46,3 +46,8 @@ def find_learner(source: object) -> Learner:
             f"names {', '.join(get_args(pretrained.PackagedName))}, got `{path}`, where there is neither"
         )
     return load_learner(path)
+
+
+def same_source(one: LearnerSource, other: LearnerSource) -> bool:
+    """Whether two sources are one: the same object, or equal names and paths."""
+    return one is other or (isinstance(one, Path | str) and type(one) is type(other) and one == other)

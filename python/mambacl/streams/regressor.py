@@ -13,7 +13,10 @@ from torch import Tensor
 
 from mambacl.errors import InvalidValueError, ShapeError
 from mambacl.learner import Learner
+from mambacl.streams.arrays import as_numpy
 from mambacl.streams.estimator import StreamEstimator
+from mambacl.streams.fitted import Fitted
+from mambacl.streams.labels import Labels
 from mambacl.streams.stream import target_numbers
 
 
@@ -56,10 +59,7 @@ class ContinualRegressor(RegressorMixin, StreamEstimator):
         Raises:
             ValueError, TypeError: As `partial_fit`.
         """
-        with self._whole_or_not():
-            self.reset()
-            self._read(X, y)
-        return self
+        return self._learn(None, X, y)
 
     def partial_fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> ContinualRegressor:
         """Reads more examples, in order. At once, in pieces and one by one come to the same up to rounding.
@@ -77,9 +77,7 @@ class ContinualRegressor(RegressorMixin, StreamEstimator):
             TypeError: If X is sparse, or `learner` is none.
             MambaclError: If the learner cannot be found or read.
         """
-        with self._whole_or_not():
-            self._read(X, y)
-        return self
+        return self._learn(self._fitted, X, y)
 
     def predict(self, X: ArrayLike | Tensor) -> NDArray[np.float64]:
         """The learner's answer to each query.
@@ -94,21 +92,30 @@ class ContinualRegressor(RegressorMixin, StreamEstimator):
             NotFittedError: If no example has been read.
             ValueError, TypeError: If X is not what scikit-learn takes for such, or too large for the learner.
         """
-        x = self._queries(X)
-        answers = self._fitted_stream().answer(x).numpy()
+        fitted = self._known()
+        answers = fitted.stream.answer(self._queries(fitted, X)).numpy()
         return answers[:, 0] if answers.shape[1] == 1 else answers
 
     def _find_learner(self) -> Learner:
-        if self.learner is None and self._resolved is None:
+        if self.learner is None and (self._resolved is None or self._resolved[0] is not None):
             raise InvalidValueError(
                 "ContinualRegressor: argument `learner` must be given: no regression learner comes with the "
                 "package. Meta-train one, as `mambacl train sine-mamba` does"
             )
         return super()._find_learner()
 
-    def _read(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> None:
-        dim = target_numbers(self._find_learner())
-        x, targets = self._examples(X, y, y_numeric=True, multi_output=True)
+    def _learn(
+        self, before: Fitted | None, X: ArrayLike | Tensor, y: ArrayLike | Tensor
+    ) -> ContinualRegressor:
+        """Reads on after what was learnt before."""
+        learner = self._learner_after(before)
+        dim = target_numbers(learner)
+        inputs = self._inputs(before)
+        x, targets = inputs.examples(learner, X, as_numpy(y), y_numeric=True, multi_output=True)
+        if targets.dtype.kind not in "biuf":
+            raise InvalidValueError(f"ContinualRegressor: y must be numbers, got the dtype {targets.dtype}")
+        if not np.isfinite(targets).all():
+            raise InvalidValueError("ContinualRegressor: y must be finite numbers, got NaN, infinity or None")
         if dim == 1:
             targets = column_or_1d(targets, warn=True)
         elif targets.shape != (len(x), dim):
@@ -117,7 +124,9 @@ class ContinualRegressor(RegressorMixin, StreamEstimator):
                 f"got {targets.shape}"
             )
         vectors = torch.tensor(targets, dtype=torch.float64).reshape(len(x), dim)
-        self._stream = self._current().read(x, vectors)
+        stream = self._begin(learner, inputs.features) if before is None else before.stream
+        self._keep(learner, Fitted(stream.read(x, vectors), Labels(), inputs.features, inputs.names))
+        return self
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

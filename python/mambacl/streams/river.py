@@ -1,44 +1,186 @@
-"""The classifier in River's habits: an example is a dictionary, learnt and asked for one at a time."""
+"""The estimators in River's habits: an example is a dictionary, learnt and asked for one at a time."""
 
 from __future__ import annotations
 
+# pyright: reportPrivateUsage=false
+# A model reads once a call what its estimator has learnt, and hands that to the estimator's own methods.
+import math
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from mambacl.errors import InvalidValueError
 from mambacl.streams.classifier import ContinualClassifier
+from mambacl.streams.estimator import StreamEstimator
 from mambacl.streams.estimator_file import Adapt
-from mambacl.streams.labels import Label
+from mambacl.streams.fitted import Fitted
+from mambacl.streams.labels import Label, label_array
 from mambacl.streams.learner_source import LearnerSource
+from mambacl.streams.regressor import ContinualRegressor
+from mambacl.streams.stream import input_numbers, target_numbers
 
 if TYPE_CHECKING:
-    _Base = object
+    _Classifier = _Regressor = object
 else:
     try:
-        from river.base import Classifier as _Base
-    except ImportError:  # it then has River's methods, and is no `river.base.Classifier`
-        _Base = object
+        from river.base import Classifier as _Classifier
+        from river.base import Regressor as _Regressor
+    except ImportError:  # they then have River's methods, and are none of `river.base`
+        _Classifier = _Regressor = object
 
 Features = Mapping[Hashable, Any]
 """Numbers by the names of their features."""
 
+Missing = Literal["zero", "mean"]
+"""What a feature that an example lacks is taken for."""
 
-class RiverClassifier(_Base):
+
+class _OneAtATime:
+    """What both models share: features by name, each with its place in the rows of an estimator.
+
+    Names are only ever added at the end, before the estimator learns a row with them: whatever rows it has
+    learnt, their names are the first of these.
+    """
+
+    def __init__(self, estimator: StreamEstimator, missing: Missing) -> None:
+        if missing not in ("zero", "mean"):
+            raise InvalidValueError(
+                f"{type(self).__name__}: argument `missing` must be 'zero' or 'mean', got {missing!r}"
+            )
+        self._estimator = estimator
+        self._missing: Missing = missing
+        self._names: tuple[Hashable, ...] = ()
+        self._means: Mapping[Hashable, tuple[int, float]] = {}  # of each feature: examples that had it, mean
+
+    @property
+    def learner(self) -> LearnerSource:
+        """The parameter."""
+        return self._estimator.learner
+
+    @property
+    def seed(self) -> int:
+        """The parameter."""
+        return self._estimator.random_state
+
+    @property
+    def adapt(self) -> Adapt:
+        """The parameter."""
+        return self._estimator.adapt
+
+    @property
+    def missing(self) -> Missing:
+        """The parameter."""
+        return self._missing
+
+    def _learn(self, x: Features, y: Any) -> None:
+        """Reads an example; the features that it is the first to have get the next places."""
+        given, before, old = self._numbers(x), self._estimator._fitted, self._names
+        kept = () if before is None else old[: before.features]
+        means = {} if before is None else self._means
+        new = sorted(set(given).difference(kept), key=lambda name: (str(name), type(name).__name__))
+        names = (*kept, *new)
+        if before is None:
+            after, width = None, max(len(names), 1)
+            if self._estimator._checked_adapt() is False:
+                width = max(width, input_numbers(self._estimator._find_learner()))
+        else:
+            width = max(before.features, len(names))
+            past = [self._fill(given[name]) for name in names[before.features :]]
+            after = self._widened(before, torch.tensor(past, dtype=torch.float64))
+        row = self._row(given, names, width, means)
+        self._names = names
+        try:
+            self._estimator._learn(after, row, y)
+        except BaseException:
+            self._names = old
+            raise
+        if self._missing == "mean":
+            self._means = {**means, **{name: _moved(means.get(name), given[name]) for name in given}}
+
+    def _widened(self, before: Fitted, past: torch.Tensor) -> Fitted:
+        """What was learnt, with places for new features."""
+        if len(past) == 0:
+            return before
+        if (stream := before.stream.widened(past)) is None:
+            raise InvalidValueError(
+                f"{type(self).__name__}: x has {before.features + len(past)} features so far, the learner "
+                f"takes {before.features}, and there is no place for more. Begin with adapt=True, which has "
+                "no such limit, with a learner that takes more, or hash features first, as "
+                f"river.preprocessing.FeatureHasher(n_features={before.features}) does"
+            )
+        return Fitted(stream, before.labels, before.features + len(past), before.names)
+
+    def _fill(self, first: float) -> float:
+        """What a feature is taken for in the examples before the first that had it."""
+        return 0.0 if self._missing == "zero" else first
+
+    def _query(self, fitted: Fitted, x: Features) -> NDArray[np.float64]:
+        """The features that are known, as one row; others are ignored."""
+        return self._row(self._numbers(x), self._names[: fitted.features], fitted.features, self._means)
+
+    def _row(
+        self,
+        given: Mapping[Hashable, float],
+        names: tuple[Hashable, ...],
+        width: int,
+        means: Mapping[Hashable, tuple[int, float]],
+    ) -> NDArray[np.float64]:
+        """Numbers in their places, (1, width) float64."""
+        row = np.zeros((1, width))
+        for place, name in enumerate(names):
+            row[0, place] = given[name] if name in given else means.get(name, (0, 0.0))[1]
+        return row
+
+    def _numbers(self, x: Features) -> dict[Hashable, float]:
+        given: Any = x
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"{type(self).__name__}: argument `x` must be a dictionary of numbers by features' names, "
+                f"got {type(x).__name__}"
+            )
+        numbers: dict[Hashable, float] = {}
+        for name, value in x.items():
+            try:
+                number = float(value)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise InvalidValueError(
+                    f"{type(self).__name__}: could not convert the feature {name!r} to a number: {error}"
+                ) from error
+            if not math.isfinite(number):
+                raise InvalidValueError(
+                    f"{type(self).__name__}: the feature {name!r} must be finite, got {number}; leave out of "
+                    "`x` what is missing"
+                )
+            numbers[name] = number
+        return numbers
+
+
+class RiverClassifier(_OneAtATime, _Classifier):
     """A `ContinualClassifier` for River (`pip install river`, or the extra `river`), and a
     `river.base.Classifier` where River is installed. Without it, the methods here are there all the same.
 
-    The features are those of the first example that is learnt, whatever their order in a dictionary; a
-    missing one or another one is an error.
+    Features may come and go, and their order in a dictionary does not matter. One that an example lacks is
+    taken for 0, as River's own models do, or for its mean so far. In a query, features that no example had
+    are ignored. One that comes later gets the next place, as if it had been 0 in all examples before, or with
+    "mean" what it is now. Where features are adapted there is no limit; without the adapter (`adapt=False`,
+    or as many features in the first example as the learner takes) the learner's inputs are the limit. A
+    feature that first comes after the 30th example is not scaled by the adapter.
 
     Args:
         learner: As for `ContinualClassifier`.
         seed: Of the symbols that stand for classes and of the random projection, 0 to 2^32 - 1.
         adapt: Whether features are adapted, as for `ContinualClassifier`.
+        missing: What a feature that an example lacks is taken for: "zero", or "mean", that of the examples
+            that had it.
 
     Attributes:
         classifier: The classifier that learns and answers.
+
+    Raises:
+        InvalidValueError: If `missing` is none of these.
 
     Examples:
         >>> from mambacl import Learner, PrototypeConfig, VectorEncoder
@@ -46,69 +188,56 @@ class RiverClassifier(_Base):
         >>> model.predict_one({"length": 1.0, "width": 0.2}) is None
         True
         >>> model.learn_one({"length": 1.0, "width": 0.2}, "short")
-        >>> model.learn_one({"width": 0.3, "length": 9.0}, "long")
-        >>> model.predict_one({"length": 8.0, "width": 0.3})
+        >>> model.learn_one({"width": 0.3, "length": 9.0, "striped": 1}, "long")
+        >>> model.predict_one({"width": 0.3, "length": 8.0})
         'long'
     """
 
-    def __init__(self, learner: LearnerSource = None, seed: int = 0, adapt: Adapt = "auto") -> None:
+    def __init__(
+        self,
+        learner: LearnerSource = None,
+        seed: int = 0,
+        adapt: Adapt = "auto",
+        missing: Missing = "zero",
+    ) -> None:
         self.classifier = ContinualClassifier(learner, random_state=seed, adapt=adapt)
-        self._names: tuple[Hashable, ...] | None = None
-
-    @property
-    def learner(self) -> LearnerSource:
-        """The parameter."""
-        return self.classifier.learner
-
-    @property
-    def seed(self) -> int:
-        """The parameter."""
-        return self.classifier.random_state
-
-    @property
-    def adapt(self) -> Adapt:
-        """The parameter."""
-        return self.classifier.adapt
+        super().__init__(self.classifier, missing)
 
     def learn_one(self, x: Features, y: Label) -> None:
         """Reads an example.
 
         Args:
-            x: A number for each feature.
-            y: Its label, a text or a number.
+            x: A number for each feature that the example has.
+            y: Its label, a text or a number, as for `ContinualClassifier`.
 
         Raises:
-            ValueError, TypeError, MambaclError: As `ContinualClassifier.partial_fit`, or if the features are
-                not those of the first example; nothing is learnt then.
+            ValueError, TypeError, MambaclError: As `ContinualClassifier.partial_fit`, or if a feature is no
+                finite number or there is no place for it; nothing is learnt then.
         """
-        names = tuple(sorted(x, key=lambda name: (str(name), type(name).__name__)))
-        first = self._names is None
-        self.classifier.partial_fit(_row(x, names if self._names is None else self._names), np.array([y]))
-        if first:
-            self._names = names
+        self._learn(x, label_array([y]))
 
     def predict_proba_one(self, x: Features) -> dict[Label, float]:
         """The probability of each class.
 
         Args:
-            x: A number for each feature.
+            x: A number for each feature that the example has.
 
         Returns:
             By class; empty before any example.
 
         Raises:
-            ValueError, TypeError: If the features are not those of the first example, or no finite numbers.
+            ValueError, TypeError: If a feature is no finite number, or too large for the learner.
         """
-        if self._names is None:
+        if (fitted := self.classifier._fitted) is None:
             return {}
-        probabilities = self.classifier.predict_proba(_row(x, self._names))[0].tolist()
-        return dict(zip(self.classifier.classes_.tolist(), probabilities, strict=True))
+        log_proba = self.classifier._log_proba(fitted, self._query(fitted, x))
+        return dict(zip(fitted.labels.classes.tolist(), log_proba[0].exp().tolist(), strict=True))
 
     def predict_one(self, x: Features) -> Label | None:
         """The most probable class.
 
         Args:
-            x: A number for each feature.
+            x: A number for each feature that the example has.
 
         Returns:
             The class; None before any example.
@@ -116,34 +245,90 @@ class RiverClassifier(_Base):
         Raises:
             ValueError, TypeError: As `predict_proba_one`.
         """
-        if self._names is None:
+        if (fitted := self.classifier._fitted) is None:
             return None
-        return self.classifier.predict(_row(x, self._names)).tolist()[0]
+        log_proba = self.classifier._log_proba(fitted, self._query(fitted, x))
+        return fitted.labels.classes[log_proba.argmax(1).numpy()].tolist()[0]
 
     @property
     def _multiclass(self) -> bool:
         return True
 
-    def _unit_test_skips(self) -> set[str]:
-        """River's checks of features that come and go: a learner reads vectors of one length."""
-        return {
-            "check_emerging_features",
-            "check_disappearing_features",
-            "check_radically_disappearing_features",
-        }
 
+class RiverRegressor(_OneAtATime, _Regressor):
+    """A `ContinualRegressor` for River, and a `river.base.Regressor` where River is installed. Features are
+    taken as `RiverClassifier` takes them.
 
-def _row(x: Features, names: tuple[Hashable, ...]) -> list[list[Any]]:
-    """The features in their order, as one row."""
-    if set(x) != set(names):
-        missing = [name for name in names if name not in x]
-        extra = [name for name in x if name not in names]
-        raise InvalidValueError(
-            "RiverClassifier: x must have the features of the first example, got "
-            + " and ".join(
-                f"{what} {', '.join(map(repr, these))}"
-                for what, these in (("without", missing), ("another,", extra))
-                if these
+    Args:
+        learner: As for `ContinualRegressor`; it answers with one number.
+        seed: Of the random projection and of what the learner draws, 0 to 2^32 - 1.
+        adapt: Whether features are adapted, as for `ContinualClassifier`.
+        missing: What a feature that an example lacks is taken for, as for `RiverClassifier`.
+
+    Attributes:
+        regressor: The regressor that learns and answers.
+
+    Raises:
+        InvalidValueError: If `missing` is none of these.
+
+    Examples:
+        >>> from mambacl import Learner, SequenceConfig, VectorEncoder, VectorTarget
+        >>> learner = Learner(SequenceConfig(VectorEncoder(dim=4), VectorTarget(dim=1), d_model=16))
+        >>> model = RiverRegressor(learner)
+        >>> model.predict_one({"length": 1.0})
+        0.0
+        >>> model.learn_one({"length": 1.0}, 0.5)
+        >>> isinstance(model.predict_one({"length": 1.0, "width": 2.0}), float)
+        True
+    """
+
+    def __init__(
+        self,
+        learner: LearnerSource = None,
+        seed: int = 0,
+        adapt: Adapt = "auto",
+        missing: Missing = "zero",
+    ) -> None:
+        self.regressor = ContinualRegressor(learner, random_state=seed, adapt=adapt)
+        super().__init__(self.regressor, missing)
+
+    def learn_one(self, x: Features, y: float) -> None:
+        """Reads an example.
+
+        Args:
+            x: A number for each feature that the example has.
+            y: Its target, a number.
+
+        Raises:
+            ValueError, TypeError, MambaclError: As `ContinualRegressor.partial_fit`, or if a feature is no
+                finite number or there is no place for it, or the learner answers with more than one number;
+                nothing is learnt then.
+        """
+        if (dim := target_numbers(self.regressor._find_learner())) != 1:
+            raise InvalidValueError(
+                f"RiverRegressor: argument `learner` must answer with one number, got one of {dim}"
             )
-        )
-    return [[x[name] for name in names]]
+        self._learn(x, [y])
+
+    def predict_one(self, x: Features) -> float:
+        """The learner's answer.
+
+        Args:
+            x: A number for each feature that the example has.
+
+        Returns:
+            A number; 0 before any example.
+
+        Raises:
+            ValueError, TypeError: If a feature is no finite number, or too large for the learner.
+        """
+        if (fitted := self.regressor._fitted) is None:
+            return 0.0
+        queries = self.regressor._queries(fitted, self._query(fitted, x))
+        return float(fitted.stream.answer(queries)[0, 0])
+
+
+def _moved(before: tuple[int, float] | None, value: float) -> tuple[int, float]:
+    """The number of values and their mean, with one more."""
+    count, mean = (0, 0.0) if before is None else before
+    return count + 1, mean + (value - mean) / (count + 1)

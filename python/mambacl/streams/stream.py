@@ -97,6 +97,31 @@ class Stream:
             stream = stream._read(part_x, part_y)
         return stream
 
+    def widened(self, past: Tensor) -> Stream | None:
+        """The stream of inputs with more features, each with one value in all examples before.
+
+        While all examples are kept they are read again, as if the features had been there from the start.
+
+        Args:
+            past: The value of each new feature in the examples before, (new,) float64.
+
+        Returns:
+            A stream; None if features are not adapted, for then there is no place for more.
+        """
+        if self.adapter is None or self.opening is None:
+            return None
+        if len(past) == 0:
+            return self
+        count = self.adapter.count
+        x = torch.cat([self.opening.x, past.expand(OPENING, -1)], dim=1)
+        x[count:] = 0
+        if count <= OPENING:
+            features = x.shape[1]
+            again = Stream.begin(self.learner, self.seed, features, adapt=True)
+            return again.read(x[:count], self.opening.y[:count])
+        adapter = self.adapter.widened(past, self.seed)
+        return dataclasses.replace(self, adapter=adapter, opening=Opening(x, self.opening.y))
+
     def answer(self, x: Tensor) -> Tensor:
         """The learner's answers to queries.
 

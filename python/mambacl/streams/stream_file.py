@@ -75,40 +75,40 @@ def stream_of(
             f"{refused}: its state must be of one stream that has read an example, got {state.batch_size} "
             f"that have read {state.examples}"
         )
+    if not all(tensor.isfinite().all() for tensor in state.tensors()):
+        raise FileError(f"{refused}: its state must be finite, got NaN or infinity")
     if not facts.adapted:
         return Stream(learner, facts.seed, state)
-    for name, like in expected.items():
-        _check(name, tensors[name], like, refused)
+    for name, (shape, dtype) in expected.items():
+        _check(name, tensors[name], shape, dtype, refused)
     mean, squares, projection, x, y = (tensors[name] for name in _ADAPTED)
     if (squares < 0).any():
         raise FileError(f"{refused}: `adapter.squares` must be at least 0")
+    if state.seen is not None and not ((y >= 0) & (y < state.seen.shape[1])).all():
+        raise FileError(f"{refused}: `opening.y` must be numbers of its {state.seen.shape[1]} labels")
     return Stream(
         learner, facts.seed, state, Adapter(state.examples, mean, squares, projection), Opening(x, y)
     )
 
 
-def _adapted_like(learner: Learner, features: int) -> dict[str, Tensor]:
-    """Tensors of the shapes and dtypes that the file must have. They are not allocated: a forged number of
-    features may be large."""
+def _adapted_like(learner: Learner, features: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """The shapes and dtypes that tensors of the file must have; a forged number of features may be large."""
     targets = opening_targets(learner)
     shapes = (
         (features,),
         (features,),
         (features, input_numbers(learner)),
         (OPENING, features),
-        targets.shape,
+        tuple(targets.shape),
     )
     dtypes = (torch.float64, torch.float64, torch.float32, torch.float64, targets.dtype)
-    return {
-        name: torch.empty(shape, dtype=dtype, device="meta")
-        for name, shape, dtype in zip(_ADAPTED, shapes, dtypes, strict=True)
-    }
+    return dict(zip(_ADAPTED, zip(shapes, dtypes, strict=True), strict=True))
 
 
-def _check(name: str, tensor: Tensor, like: Tensor, refused: str) -> None:
-    if tensor.shape != like.shape or tensor.dtype != like.dtype:
+def _check(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype, refused: str) -> None:
+    if tuple(tensor.shape) != shape or tensor.dtype != dtype:
         raise FileError(
-            f"{refused}: `{name}` must be {like.dtype} of shape {list(like.shape)}, got {tensor.dtype} of "
+            f"{refused}: `{name}` must be {dtype} of shape {list(shape)}, got {tensor.dtype} of "
             f"{list(tensor.shape)}"
         )
     if tensor.is_floating_point() and not tensor.isfinite().all():
