@@ -283,7 +283,7 @@ class LearnerState:
             raise InvalidValueError(f"{op}: the state must be of classes, got one of vector targets")
         if self.examples == 0:
             raise InvalidValueError(f"{op}: the state must have observed an example, got none")
-        check_types(op, {"logits": logits}, {})
+        check_types(op, ("logits",), (logits,), required=1)
         if not logits.is_floating_point():
             raise DtypeError(f"{op}: argument `logits` must be floating point, got {logits.dtype}")
         batch, vocab = self.seen.shape
