@@ -14,6 +14,8 @@ pub mod mamba2;
 pub mod mamba3;
 pub mod performer;
 mod step_size;
+#[cfg(test)]
+mod token_mean;
 
 pub use association::{Association, Keys, Queries, Similarity};
 pub use initial_decay::InitialDecay;
@@ -139,4 +141,6 @@ kinds! {
     "mamba2" = Mamba2(mamba2::Mamba2Config);
     "mamba3" = Mamba3(mamba3::Mamba3Config);
     "gated_delta_net" = GatedDeltaNet(gated_delta_net::GatedDeltaNetConfig);
+    #[cfg(test)]
+    "token_mean" = TokenMean(token_mean::TokenMeanConfig);
 }
