@@ -1,19 +1,12 @@
-//! The settings of a learner, by its kind. A new kind is a line of `kinds!`.
+//! The settings of a learner: one table of the interface's and the memory's.
 
-use super::Learner;
-use super::anml::AnmlConfig;
-use super::bayes::BayesConfig;
-use super::gemcl::GemclConfig;
 use super::interface::InterfaceConfig;
-use super::memory::{Memory, MemorySettings};
-use super::oml::OmlConfig;
-use super::prototype::PrototypeConfig;
-use super::sequence::SequenceConfig;
+use super::memory::Memory;
+use super::{Learner, MemoryConfig};
 use crate::encoder::EncoderConfig;
 use crate::error::Result;
 use crate::params::{Path, Schema};
 use crate::selectivity::SelectivityConfig;
-use crate::settings::kinds::kinds;
 use crate::settings::{self, refused};
 use crate::target::TargetConfig;
 use schemars::JsonSchema;
@@ -22,17 +15,6 @@ use tch::Tensor;
 
 /// The kind of settings that name none.
 const USUAL_KIND: &str = "sequence";
-
-kinds! {
-    /// The settings of a learner's memory, by the learner's kind.
-    "learner": MemoryConfig, MemorySettings;
-    "sequence" = Sequence(SequenceConfig);
-    "prototype" = Prototype(PrototypeConfig);
-    "gemcl" = Gemcl(GemclConfig);
-    "bayes" = Bayes(BayesConfig);
-    "oml" = Oml(OmlConfig);
-    "anml" = Anml(AnmlConfig);
-}
 
 /// The settings of a learner. In JSON they are one table: the interface's, the memory's, and `kind`.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,6 +153,7 @@ fn properties<T: JsonSchema>() -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::learners::SequenceConfig;
 
     fn refusal(json: &str) -> String {
         LearnerConfig::from_json(json).unwrap_err().to_string()

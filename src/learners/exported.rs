@@ -1,6 +1,6 @@
 //! The schemas of a learner's settings as JSON, from which Python's settings are generated.
 
-use super::config::MemoryConfig;
+use super::MemoryConfig;
 use super::interface::InterfaceConfig;
 use crate::backbone::FeedForwardConfig;
 use crate::encoder::EncoderConfig;

@@ -164,7 +164,7 @@ impl Learner {
         let op = "observe";
         self.check_state(op, state)?;
         let batch = state.batch();
-        validate::inputs(op, x, batch, &self.encoder.input_shape(), self.encoder.options())?;
+        validate::inputs(op, x, batch, self.encoder.input_shape(), self.encoder.options())?;
         self.check_targets(op, y, batch, x.size()[1])?;
         let encoded = self.encoder.encode(x, statistics)?;
         let inputs = Inputs { raw: x, encoded: &encoded };
@@ -234,7 +234,7 @@ impl Learner {
     /// # Errors
     /// When the shape, element type or device does not fit, or an input is not finite.
     pub fn check_queries(&self, x: &Tensor, batch: i64) -> Result<()> {
-        validate::inputs("predict", x, batch, &self.encoder.input_shape(), self.encoder.options())
+        validate::inputs("predict", x, batch, self.encoder.input_shape(), self.encoder.options())
     }
 
     /// Checks the tasks of `n` examples or queries of each stream.

@@ -5,8 +5,9 @@
 //! predict(state, x)    -> answers    answers queries, and leaves the state as it was
 //! ```
 //!
-//! Meta-training, evaluation and deployment call the same two. [`Learner`] is what all kinds share;
-//! each kind is a file with its settings and its [`memory::Memory`], named in [`LearnerConfig`].
+//! Meta-training, evaluation and deployment call the same two. [`Learner`] is what all kinds share. A kind is a file:
+//! its settings, which implement [`memory::MemorySettings`], and its [`memory::Memory`]. To add one: write its file, and
+//! a line of `kinds!` below.
 
 mod anml;
 mod bayes;
@@ -30,7 +31,7 @@ mod validate;
 
 pub use anml::AnmlConfig;
 pub use bayes::BayesConfig;
-pub use config::{LearnerConfig, MemoryConfig};
+pub use config::LearnerConfig;
 pub use exported::settings_schema;
 pub use gemcl::{GemclConfig, Predictive};
 pub use interface::InterfaceConfig;
@@ -39,3 +40,17 @@ pub use oml::OmlConfig;
 pub use prototype::PrototypeConfig;
 pub use sequence::SequenceConfig;
 pub use state::{Labels, State};
+
+use crate::settings::kinds::kinds;
+use memory::MemorySettings;
+
+kinds! {
+    /// The settings of a learner's memory, by the learner's kind.
+    "learner": MemoryConfig, MemorySettings;
+    "sequence" = Sequence(SequenceConfig);
+    "prototype" = Prototype(PrototypeConfig);
+    "gemcl" = Gemcl(GemclConfig);
+    "bayes" = Bayes(BayesConfig);
+    "oml" = Oml(OmlConfig);
+    "anml" = Anml(AnmlConfig);
+}
