@@ -8,10 +8,11 @@ model that learns by reading: `observe` reads the tokens x_1, y_1, x_2, y_2, ...
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +36,12 @@ class Mixer(Protocol):
 
     def init_state(self, batch_size: int) -> LayerState:
         """The state before any token."""
+        ...
 
     def __call__(self, tokens: Tensor, state: LayerState) -> tuple[Tensor, LayerState, Association | None]:
         """Reads tokens, (batch, length, d_model), on from a state. Returns the mixed tokens, of the same
         shape, the state after them, and their keys and queries, or None."""
+        ...
 
 
 class StreamNorm(nn.Module):
@@ -92,7 +95,7 @@ class Encoder(nn.Module):
         if x.dim() < 3 or x.shape[2:] != self.input_shape:
             raise ShapeError(f"argument `x` must be (batch, n, *{self.input_shape}), got {tuple(x.shape)}")
         (batch, n), x, used = x.shape[:2], x.flatten(0, 1), list[Tensor]()
-        stages = [*self.layers, *([] if self.projection is None else [self.projection])]
+        stages: list[Any] = [*self.layers, *([] if self.projection is None else [self.projection])]
         for index, (transform, norm) in enumerate(stage.values() for stage in stages):
             x = x.relu() if index else x
             x = transform(x.flatten(1) if isinstance(transform, nn.Linear) else x)
@@ -116,17 +119,16 @@ class Mamba(nn.Module):
 
     def __init__(self, d_model: int, config: MambaMixer) -> None:
         super().__init__()
-        d_inner, rank = config.expand * d_model, config.dt_rank or math.ceil(d_model / 16)
-        self.sizes = [rank, config.d_state, config.d_state]
+        d_inner, d_state = config.expand * d_model, config.d_state
+        rank, decay = config.dt_rank or math.ceil(d_model / 16), config.initial_decay
+        self.sizes = [rank, d_state, d_state]
         self.in_proj = nn.Linear(d_model, 2 * d_inner, bias=False)
         self.conv1d = nn.Conv1d(d_inner, d_inner, config.d_conv, groups=d_inner)
-        self.x_proj = nn.Linear(d_inner, sum(self.sizes), bias=False)
-        self.dt_proj = nn.Linear(rank, d_inner)
+        self.x_proj, self.dt_proj = nn.Linear(d_inner, sum(self.sizes), bias=False), nn.Linear(rank, d_inner)
         self.out_proj = nn.Linear(d_inner, d_model, bias=False)
         # First values: how fast states decay, and step sizes that are log-uniform in [dt_min, dt_max].
-        a = config.initial_decay
-        rate = range(1, config.d_state + 1) if isinstance(a, str) else [a]
-        self.A_log = nn.Parameter(torch.tensor(rate).log().repeat(d_inner, config.d_state // len(rate)))
+        rate = range(1, d_state + 1) if isinstance(decay, str) else [decay] * d_state
+        self.A_log = nn.Parameter(torch.tensor(rate).log().repeat(d_inner, 1))
         self.D = nn.Parameter(torch.ones(d_inner))
         delta = torch.empty(d_inner).uniform_(math.log(config.dt_min), math.log(config.dt_max)).exp()
         self.dt_proj.bias = nn.Parameter(delta.expm1().log())  # softplus of this is delta
@@ -142,7 +144,7 @@ class Mamba(nn.Module):
         for token in tokens.unbind(1):
             x, z = self.in_proj(token).chunk(2, -1)
             window = torch.cat([window, x.unsqueeze(-1)], -1)  # this token and the d_conv - 1 before it
-            u = F.silu((window * self.conv1d.weight.squeeze(1)).sum(-1) + self.conv1d.bias)
+            u = F.silu(self.conv1d(window).squeeze(-1))
             window = window[..., 1:]
             low_rank, B, C = self.x_proj(u).split(self.sizes, -1)  # the selection: all three depend on u
             delta = F.softplus(self.dt_proj(low_rank))
@@ -159,7 +161,8 @@ class Backbone(nn.Module):
     def __init__(self, make_mixer: Callable[[int], nn.Module], d_model: int, n_layer: int) -> None:
         super().__init__()
         blocks = [{"norm": nn.RMSNorm(d_model, 1e-5), "mixer": make_mixer(d_model)} for _ in range(n_layer)]
-        self.layers, self.norm_f = nn.ModuleList(map(nn.ModuleDict, blocks)), nn.RMSNorm(d_model, 1e-5)
+        self.layers: Any = nn.ModuleList(map(nn.ModuleDict, blocks))
+        self.norm_f = nn.RMSNorm(d_model, 1e-5)
 
     def forward(self, tokens: Tensor, states: State) -> tuple[Tensor, State, Association | None]:
         """As a mixer, with a state for each layer. The association is the last layer's."""
@@ -171,19 +174,20 @@ class Backbone(nn.Module):
 
 
 class ReferenceLearner(nn.Module):
-    """MambaCL for classes, with the settings and the parameter names of `mambacl.Learner`. Settings that are not
-    written here raise `ConfigError`. `make_mixer`, from d_model to a `Mixer`, replaces Mamba.
+    """MambaCL for classes, with the settings and the parameter names of `mambacl.Learner`. Settings that this
+    file lacks raise `ConfigError`. `make_mixer`, from d_model to a `Mixer`, replaces Mamba.
 
     The verbs know symbols only. `forward` puts a codebook around them, which shows each label as a random
     symbol: what a class is called can be known from the stream alone."""
 
     def __init__(self, config: SequenceConfig, make_mixer: Callable[[int], nn.Module] | None = None) -> None:
         super().__init__()
-        mixer, target, rule = config.mixer, config.target, config.selectivity or Selectivity(weight=0.0)
-        usual = config.norm == "rms" and not config.feed_forward and rule == Selectivity(weight=rule.weight)
-        if not (usual and isinstance(target, ClassTarget) and (make_mixer or isinstance(mixer, MambaMixer))):
+        target, rule = config.target, config.selectivity or Selectivity(weight=0.0)
+        if make_mixer is None and isinstance(config.mixer, MambaMixer):
+            make_mixer = functools.partial(Mamba, config=config.mixer)
+        plain = config.norm == "rms" and not config.feed_forward and rule == Selectivity(weight=rule.weight)
+        if not (plain and isinstance(target, ClassTarget) and make_mixer):
             raise ConfigError(f"ReferenceLearner: `config` must be the default, for classes, got {config}")
-        make_mixer = make_mixer or (lambda d_model: Mamba(d_model, mixer))
         self.weight = rule.weight  # of the regulariser in the loss
         self.encoder = Encoder(config.encoder, config.d_model)
         self.target_embedding = nn.Embedding(target.vocab, config.d_model)
