@@ -89,17 +89,18 @@ class Encoder(nn.Module):
     def _normed(self, name: str, transform: nn.Linear | nn.Conv2d) -> nn.ModuleDict:
         return nn.ModuleDict({name: transform, "norm": StreamNorm(len(transform.weight))})
 
-    def forward(self, x: Tensor, moments: LayerState | None) -> tuple[Tensor, LayerState]:
-        """Inputs (batch, n, *input_shape) as tokens (batch, n, d_model). `moments`, a mean and a variance
-        (batch, channels) for each norm, normalise them, or their own for None. Also returns those used."""
-        if x.dim() < 3 or x.shape[2:] != self.input_shape:
-            raise ShapeError(f"argument `x` must be (batch, n, *{self.input_shape}), got {tuple(x.shape)}")
-        (batch, n), x, used = x.shape[:2], x.flatten(0, 1), list[Tensor]()
+    def forward(self, x: Tensor, moments: LayerState, measure: bool = False) -> tuple[Tensor, LayerState]:
+        """Inputs (batch, n, *input_shape) as tokens (batch, n, d_model), normalised by moments, a mean and a
+        variance (batch, channels) for each norm; or by their own, with `measure`. Also returns those used."""
+        batch = len(moments[0])
+        if x.shape != (batch, *x.shape[1:2], *self.input_shape) or not x.numel():
+            raise ShapeError(f"argument `x` must be ({batch}, n, *{self.input_shape}), got {tuple(x.shape)}")
+        n, x, used = x.shape[1], x.flatten(0, 1), list[Tensor]()
         stages: list[Any] = [*self.layers, *([] if self.projection is None else [self.projection])]
         for index, (transform, norm) in enumerate(stage.values() for stage in stages):
             x = x.relu() if index else x
             x = transform(x.flatten(1) if isinstance(transform, nn.Linear) else x)
-            mean, var = norm.measure(x) if moments is None else moments[2 * index : 2 * index + 2]
+            mean, var = norm.measure(x) if measure else moments[2 * index : 2 * index + 2]
             x, used = norm(x, mean, var), [*used, mean.expand(batch, -1), var.expand(batch, -1)]
         return x.view(batch, n, -1), tuple(used)
 
@@ -182,17 +183,19 @@ class ReferenceLearner(nn.Module):
 
     def __init__(self, config: SequenceConfig, make_mixer: Callable[[int], nn.Module] | None = None) -> None:
         super().__init__()
-        target, rule = config.target, config.selectivity or Selectivity(weight=0.0)
+        target, rule, d_model = config.target, config.selectivity or Selectivity(weight=0.0), config.d_model
         if make_mixer is None and isinstance(config.mixer, MambaMixer):
             make_mixer = functools.partial(Mamba, config=config.mixer)
         plain = config.norm == "rms" and not config.feed_forward and rule == Selectivity(weight=rule.weight)
         if not (plain and isinstance(target, ClassTarget) and make_mixer):
             raise ConfigError(f"ReferenceLearner: `config` must be the default, for classes, got {config}")
         self.weight = rule.weight  # of the regulariser in the loss
-        self.encoder = Encoder(config.encoder, config.d_model)
-        self.target_embedding = nn.Embedding(target.vocab, config.d_model)
-        self.backbone = Backbone(make_mixer, config.d_model, config.n_layer)
-        self.head = nn.Linear(config.d_model, target.vocab)
+        self.encoder = Encoder(config.encoder, d_model)
+        self.backbone = Backbone(make_mixer, d_model, config.n_layer)
+        self.target_embedding, self.head = (
+            nn.Embedding(target.vocab, d_model),
+            nn.Linear(d_model, target.vocab),
+        )
 
     def init_state(self, batch_size: int = 1) -> State:
         """The state before any example. The encoder's moments are the running ones."""
@@ -202,7 +205,7 @@ class ReferenceLearner(nn.Module):
     def observe(self, state: State, x: Tensor, y: Tensor) -> State:
         """Reads examples in order: x (batch, n, ...), symbols y (batch, n) int64. In training mode the
         moments become those of x, so that it must be the whole stream."""
-        tokens, moments = self.encoder(x, None if self.training else state[0])
+        tokens, moments = self.encoder(x, state[0], measure=self.training)
         return moments, *self.backbone(self._stream(tokens, y), state[1:])[1]
 
     def predict(self, state: State, x: Tensor) -> Tensor:
@@ -226,7 +229,7 @@ class ReferenceLearner(nn.Module):
 
     def forward(self, episode: Episode) -> tuple[Tensor, Tensor]:
         """Lives through a batch of episodes. Returns the loss and logits by label, (batch, Q, vocab)."""
-        codebook, x, queries = episode.codebook, episode.train_x, episode.test_x
+        x, queries, codebook = episode.train_x, episode.test_x, episode.codebook
         y, answers = codebook.gather(1, episode.train_y), codebook.gather(1, episode.test_y)  # as symbols
         state = self.observe(self.init_state(len(x)), x, y)
         logits = self.predict(state, queries)
@@ -237,7 +240,7 @@ class ReferenceLearner(nn.Module):
 
     def _stream(self, tokens: Tensor, y: Tensor) -> Tensor:
         """The tokens x_1, y_1, x_2, y_2, ..., (batch, 2n, d_model)."""
-        vocab, shape = self.target_embedding.num_embeddings, tokens.shape[:2]
+        vocab, shape = len(self.target_embedding.weight), tokens.shape[:2]
         if y.shape != shape or y.dtype != torch.int64 or not ((y >= 0) & (y < vocab)).all():
             raise InvalidValueError(f"argument `y` must be int64 {tuple(shape)}, 0 to {vocab - 1}, got {y}")
         return torch.stack([tokens, self.target_embedding(y)], 2).flatten(1, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -213,11 +214,15 @@ def test_wrong_symbols_are_refused(y: Tensor):
         plain.observe(plain.init_state(), torch.randn(1, 2, DIM), y)
 
 
-@pytest.mark.parametrize("shape", [(1, DIM), (1, 2, DIM + 1), (1, 2, 1, DIM)])
+@pytest.mark.parametrize("shape", [(2, DIM), (2, 3, DIM + 1), (2, 3, 1, DIM), (1, 3, DIM), (2, 0, DIM)])
 def test_inputs_of_a_wrong_shape_are_refused(shape: tuple[int, ...]):
     plain = ReferenceLearner(CONFIG)
-    with pytest.raises(ShapeError, match=r"`x` must be \(batch, n, \*\(5,\)\), got"):
-        plain.predict(plain.init_state(), torch.randn(shape))
+    x, state = torch.randn(shape), plain.init_state(2)
+    message = re.escape(f"argument `x` must be (2, n, *(5,)), got {shape}")
+    with pytest.raises(ShapeError, match=message):
+        plain.predict(state, x)
+    with pytest.raises(ShapeError, match=message):
+        plain.observe(state, x, torch.zeros(shape[:2], dtype=torch.int64))
 
 
 def test_the_file_stays_short():
