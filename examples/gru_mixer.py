@@ -55,7 +55,7 @@ def meta_train(learner: ReferenceLearner, steps: int) -> Iterator[float]:
         yield loss.item()
 
 
-def report(learner: ReferenceLearner, steps: int = 400) -> None:
+def report(learner: ReferenceLearner, steps: int = 300) -> None:
     """Prints the loss as it falls, and the accuracy on episodes with new classes."""
     for step, loss in enumerate(meta_train(learner, steps)):
         if step % 50 == 0:

@@ -22,12 +22,9 @@ from mambacl.config import ClassTarget, CnnEncoder, MambaMixer, Selectivity, Seq
 from mambacl.episodes import Episode
 from mambacl.errors import ConfigError, InvalidValueError, ShapeError
 
-LayerState: TypeAlias = tuple[Tensor, ...]
-"""What one layer remembers. The first axis of each tensor is the batch of streams."""
-State: TypeAlias = tuple[LayerState, ...]
-"""A learner's state: first the encoder's moments, then one entry for each layer."""
-Association: TypeAlias = tuple[Tensor, Tensor]
-"""Keys and queries of the tokens, both (batch, heads, length, features). The regulariser compares them."""
+LayerState: TypeAlias = tuple[Tensor, ...]  # what one layer remembers; the first axis of each is the batch
+State: TypeAlias = tuple[LayerState, ...]  # first the encoder's moments, then one entry for each layer
+Association: TypeAlias = tuple[Tensor, Tensor]  # keys and queries, both (batch, heads, length, features)
 
 
 class Mixer(Protocol):
@@ -192,10 +189,8 @@ class ReferenceLearner(nn.Module):
         self.weight = rule.weight  # of the regulariser in the loss
         self.encoder = Encoder(config.encoder, d_model)
         self.backbone = Backbone(make_mixer, d_model, config.n_layer)
-        self.target_embedding, self.head = (
-            nn.Embedding(target.vocab, d_model),
-            nn.Linear(d_model, target.vocab),
-        )
+        self.target_embedding = nn.Embedding(target.vocab, d_model)
+        self.head = nn.Linear(d_model, target.vocab)
 
     def init_state(self, batch_size: int = 1) -> State:
         """The state before any example. The encoder's moments are the running ones."""

@@ -230,22 +230,31 @@ def test_the_file_stays_short():
 
 
 @pytest.fixture
-def examples(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The examples' modules: the mixer's own learner, and where the episodes are."""
+def gru(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The example with the GRU, which has the episodes and the training loop of both."""
     monkeypatch.syspath_prepend(EXAMPLES)
-    torch.manual_seed(0)
-    gru, gated = (importlib.import_module(f"{name}_mixer") for name in ("gru", "gated_recurrence"))
-    return {
-        "shared": gru,
-        "gru": ReferenceLearner(gru.CONFIG, gru.GruMixer),
-        "gated": ReferenceLearner(gated.GATED_CONFIG, gated.GatedRecurrenceMixer),
+    return importlib.import_module("gru_mixer")
+
+
+@pytest.fixture
+def learners(gru: Any) -> dict[str, ReferenceLearner]:
+    """The learners of the examples."""
+    gated = importlib.import_module("gated_recurrence_mixer")
+    pairs = {
+        "gru": (gru.CONFIG, gru.GruMixer),
+        "gated": (gated.GATED_CONFIG, gated.GatedRecurrenceMixer),
     }
+    made = {}
+    for name, pair in pairs.items():
+        torch.manual_seed(0)
+        made[name] = ReferenceLearner(*pair)
+    return made
 
 
 @pytest.mark.parametrize("name", ["gru", "gated"])
-def test_an_example_s_mixer_follows_the_protocol(examples: Any, name: str):
-    learner = examples[name].eval()
-    batch = examples["shared"].episodes(seed=0, batch=2)
+def test_an_example_s_mixer_follows_the_protocol(gru: Any, learners: dict[str, ReferenceLearner], name: str):
+    learner = learners[name].eval()
+    batch = gru.episodes(seed=0, batch=2)
     x, y = batch.train_x, batch.train_y
     start = learner.init_state(2)
     at_once = learner.observe(start, x, y)
@@ -260,19 +269,22 @@ def test_an_example_s_mixer_follows_the_protocol(examples: Any, name: str):
         assert len(part) == 2
 
 
-@pytest.mark.parametrize(("name", "steps"), [("gru", 300), ("gated", 100)])
-def test_an_example_s_mixer_is_meta_trained(examples: Any, name: str, steps: int):
-    """The loss falls below ln 2: a learner that knows which two symbols there are, and no more, has that."""
-    losses = list(examples["shared"].meta_train(examples[name], steps))
-    assert sum(losses[:5]) / 5 > 1.0
-    assert sum(losses[-20:]) / 20 < 0.55
+@pytest.mark.parametrize(("name", "steps"), [("gru", 300), ("gated", 150)])
+def test_an_example_s_mixer_is_meta_trained(
+    gru: Any, learners: dict[str, ReferenceLearner], name: str, steps: int
+):
+    """The loss, regulariser included, falls below ln 2 = 0.69: the cross-entropy of a learner that knows which
+    two symbols there are and not which is whose."""
+    losses = list(gru.meta_train(learners[name], steps))
+    assert sum(losses[:5]) / 5 > 1.5
+    assert sum(losses[-20:]) / 20 < 0.6
 
 
-def test_the_regulariser_needs_keys(examples: Any):
-    config = dataclasses.replace(examples["shared"].CONFIG, selectivity=Selectivity())
-    learner = ReferenceLearner(config, examples["shared"].GruMixer)
+def test_the_regulariser_needs_keys(gru: Any):
+    config = dataclasses.replace(gru.CONFIG, selectivity=Selectivity())
+    learner = ReferenceLearner(config, gru.GruMixer)
     with pytest.raises(ConfigError, match="`selectivity` must be None: the mixer gives no keys"):
-        learner(examples["shared"].episodes(seed=0, batch=2))
+        learner(gru.episodes(seed=0, batch=2))
 
 
 @pytest.mark.parametrize("file", ["gru_mixer.py", "gated_recurrence_mixer.py"])
