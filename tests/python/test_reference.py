@@ -273,8 +273,8 @@ def test_an_example_s_mixer_follows_the_protocol(gru: Any, learners: dict[str, R
 def test_an_example_s_mixer_is_meta_trained(
     gru: Any, learners: dict[str, ReferenceLearner], name: str, steps: int
 ):
-    """The loss, regulariser included, falls below ln 2 = 0.69: the cross-entropy of a learner that knows which
-    two symbols there are and not which is whose."""
+    """The loss, regulariser included, falls below ln 2 = 0.69: the cross-entropy of a learner that knows
+    which two symbols there are and not which is whose."""
     losses = list(gru.meta_train(learners[name], steps))
     assert sum(losses[:5]) / 5 > 1.5
     assert sum(losses[-20:]) / 20 < 0.6
