@@ -146,6 +146,7 @@ class Mamba(nn.Module):
             window = window[..., 1:]
             low_rank, B, C = self.x_proj(u).split(self.sizes, -1)  # the selection: all three depend on u
             delta = F.softplus(self.dt_proj(low_rank))
+            # h_t = exp(delta A) h_{t-1} + delta u B,   y_t = C h_t + D u
             h = torch.exp(delta.unsqueeze(-1) * A) * h + (delta * u).unsqueeze(-1) * B.unsqueeze(1)
             y = (h * C.unsqueeze(1)).sum(-1) + self.D * u
             steps.append((self.out_proj(y * F.silu(z)), B, C))
