@@ -37,16 +37,16 @@ test-python: $(TOOLS)
 
 format: $(TOOLS) ## Format the sources.
 	cargo fmt
-	$(BIN)/ruff check --fix --quiet python tests scripts notebooks build_backend
-	$(BIN)/ruff format --quiet python tests scripts notebooks build_backend
+	$(BIN)/ruff check --fix --quiet python tests scripts notebooks examples build_backend
+	$(BIN)/ruff format --quiet python tests scripts notebooks examples build_backend
 
 lint: $(TOOLS) ## Check format and lints.
 	cargo fmt --check
 	cargo clippy --release --all-targets -- -D warnings
 	cargo clippy --release --features python -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --quiet
-	$(BIN)/ruff check python tests scripts notebooks build_backend
-	$(BIN)/ruff format --check python tests scripts notebooks build_backend
+	$(BIN)/ruff check python tests scripts notebooks examples build_backend
+	$(BIN)/ruff format --check python tests scripts notebooks examples build_backend
 	$(BIN)/python scripts/generate_settings.py --check
 
 settings: $(TOOLS) ## Write Python's settings of learners, and their page, from the engine's schema.
