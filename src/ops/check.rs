@@ -72,9 +72,7 @@ impl Check {
         names: &str,
     ) -> Result<i64> {
         match axes::<3>(tensor) {
-            Some([groups, channels, steps])
-                if [channels, steps] == rest && groups > 0 && batch % groups == 0 =>
-            {
+            Some([groups, channels, steps]) if [channels, steps] == rest && divides(groups, batch) => {
                 self.floating(argument, tensor, &[groups, channels, steps], names)?;
                 Ok(groups)
             }
@@ -116,6 +114,11 @@ impl Check {
             got: format!("{:?}", tensor.device()),
         })
     }
+}
+
+/// Whether so many groups share a batch evenly; a batch of none is of no group.
+fn divides(groups: i64, batch: i64) -> bool {
+    if groups == 0 { batch == 0 } else { batch % groups == 0 }
 }
 
 /// The sizes of a tensor with three axes.

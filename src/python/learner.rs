@@ -1,6 +1,6 @@
 //! Learners through the doorway: its settings live here, its tensors come with each call.
 
-use super::errors::detached;
+use super::errors::{caught, detached};
 use super::tensor::PyTensor;
 use crate::encoder::Moments;
 use crate::error::Result;
@@ -92,15 +92,17 @@ impl Learner {
 impl Learner {
     /// Reads the settings from JSON.
     #[new]
-    fn new(config: &str) -> PyResult<Self> {
-        let config = LearnerConfig::from_json(config)?;
-        let schema = config.schema()?;
-        Ok(Self { config, schema })
+    fn new(py: Python<'_>, config: &str) -> PyResult<Self> {
+        caught(py, || {
+            let config = LearnerConfig::from_json(config)?;
+            let schema = config.schema()?;
+            Ok(Self { config, schema })
+        })
     }
 
     /// All settings as JSON, those that were left out included.
-    fn config(&self) -> PyResult<String> {
-        Ok(self.config.to_json()?)
+    fn config(&self, py: Python<'_>) -> PyResult<String> {
+        caught(py, || self.config.to_json())
     }
 
     /// Parts that the state has.

@@ -1,6 +1,6 @@
 //! The operations' checks and references; the operators themselves are `torch.ops.mambacl`.
 
-use super::errors::detached;
+use super::errors::{caught, detached};
 use super::tensor::PyTensor;
 use crate::error::{Error, Result};
 use crate::ops::causal_conv1d::{self, CausalConv1d};
@@ -43,8 +43,8 @@ impl ScanTensors {
 
 /// Checks (u, delta, A, B, C, D, z, delta_bias, initial_state, lengths).
 #[pyfunction]
-pub fn check_selective_scan(tensors: ScanTensors) -> PyResult<()> {
-    Ok(tensors.scan(false).check()?)
+pub fn check_selective_scan(py: Python<'_>, tensors: ScanTensors) -> PyResult<()> {
+    caught(py, || tensors.scan(false).check())
 }
 
 /// The reference scan of (u, delta, A, B, C, D, z, delta_bias, initial_state, lengths).
@@ -92,8 +92,14 @@ impl ConvTensors {
 /// Checks (x, weight, bias, initial_window, lengths) and the activation.
 #[pyfunction]
 #[pyo3(signature = (tensors, activation))]
-pub fn check_causal_conv1d(tensors: ConvTensors, activation: Option<&str>) -> PyResult<()> {
-    Ok(tensors.convolution(activation)?.check()?)
+pub fn check_causal_conv1d(py: Python<'_>, tensors: ConvTensors, activation: Option<&str>) -> PyResult<()> {
+    caught(py, || tensors.convolution(activation)?.check())
+}
+
+/// Whether a tensor has numbers in the memory of the CPU: a fake, wrapped or batched one has none.
+#[pyfunction]
+pub fn has_numbers(tensor: PyTensor) -> bool {
+    crate::ops::has_numbers(&tensor.0)
 }
 
 /// The reference convolution of (x, weight, bias, initial_window, lengths).
@@ -114,8 +120,8 @@ pub fn reference_causal_conv1d(
 
 /// The SIMD level of the CPU kernels: "avx512", "avx2" or "portable".
 #[pyfunction]
-pub fn simd_level() -> &'static str {
-    crate::ops::simd_level().name()
+pub fn simd_level(py: Python<'_>) -> PyResult<&'static str> {
+    caught(py, || Ok(crate::ops::simd_level().name()))
 }
 
 /// The version of the NVRTC that CUDA kernels are compiled by, (major, minor).

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mambacl import _core
 from mambacl.errors import DeviceError, InvalidValueError
 
 
 def check_types(op: str, required: Mapping[str, object], optional: Mapping[str, object]) -> None:
-    """Checks that arguments are tensors, the optional ones tensors or None; reads nothing of them.
+    """Checks that arguments are dense tensors, the optional ones tensors or None; reads no numbers of them.
 
     Args:
         op: The operation, for the message.
@@ -20,14 +21,28 @@ def check_types(op: str, required: Mapping[str, object], optional: Mapping[str, 
 
     Raises:
         TypeError: For the first argument that is no tensor.
+        InvalidValueError: For the first that is nested, sparse, quantized or in another layout of its own.
     """
     for name, argument in required.items():
         if not isinstance(argument, Tensor):
             raise TypeError(f"{op}: argument `{name}` must be a torch.Tensor, got {type(argument).__name__}")
+        _check_dense(op, name, argument)
     for name, argument in optional.items():
-        if not (argument is None or isinstance(argument, Tensor)):
+        if argument is None:
+            continue
+        if not isinstance(argument, Tensor):
             got = type(argument).__name__
             raise TypeError(f"{op}: argument `{name}` must be a torch.Tensor or None, got {got}")
+        _check_dense(op, name, argument)
+
+
+def _check_dense(op: str, name: str, tensor: Tensor) -> None:
+    if tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized:
+        return
+    got = "quantized" if tensor.is_quantized else "nested" if tensor.is_nested else str(tensor.layout)
+    raise InvalidValueError(
+        f"{op}: argument `{name}` must be a dense tensor, got {type(tensor).__name__}, which is {got}"
+    )
 
 
 def check_devices(op: str, arguments: Mapping[str, Tensor | None], supported: tuple[str, ...] | None) -> None:
@@ -68,7 +83,7 @@ def check_lengths(op: str, lengths: Tensor | None, length: int) -> None:
     Raises:
         InvalidValueError: If one lies outside.
     """
-    if lengths is None or lengths.device.type != "cpu" or lengths.numel() == 0:
+    if lengths is None or not _core.has_numbers(lengths) or lengths.numel() == 0:
         return
     low, high = (int(bound) for bound in torch.aminmax(lengths))
     if low < 0 or high > length:
