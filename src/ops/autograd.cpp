@@ -53,6 +53,20 @@ Tensor take(Tensor* given, const Tensor& like) {
   return tensor;
 }
 
+// Whether a tensor's memory was given back, as FSDP does between uses: torch's own kernels would read from
+// address 0.
+bool freed(const Tensor& tensor) {
+  return tensor.has_storage() && tensor.storage().nbytes() == 0 && tensor.numel() > 0;
+}
+
+template <size_t count>
+void check_memory(const std::array<const Tensor*, count>& inputs) {
+  for (const Tensor* input : inputs) {
+    TORCH_CHECK_VALUE(
+        input == nullptr || !freed(*input), "an argument is a tensor whose memory was freed");
+  }
+}
+
 void check(int32_t status) { TORCH_CHECK(status == 0, mambacl_kernel_error()); }
 
 Tensor present(const MaybeTensor& given, const Tensor& gradient) {
@@ -113,6 +127,7 @@ std::tuple<Tensor, Tensor> scan(
   const std::array<const Tensor*, 10> inputs{
       &u, &delta, &A, &B, &C, pointer(D), pointer(z), pointer(delta_bias), pointer(initial_state),
       pointer(lengths)};
+  check_memory(inputs);
   std::array<Tensor*, 2> outputs{};
   check(kernel(inputs.data(), delta_softplus, return_final_state, outputs.data()));
   return {take(outputs[0], u), take(outputs[1], u)};
@@ -127,6 +142,7 @@ std::vector<Tensor> scan_backward(
   const std::array<const Tensor*, 12> inputs{
       &u, &delta, &A, &B, &C, pointer(D), pointer(z), pointer(delta_bias), pointer(initial_state),
       pointer(lengths), &dy, pointer(dfinal_state)};
+  check_memory(inputs);
   std::array<Tensor*, 9> outputs{};
   check(kernel(inputs.data(), delta_softplus, outputs.data()));
   std::vector<Tensor> gradients;
@@ -212,6 +228,7 @@ std::tuple<Tensor, Tensor> conv(
     const MaybeTensor& initial_window, bool return_final_window, const MaybeTensor& lengths) {
   const std::array<const Tensor*, 5> inputs{
       &x, &weight, pointer(bias), pointer(initial_window), pointer(lengths)};
+  check_memory(inputs);
   std::array<Tensor*, 2> outputs{};
   check(kernel(inputs.data(), silu, return_final_window, outputs.data()));
   return {take(outputs[0], x), take(outputs[1], x)};
@@ -225,6 +242,7 @@ std::vector<Tensor> conv_backward(
   const std::array<const Tensor*, 7> inputs{
       &x, &weight, pointer(bias), pointer(initial_window), pointer(lengths), &dy,
       pointer(dfinal_window)};
+  check_memory(inputs);
   std::array<Tensor*, 4> outputs{};
   check(kernel(inputs.data(), silu, outputs.data()));
   std::vector<Tensor> gradients;
@@ -362,6 +380,12 @@ constexpr DispatchKeySet watching(
      DispatchKey::Functionalize, DispatchKey::FuncTorchDynamicLayerFrontMode,
      DispatchKey::FuncTorchDynamicLayerBackMode, DispatchKey::Tracer});
 
+// Whether a mode, a tracer or a transform of torch sees each operation of this thread.
+bool watched() {
+  return c10::impl::TorchDispatchModeTLS::any_modes_set() ||
+      c10::impl::tls_local_dispatch_key_set().included_.has_any(watching);
+}
+
 // As long as it lives, operations on plain tensors of this thread go straight to their kernels.
 struct Unwatched {
   at::AutoDispatchBelowADInplaceOrView below;
@@ -403,8 +427,7 @@ int32_t mambacl_causal_conv1d(
 }
 
 bool mambacl_unobserved(const Tensor* const* tensors, int64_t count) {
-  if (c10::impl::TorchDispatchModeTLS::any_modes_set()) return false;
-  if (c10::impl::tls_local_dispatch_key_set().included_.has_any(watching)) return false;
+  if (watched()) return false;
   if (at::autocast::is_autocast_enabled(at::kCPU)) return false;
   if (at::autocast::is_autocast_enabled(at::kCUDA)) return false;
   const bool grad = at::GradMode::is_enabled();
@@ -428,15 +451,19 @@ const char* mambacl_unfit(const Tensor* tensor) {
     if (keys.has(DispatchKey::Quantized)) return "a quantized tensor";
     return keys.has(DispatchKey::MkldnnCPU) ? "an MKL-DNN tensor" : "a sparse tensor";
   }
-  return tensor->unsafeGetTensorImpl()->has_symbolic_sizes_strides()
-      ? "a tensor of symbolic shape"
-      : nullptr;
+  if (tensor->unsafeGetTensorImpl()->has_symbolic_sizes_strides()) return "a tensor of symbolic shape";
+  return (keys | plain) == plain && freed(*tensor) ? "a tensor whose memory was freed" : nullptr;
 }
 
 // Whether a tensor has numbers in the memory of the CPU: a fake, wrapped or batched one has none.
 bool mambacl_has_numbers(const Tensor* tensor) {
   const DispatchKeySet keys = tensor->key_set();
-  return (keys | lazy) == lazy && tensor->defined() && tensor->device().is_cpu();
+  return (keys | lazy) == lazy && tensor->defined() && tensor->device().is_cpu() && !freed(*tensor);
+}
+
+// Whether what is computed may follow from a tensor's numbers: not while torch traces or transforms.
+bool mambacl_may_follow(const Tensor* tensor) {
+  return mambacl_has_numbers(tensor) && !watched();
 }
 
 // Lends the numbers of a tensor that has some, in order and of a type; `holder` owns a copy of them where

@@ -13,6 +13,7 @@ unsafe extern "C" {
     fn mambacl_call_error() -> *const c_char;
     fn mambacl_unobserved(tensors: *const *const C_tensor, count: i64) -> bool;
     fn mambacl_has_numbers(tensor: *const C_tensor) -> bool;
+    fn mambacl_may_follow(tensor: *const C_tensor) -> bool;
     fn mambacl_numbers(
         tensor: *const C_tensor,
         kind: i32,
@@ -113,6 +114,13 @@ pub(crate) fn unobserved<const N: usize>(tensors: [&Tensor; N]) -> bool {
     unsafe { mambacl_unobserved(tensors.as_ptr(), N as i64) }
 }
 
+/// Whether what is computed may follow from a tensor's numbers, such as the size of a result: where it has some
+/// in the memory of the CPU, and torch neither traces nor transforms.
+pub(crate) fn may_follow(tensor: &Tensor) -> bool {
+    // SAFETY: the tensor lives for the time of the call.
+    unsafe { mambacl_may_follow(tensor.as_ptr()) }
+}
+
 /// Reads the bytes of a tensor's numbers, in order and as a kind. None where it has no numbers in the memory
 /// of the CPU: on another device, and what torch only thinks of as a tensor (fake, wrapped, in a transform).
 /// Neither autograd nor a mode of torch sees it.
@@ -126,7 +134,7 @@ pub(crate) fn bytes<R>(tensor: &Tensor, kind: Kind, read: impl FnOnce(&[u8]) -> 
         let kind = scalar_type(kind);
         mambacl_numbers(tensor.as_ptr(), kind, &raw mut start, &raw mut count, &raw mut holder)
     };
-    assert_eq!(status, 0, "{}", call_error());
+    assert!(status == 0, "{}", call_error());
     // SAFETY: where there is a holder, it is owned.
     let _holder = (!holder.is_null()).then(|| unsafe { Tensor::from_ptr(holder) });
     if count == 0 {

@@ -28,7 +28,7 @@ mod tile;
 
 pub(crate) use autocast::without_autocast;
 pub(crate) use check::{dtype_name, kind_name, state_kind};
-pub(crate) use foreign::{bytes, numbers, sent, tensor_of, tensor_of_bytes};
+pub(crate) use foreign::{bytes, may_follow, numbers, sent, tensor_of, tensor_of_bytes};
 #[cfg(feature = "python")]
 pub(crate) use foreign::{has_numbers, in_transform, unfit};
 pub use simd::Level;
