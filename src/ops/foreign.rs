@@ -246,3 +246,33 @@ pub(crate) fn call<const N: usize>(
     // SAFETY: a status of 0 means two owned tensors.
     unsafe { Ok((Tensor::from_ptr(outputs[0]), Tensor::from_ptr(outputs[1]))) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_in_order_whatever_their_layout() {
+        let tensor = tensor_of(&[1f32, 2., 3., 4., 5., 6.], &[2, 3]);
+        let read = |tensor: &Tensor| numbers(tensor, <[f32]>::to_vec);
+        assert_eq!(read(&tensor).unwrap(), [1., 2., 3., 4., 5., 6.]);
+        assert_eq!(read(&tensor.transpose(0, 1)).unwrap(), [1., 4., 2., 5., 3., 6.]);
+        assert_eq!(read(&tensor.select(0, 1)).unwrap(), [4., 5., 6.]);
+        assert_eq!(read(&tensor.select(1, 0).unsqueeze(1).expand([2, 2], false)).unwrap(), [1., 1., 4., 4.]);
+        assert_eq!(read(&tensor.internal_neg_view()).unwrap(), [-1., -2., -3., -4., -5., -6.]);
+        assert_eq!(read(&tensor.narrow(0, 0, 0)).unwrap(), [0f32; 0]);
+        assert_eq!(read(&tensor.to_kind(Kind::BFloat16)).unwrap(), [1., 2., 3., 4., 5., 6.]);
+        assert_eq!(numbers(&tensor, <[f64]>::to_vec).unwrap(), [1., 2., 3., 4., 5., 6.]);
+        assert_eq!(read(&tensor.set_requires_grad(true)).unwrap(), [1., 2., 3., 4., 5., 6.]);
+    }
+
+    #[test]
+    fn bytes_come_back_as_they_were() {
+        for kind in [Kind::Half, Kind::BFloat16, Kind::Float, Kind::Double, Kind::Int64, Kind::Bool] {
+            let tensor = Tensor::arange(6, (Kind::Float, Device::Cpu)).view([3, 2]).to_kind(kind);
+            let copy = bytes(&tensor, kind, |bytes| tensor_of_bytes(bytes, kind, &[3, 2])).unwrap();
+            assert_eq!(copy.kind(), kind);
+            assert!(copy.equal(&tensor), "{kind:?}");
+        }
+    }
+}

@@ -29,16 +29,8 @@ type PyTrace = (Vec<(PyTensor, PyTensor)>, Vec<Option<PyKeys>>, Option<PyTensor>
 type PyOutcome = (PyTensor, PyTensor, Option<PyTensor>, PyTensor, Option<PyTensor>, Option<PyTensor>);
 
 /// The tensors of an episode, in the order of `mambacl.Episode`.
-#[derive(FromPyObject)]
-pub struct EpisodeTensors(
-    PyTensor,
-    PyTensor,
-    PyTensor,
-    PyTensor,
-    Option<PyTensor>,
-    Option<PyTensor>,
-    Option<PyTensor>,
-);
+type EpisodeTensors =
+    (PyTensor, PyTensor, PyTensor, PyTensor, Option<PyTensor>, Option<PyTensor>, Option<PyTensor>);
 
 pub(super) fn plain(tensors: Vec<PyTensor>) -> Vec<Tensor> {
     tensors.into_iter().map(|tensor| tensor.0).collect()

@@ -150,9 +150,7 @@ def test_what_is_raised_in_the_backward_pass(error: BaseException):
 
 def test_what_the_fake_kernel_of_an_operator_raises():
     with FakeTensorMode(), pytest.raises(ShapeError, match="argument `weight` must have shape"):
-        torch.ops.mambacl.causal_conv1d(
-            torch.ones(1, 2, 3), torch.ones(4, 2), None, True, None, False, None
-        )
+        torch.ops.mambacl.causal_conv1d(torch.ones(1, 2, 3), torch.ones(4, 2), None, True, None, False, None)
 
 
 def test_a_failure_of_training_leaves_gradients_on():
