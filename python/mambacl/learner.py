@@ -399,8 +399,8 @@ class Learner(nn.Module):
         first = getattr(*self._places[0])
         if first.device.type == "meta":
             raise DeviceError(
-                f"{op}: the learner must be on a device that holds numbers, got meta; for shapes alone make it "
-                "under torch._subclasses.FakeTensorMode, or load its parameters after to_empty"
+                f"{op}: the learner must be on a device that holds numbers, got meta; for shapes alone make "
+                "it under torch._subclasses.FakeTensorMode, or load its parameters after to_empty"
             )
         check_devices(op, {"parameters": first, **required, **optional}, None)
 

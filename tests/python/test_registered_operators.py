@@ -88,7 +88,7 @@ def other_shapes(tensor: Tensor) -> Iterator[Tensor]:
 
 
 def is_sound(op: str, name: str, tensor: Tensor) -> bool:
-    """A convolution may be of any length; states may be fewer than sequences, where their number divides that."""
+    """A convolution may be of any length; states may be fewer than sequences, and divide them evenly."""
     if op == "causal_conv1d" and name == "x":
         return tensor.dim() == 3 and (tensor.shape[0], tensor.shape[2]) == (BATCH, INNER)
     if name not in ("initial_state", "initial_window") or tensor.dim() != 3:
