@@ -107,7 +107,7 @@ def test_a_wrong_shape_is_refused(op: str, name: str):
         refused += 1
         with pytest.raises(RuntimeError, match=r"argument `\w+` must (have shape|be)"):
             call(op, **{name: tensor})
-        with pytest.raises(ShapeError, match=r"argument `\w+` must"):  # the fake kernel
+        with pytest.raises(ShapeError, match=r"argument `\w+` must (have shape|be)"):  # the fake kernel
             call(op, "meta", **{name: tensor})
     assert refused >= 4
 

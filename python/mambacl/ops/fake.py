@@ -14,17 +14,24 @@ from mambacl import _core  # noqa: F401
 from mambacl.errors import ShapeError
 
 
+def _refuse_where(wrong: bool, message: str) -> None:
+    """Raises where something is known to be wrong: of symbolic sizes it may not be."""
+    # Not at the head of the file: it takes long to import, and only fake tensors need it.
+    from torch.fx.experimental.symbolic_shapes import guard_or_false
+
+    if guard_or_false(wrong):
+        raise ShapeError(message)
+
+
 def _fits(op: str, name: str, tensor: Tensor | None, *shape: int) -> None:
-    """Refuses a shape that the real kernel refuses. Sizes may be symbolic."""
+    """Refuses a shape that the real kernel refuses."""
     if tensor is None:
         return
-
-    def message() -> str:
-        return f"{op}: argument `{name}` must have shape {shape}, got {tuple(tensor.shape)}"
-
-    torch._check_with(ShapeError, tensor.dim() == len(shape), message)
+    _axes(op, name, tensor, len(shape))
     for got, expected in zip(tensor.shape, shape, strict=True):
-        torch._check_with(ShapeError, got == expected, message)
+        if got is not expected:
+            message = f"{op}: argument `{name}` must have shape {shape}, got {tuple(tensor.shape)}"
+            _refuse_where(got != expected, message)
 
 
 def _scan_fits(
@@ -72,11 +79,9 @@ def _conv_fits(
 
 
 def _axes(op: str, name: str, tensor: Tensor, axes: int) -> None:
-    torch._check_with(
-        ShapeError,
-        tensor.dim() == axes,
-        lambda: f"{op}: argument `{name}` must have {axes} axes, got shape {tuple(tensor.shape)}",
-    )
+    if tensor.dim() != axes:
+        got = tuple(tensor.shape)
+        raise ShapeError(f"{op}: argument `{name}` must have shape of {axes} axes, got {got}")
 
 
 def _state_fits(op: str, name: str, state: Tensor | None, batch: int, channels: int, width: int) -> None:
@@ -85,13 +90,8 @@ def _state_fits(op: str, name: str, state: Tensor | None, batch: int, channels: 
     _axes(op, name, state, 3)
     groups = state.shape[0]
     _fits(op, name, state, groups, channels, width)
-    # Not of symbolic sizes, which a program would be specialised on.
-    if isinstance(groups, int) and isinstance(batch, int):
-        torch._check_with(
-            ShapeError,
-            batch == 0 if groups == 0 else batch % groups == 0,
-            lambda: f"{op}: argument `{name}` must be of a divisor of {batch} rows, got {groups}",
-        )
+    message = f"{op}: argument `{name}` must be of a divisor of {batch} rows, got {groups}"
+    _refuse_where(batch != 0 if groups == 0 else batch % groups != 0, message)
 
 
 def _state_dtype(dtype: torch.dtype) -> torch.dtype:
