@@ -397,7 +397,7 @@ class Learner(nn.Module):
         optional = optional or {}
         check_types(op, required, optional)
         first = getattr(*self._places[0])
-        if first.device.type == "meta":
+        if first.is_meta:
             raise DeviceError(
                 f"{op}: the learner must be on a device that holds numbers, got meta; for shapes alone make "
                 "it under torch._subclasses.FakeTensorMode, or load its parameters after to_empty"

@@ -14,11 +14,10 @@ impl<'py> FromPyObject<'_, 'py> for PyTensor {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         let name = || object.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
-        let unpack = || {
-            // SAFETY: the pointer is to a live Python object, and the GIL is held.
-            Ok(unsafe { Tensor::pyobject_unpack(object.as_ptr().cast()) }?)
-        };
-        let Some(tensor) = caught(object.py(), unpack)? else {
+        // SAFETY: the pointer is to a live Python object, and the GIL is held.
+        let unpacked = unsafe { Tensor::pyobject_unpack(object.as_ptr().cast()) };
+        let unpacked = unpacked.or_else(|error| caught(object.py(), || Err(error.into())))?;
+        let Some(tensor) = unpacked else {
             return Err(PyTypeError::new_err(format!("expected a torch.Tensor, got {}", name())));
         };
         match unfit(&tensor) {
@@ -37,7 +36,7 @@ impl<'py> IntoPyObject<'py> for PyTensor {
     type Error = PyErr;
 
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let object = caught(py, || Ok(self.0.pyobject_wrap()?))?;
+        let object = self.0.pyobject_wrap().or_else(|error| caught(py, || Err(error.into())))?;
         // SAFETY: `pyobject_wrap` gives a new reference.
         unsafe { Bound::from_owned_ptr_or_err(py, object.cast()) }
     }
