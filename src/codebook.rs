@@ -4,6 +4,7 @@
 //! class by its symbol, only by what it read.
 
 use crate::error::{Result, check_numbers, check_size};
+use crate::ops::tensor_of;
 use crate::random::{generator, permutation};
 use tch::Tensor;
 
@@ -27,5 +28,5 @@ pub fn draw(vocab: i64, seed: u64, batch: i64) -> Result<Tensor> {
         .flat_map(|index| permutation(&mut generator(seed, "codebook", index, 0), vocab as usize))
         .map(|symbol| symbol as i64)
         .collect();
-    Ok(Tensor::from_slice(&symbols).view([batch, vocab]))
+    Ok(tensor_of(&symbols, &[batch, vocab]))
 }

@@ -86,9 +86,11 @@ class Learner(nn.Module):
         self._places: list[tuple[nn.Module, str]] = []
         self._undecayed: set[str] = set()
         schema = self._engine.schema()
-        for (name, _, role), value in zip(schema, self._engine.initial(seed), strict=True):
-            self._register(name, role, value)
-        self._specs = self._state_specs()
+        # As torch's own modules on the default device; but trainable also where made in inference mode.
+        with torch.inference_mode(False):
+            for (name, _, role), value in zip(schema, self._engine.initial(seed), strict=True):
+                self._register(name, role, value.to(torch.get_default_device()))
+            self._specs = self._state_specs()
 
     def _state_specs(self) -> tuple[LayerSpec, ...]:
         """What each layer's state is made of."""
@@ -163,6 +165,10 @@ class Learner(nn.Module):
 
     def observe(self, state: LearnerState, x: Tensor, y: Tensor) -> LearnerState:
         """Reads labelled examples, in order. At once, in pieces or one by one comes to the same.
+
+        The state is differentiable by the parameters, in evaluation mode too. Outside of training call this
+        under `torch.no_grad()`, or `detach` the state now and then: otherwise autograd keeps what each call
+        computed, and the memory of the process grows with the stream though the state does not.
 
         Args:
             state: Of the streams so far; it stays as it is.
@@ -337,7 +343,8 @@ class Learner(nn.Module):
             FileError: If they are damaged, of a newer format, or no learner.
         """
         config, tensors = _core.unpack_learner(name, data)
-        learner = Learner(LearnerConfig.from_table(json.loads(config))).to(tensors[0].dtype)
+        with torch.device("cpu"):
+            learner = Learner(LearnerConfig.from_table(json.loads(config))).to(tensors[0].dtype)
         names = [name for name, _, _ in learner._engine.schema()]
         learner.load_state_dict(dict(zip(names, tensors, strict=True)))
         return learner.eval()
@@ -361,7 +368,7 @@ class Learner(nn.Module):
             3
         """
         self._check_stream("save_state", state, {})
-        counts: list[int] = state.examples_of_each().tolist()
+        counts = [state.examples] * state.batch_size if state.counts is None else state.counts.tolist()
         return _core.pack_state(self._engine, self._tensors(), _plain(state), counts)
 
     def state_from_bytes(self, data: bytes, name: str = "state") -> LearnerState:
@@ -379,7 +386,7 @@ class Learner(nn.Module):
         """
         plain, counts = _core.unpack_state(self._engine, self._tensors(), name, data)
         state = self._state(plain)
-        uneven = torch.tensor(counts) if len(set(counts)) > 1 else None
+        uneven = torch.tensor(counts, device="cpu") if len(set(counts)) > 1 else None
         return dataclasses.replace(state, counts=uneven)
 
     @property
@@ -402,8 +409,13 @@ class Learner(nn.Module):
         named = {**required, **(optional or {})}
         names, tensors = tuple(named), tuple(named.values())
         check_types(op, names, tensors, len(required))
-        parameter: Tensor = getattr(*self._places[0])
-        check_devices(op, ("parameters", *names), (parameter, *tensors), None)
+        first: Tensor = getattr(*self._places[0])
+        if first.is_meta:
+            raise DeviceError(
+                f"{op}: the learner must be on a device that holds numbers, got meta; for shapes alone make "
+                "it under torch._subclasses.FakeTensorMode, or load its parameters after to_empty"
+            )
+        check_devices(op, ("parameters", *names), (first, *tensors), None)
 
     def _check_stream(self, op: str, state: LearnerState, required: Mapping[str, Tensor]) -> None:
         _check_is(op, "state", state, LearnerState)

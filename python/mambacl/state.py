@@ -121,7 +121,9 @@ class LearnerState:
 
     def examples_of_each(self) -> Tensor:
         """Examples observed by each stream, (batch,) int64 on the CPU."""
-        return torch.full((self.batch_size,), self.examples) if self.counts is None else self.counts
+        if self.counts is not None:
+            return self.counts
+        return torch.full((self.batch_size,), self.examples, device="cpu")
 
     def select(self, indices: Tensor | Sequence[int]) -> LearnerState:
         """The state of some streams, a copy.

@@ -12,11 +12,12 @@
 
 use super::feed_forward::{FeedForward, FeedForwardSettings};
 use crate::error::{Error, Result};
+use crate::ops::may_follow;
 use crate::params::{Init, Path};
 use crate::settings::ranges::{Size, Weight};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// A mixture of experts (arXiv:2101.03961): each token goes through the few networks that a router chooses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -114,9 +115,9 @@ impl FeedForward for Experts {
             let of = |parts: &[Tensor; 2]| [parts[0].select(0, expert), parts[1].select(0, expert)];
             let ([hidden, hidden_bias], [out, out_bias]) = (of(&self.hidden), of(&self.output));
             // Only the tokens that chose it: (their number, d_model). Elsewhere than on the CPU all: the host
-            // would wait for their number, and no graph of CUDA could be captured.
-            let rows = (tokens.device() == Device::Cpu)
-                .then(|| chosen.eq(expert).any_dim(-1, false).nonzero().squeeze_dim(-1));
+            // would wait for their number, and no graph of CUDA could be captured. All too where torch traces.
+            let rows =
+                may_follow(&chosen).then(|| chosen.eq(expert).any_dim(-1, false).nonzero().squeeze_dim(-1));
             let own = |of: &Tensor| match &rows {
                 Some(rows) => of.index_select(0, rows),
                 None => of.shallow_clone(),
@@ -130,7 +131,9 @@ impl FeedForward for Experts {
                 None => output + answers,
             };
         }
-        let counts = chosen.flatten(0, 1).one_hot(n_expert).to_kind(shares.kind());
+        // Not `one_hot`, which reads the numbers.
+        let experts = Tensor::arange(n_expert, (Kind::Int64, chosen.device()));
+        let counts = chosen.flatten(0, 1).unsqueeze(-1).eq_tensor(&experts).to_kind(shares.kind());
         let choices = counts.mean_dim(0, false, None::<Kind>);
         let balance = (choices * shares.mean_dim(0, false, None::<Kind>)).sum(None::<Kind>);
         (output.view_as(x), Some(balance * (n_expert as f64 * self.balance)))

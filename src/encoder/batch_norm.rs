@@ -93,7 +93,8 @@ impl Normalised {
                 let (scale, shift) = self.affine(&moments.mean, &moments.variance);
                 recorded.push(moments);
                 let (scale, shift) = (by_channel(&scale, &y), by_channel(&shift, &y));
-                Ok(shift.addcmul(&y, &scale))
+                // Back in the model's type, where that is half precision.
+                Ok(shift.addcmul(&y, &scale).to_kind(self.weight.kind()))
             }
             // For few inputs the map has more numbers than they: it is not worth a copy with the norm in it.
             Statistics::Running if self.weight.numel() > x.numel() => Ok(map(x, &self.weight, None)
@@ -128,8 +129,9 @@ impl Normalised {
     ) -> Tensor {
         let (scale, shift) = self.affine(mean, variance);
         let axes = vec![1; self.weight.dim() - 1];
-        let weight = &self.weight * scale.view(&[&[-1], &axes[..]].concat()[..]);
-        map(x, &weight, Some(&shift))
+        let kind = self.weight.kind();
+        let weight = &self.weight * scale.view(&[&[-1], &axes[..]].concat()[..]).to_kind(kind);
+        map(x, &weight, Some(&shift.to_kind(kind)))
     }
 
     /// The norm as y -> scale y + shift.
@@ -140,14 +142,14 @@ impl Normalised {
     }
 
     fn update(&self, moments: &Moments, values: i64) {
-        tch::no_grad(|| {
-            // As PyTorch: the running variance is the unbiased one.
-            let unbiased = values as f64 / (values - 1).max(1) as f64;
-            let mut mean = self.running_mean.shallow_clone();
-            let mut variance = self.running_var.shallow_clone();
-            let _ = mean.lerp_(&moments.mean, MOMENTUM);
-            let _ = variance.lerp_(&(&moments.variance * unbiased), MOMENTUM);
-        });
+        // A guard, which also a panic drops: `tch::no_grad` would leave gradients off for good.
+        let _no_grad = tch::no_grad_guard();
+        // As PyTorch: the running variance is the unbiased one.
+        let unbiased = values as f64 / (values - 1).max(1) as f64;
+        let mut mean = self.running_mean.shallow_clone();
+        let mut variance = self.running_var.shallow_clone();
+        let _ = mean.lerp_(&moments.mean.to_kind(mean.kind()), MOMENTUM);
+        let _ = variance.lerp_(&(&moments.variance * unbiased).to_kind(variance.kind()), MOMENTUM);
     }
 }
 

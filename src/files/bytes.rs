@@ -1,7 +1,7 @@
 //! Tensors as bytes, and back.
 
 use crate::error::{Error, Result};
-use crate::ops::kind_name;
+use crate::ops::{bytes, kind_name, tensor_of_bytes};
 use safetensors::{Dtype, View};
 use std::borrow::Cow;
 use tch::{Device, Kind, Tensor};
@@ -42,10 +42,21 @@ impl Raw {
             let got = kind_name(kind).into();
             return Err(Error::Dtype { op: "save", argument: name.into(), expected, got });
         };
-        let plain = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let mut data = vec![0; plain.numel() * kind.elt_size_in_bytes()];
-        plain.f_copy_data_u8(&mut data, plain.numel())?;
-        Ok(Self { kind, dtype, shape: plain.size().iter().map(|&size| size as usize).collect(), data })
+        let on_cpu =
+            if tensor.device().is_cuda() { tensor.f_to_device(Device::Cpu)? } else { tensor.shallow_clone() };
+        let data = bytes(&on_cpu, kind, <[u8]>::to_vec).ok_or_else(|| Error::Value {
+            op: "save",
+            argument: name.into(),
+            expected: "a tensor that holds numbers".into(),
+            got: "one without memory: on device meta, fake, or inside a transform of torch".into(),
+        })?;
+        Ok(Self { kind, dtype, shape: tensor.size().iter().map(|&size| size as usize).collect(), data })
+    }
+
+    /// Whole numbers in a row.
+    pub fn numbers(numbers: &[i64]) -> Self {
+        let data = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
+        Self { kind: Kind::Int64, dtype: Dtype::I64, shape: vec![numbers.len()], data }
     }
 
     pub fn shape(&self) -> &[usize] {
@@ -82,6 +93,5 @@ pub(super) fn tensor(data: &[u8], kind: Kind, size: &[i64]) -> Option<Tensor> {
     let whole = usize::try_from(needed) == Ok(data.len());
     // C++ may take a bool that is neither 0 nor 1 for anything.
     let sound = kind != Kind::Bool || data.iter().all(|&byte| byte <= 1);
-    // `from_data_size` reads as many bytes as the size says, hence the check above.
-    (whole && sound).then(|| Tensor::f_from_data_size(data, size, kind).ok())?
+    (whole && sound).then(|| tensor_of_bytes(data, kind, size))
 }

@@ -7,7 +7,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::layer_state::{LayerState, StateSpec};
 use crate::learners::{Labels, Learner, State};
-use crate::ops::{kind_name, state_kind};
+use crate::ops::{kind_name, numbers, state_kind};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Kind, Tensor};
@@ -49,8 +49,7 @@ impl SavedState {
     pub fn pack(&self, model: &Model) -> Result<Vec<u8>> {
         let learner = model.bind()?;
         self.check("save_state", &learner)?;
-        let mut named =
-            vec![("examples".to_owned(), Raw::of("examples", &Tensor::from_slice(&self.counts))?)];
+        let mut named = vec![("examples".to_owned(), Raw::numbers(&self.counts))];
         let mut add = |name: String, tensor: &Tensor| -> Result<()> {
             let raw = Raw::of(&name, tensor)?;
             named.push((name, raw));
@@ -124,7 +123,7 @@ impl SavedState {
     fn tensors(unpacked: &Unpacked<Facts>, model: &Model, learner: &Learner, kind: Kind) -> Result<Self> {
         let streams = unpacked.facts.streams;
         let counts = unpacked.tensor("examples", Kind::Int64, &[streams])?;
-        let counts: Vec<i64> = Vec::try_from(counts)?;
+        let counts = numbers(&counts, <[i64]>::to_vec).unwrap_or_default();
         let Some(&examples) = counts.iter().min() else {
             return Err(unpacked.refused("must be of at least 1 stream, got none".into()));
         };

@@ -1,4 +1,5 @@
-//! Checks at the public edge of a learner. Numbers are read on the CPU only, where no device waits.
+//! Checks at the public edge of a learner. Numbers are read on the CPU only, where no device waits, and where a
+//! tensor has any: a fake one has a shape and no numbers.
 
 use crate::error::{Error, Result};
 use crate::ops::{dtype_name, kind_name, numbers};
@@ -41,20 +42,17 @@ pub(super) fn labels(
         return Err(Error::Dtype { op, argument: "y".into(), expected, got });
     }
     on_device(op, "y", y, device)?;
-    if y.device() == Device::Cpu && y.numel() > 0 {
-        let (low, high) = match numbers::<i64>(y) {
-            Some(labels) => {
-                labels.iter().fold((i64::MAX, i64::MIN), |(low, high), &y| (low.min(y), high.max(y)))
-            }
-            None => (y.min().int64_value(&[]), y.max().int64_value(&[])),
-        };
-        if low < 0 || high >= vocab {
+    let bounds = numbers(y, |labels: &[i64]| {
+        labels.iter().fold((i64::MAX, i64::MIN), |(low, high), &y| (low.min(y), high.max(y)))
+    });
+    match bounds {
+        Some((low, high)) if low < 0 || high >= vocab => {
             let expected = format!("labels in [0, {vocab}), the vocabulary");
             let got = format!("labels from {low} to {high}");
-            return Err(Error::Value { op, argument: "y".into(), expected, got });
+            Err(Error::Value { op, argument: "y".into(), expected, got })
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Vectors (batch, n, dim).
@@ -86,7 +84,8 @@ pub(super) fn codebook(
         return Err(Error::Dtype { op, argument: argument.into(), expected, got });
     }
     on_device(op, argument, codebook, device)?;
-    if device == Device::Cpu && !permutations(codebook, vocab) {
+    let rows = |symbols: &[i64]| symbols.chunks_exact(vocab as usize).all(is_permutation);
+    if numbers(codebook, rows) == Some(false) {
         return Err(Error::Value {
             op,
             argument: argument.into(),
@@ -95,13 +94,6 @@ pub(super) fn codebook(
         });
     }
     Ok(())
-}
-
-/// Whether each row, int64 (batch, vocab), is a permutation. Read by hand: the check runs at every call.
-fn permutations(codebook: &Tensor, vocab: i64) -> bool {
-    let whole = codebook.contiguous();
-    let rows = |symbols: &[i64]| symbols.chunks_exact(vocab as usize).all(is_permutation);
-    numbers(&whole).map_or_else(|| Vec::try_from(whole.flatten(0, 1)).is_ok_and(|s: Vec<i64>| rows(&s)), rows)
 }
 
 /// Whether a row holds each of 0..its length once.
@@ -174,7 +166,7 @@ fn on_device(op: &'static str, argument: &str, tensor: &Tensor, device: Device) 
 }
 
 fn finite(op: &'static str, argument: &str, tensor: &Tensor) -> Result<()> {
-    if tensor.device() == Device::Cpu && !all_finite(tensor) {
+    if all_finite(tensor) == Some(false) {
         return Err(Error::Value {
             op,
             argument: argument.into(),
@@ -185,14 +177,12 @@ fn finite(op: &'static str, argument: &str, tensor: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// Read by hand where that is allowed, in one pass without a branch: libtorch takes five, with a tensor for
-/// each.
-fn all_finite(tensor: &Tensor) -> bool {
-    if let Some(numbers) = numbers::<f32>(tensor) {
-        return numbers.iter().fold(true, |all, number| all & number.is_finite());
+/// Whether all numbers are finite, None where there are none to be read. Read by hand, in one pass without a
+/// branch: libtorch takes five, with a tensor for each.
+fn all_finite(tensor: &Tensor) -> Option<bool> {
+    if tensor.kind() == Kind::Double {
+        return numbers(tensor, |all: &[f64]| all.iter().fold(true, |all, number| all & number.is_finite()));
     }
-    if let Some(numbers) = numbers::<f64>(tensor) {
-        return numbers.iter().fold(true, |all, number| all & number.is_finite());
-    }
-    bool::try_from(tensor.isfinite().all()).unwrap_or(false)
+    // In float32 a number of float16 or bfloat16 is what it was.
+    numbers(tensor, |all: &[f32]| all.iter().fold(true, |all, number| all & number.is_finite()))
 }

@@ -23,7 +23,7 @@ use super::linear_attention::Normalised;
 use super::{Answered, Association, Keys, Mixer, MixerSettings, Observed, Queries, Similarity};
 use crate::error::Result;
 use crate::layer_state::{LayerState, StateSpec};
-use crate::ops::sent;
+use crate::ops::{sent, tensor_of};
 use crate::params::Path;
 use crate::random::{generator, orthogonal};
 use crate::settings::ranges::Size;
@@ -206,7 +206,7 @@ impl Mixer for Performer {
         let (d_feature, d_key) = (self.d_feature, self.heads.d_key());
         let mut rng = generator(draw, &self.name, 0, 0);
         let rows = orthogonal(&mut rng, d_feature as usize, d_key as usize);
-        let projection = sent(&Tensor::from_slice(&rows).view([d_feature, d_key]).to_kind(kind), device);
+        let projection = sent(&tensor_of(&rows, &[d_feature, d_key]).to_kind(kind), device);
         state.0[2] = Tensor::full([batch, self.heads.n_head()], NO_KEY, (kind, device));
         state.0[3] = projection.expand([batch, d_feature, d_key], false);
         state

@@ -16,6 +16,7 @@
 #include <torch/library.h>
 
 #include <array>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
@@ -50,6 +51,20 @@ Tensor take(Tensor* given, const Tensor& like) {
   Tensor tensor = std::move(*given);
   delete given;
   return tensor;
+}
+
+// Whether a tensor's memory was given back, as FSDP does between uses: torch's own kernels would read from
+// address 0.
+bool freed(const Tensor& tensor) {
+  return tensor.has_storage() && tensor.storage().nbytes() == 0 && tensor.numel() > 0;
+}
+
+template <size_t count>
+void check_memory(const std::array<const Tensor*, count>& inputs) {
+  for (const Tensor* input : inputs) {
+    TORCH_CHECK_VALUE(
+        input == nullptr || !freed(*input), "an argument is a tensor whose memory was freed");
+  }
 }
 
 void check(int32_t status) { TORCH_CHECK(status == 0, mambacl_kernel_error()); }
@@ -112,6 +127,7 @@ std::tuple<Tensor, Tensor> scan(
   const std::array<const Tensor*, 10> inputs{
       &u, &delta, &A, &B, &C, pointer(D), pointer(z), pointer(delta_bias), pointer(initial_state),
       pointer(lengths)};
+  check_memory(inputs);
   std::array<Tensor*, 2> outputs{};
   check(kernel(inputs.data(), delta_softplus, return_final_state, outputs.data()));
   return {take(outputs[0], u), take(outputs[1], u)};
@@ -126,6 +142,7 @@ std::vector<Tensor> scan_backward(
   const std::array<const Tensor*, 12> inputs{
       &u, &delta, &A, &B, &C, pointer(D), pointer(z), pointer(delta_bias), pointer(initial_state),
       pointer(lengths), &dy, pointer(dfinal_state)};
+  check_memory(inputs);
   std::array<Tensor*, 9> outputs{};
   check(kernel(inputs.data(), delta_softplus, outputs.data()));
   std::vector<Tensor> gradients;
@@ -211,6 +228,7 @@ std::tuple<Tensor, Tensor> conv(
     const MaybeTensor& initial_window, bool return_final_window, const MaybeTensor& lengths) {
   const std::array<const Tensor*, 5> inputs{
       &x, &weight, pointer(bias), pointer(initial_window), pointer(lengths)};
+  check_memory(inputs);
   std::array<Tensor*, 2> outputs{};
   check(kernel(inputs.data(), silu, return_final_window, outputs.data()));
   return {take(outputs[0], x), take(outputs[1], x)};
@@ -224,6 +242,7 @@ std::vector<Tensor> conv_backward(
   const std::array<const Tensor*, 7> inputs{
       &x, &weight, pointer(bias), pointer(initial_window), pointer(lengths), &dy,
       pointer(dfinal_window)};
+  check_memory(inputs);
   std::array<Tensor*, 4> outputs{};
   check(kernel(inputs.data(), silu, outputs.data()));
   std::vector<Tensor> gradients;
@@ -339,9 +358,39 @@ int32_t attempt(const Call& call) noexcept {
     call_error = error.what_without_backtrace();
   } catch (const std::exception& error) {
     call_error = error.what();
+  } catch (...) {
+    call_error = "an exception of unknown type";
   }
   return 1;
 }
+
+using c10::DispatchKey;
+using c10::DispatchKeySet;
+
+// The keys of a tensor that is nothing but numbers in the memory of a CPU or GPU.
+constexpr DispatchKeySet plain(
+    {DispatchKey::CPU, DispatchKey::AutogradCPU, DispatchKey::AutocastCPU, DispatchKey::CUDA,
+     DispatchKey::AutogradCUDA, DispatchKey::AutocastCUDA, DispatchKey::ADInplaceOrView});
+// As above, or a lazy view of such a tensor.
+constexpr DispatchKeySet lazy =
+    plain | DispatchKeySet({DispatchKey::Conjugate, DispatchKey::Negative, DispatchKey::ZeroTensor});
+// The keys of this thread while a mode, a tracer or a transform of torch sees each operation.
+constexpr DispatchKeySet watching(
+    {DispatchKey::Python, DispatchKey::PythonTLSSnapshot, DispatchKey::PreDispatch,
+     DispatchKey::Functionalize, DispatchKey::FuncTorchDynamicLayerFrontMode,
+     DispatchKey::FuncTorchDynamicLayerBackMode, DispatchKey::Tracer});
+
+// Whether a mode, a tracer or a transform of torch sees each operation of this thread.
+bool watched() {
+  return c10::impl::TorchDispatchModeTLS::any_modes_set() ||
+      c10::impl::tls_local_dispatch_key_set().included_.has_any(watching);
+}
+
+// As long as it lives, operations on plain tensors of this thread go straight to their kernels.
+struct Unwatched {
+  at::AutoDispatchBelowADInplaceOrView below;
+  c10::impl::ExcludeDispatchKeyGuard unwatched{watching | c10::autocast_dispatch_keyset};
+};
 
 template <class Call>
 int32_t give(Tensor** outputs, const Call& call) noexcept {
@@ -378,11 +427,7 @@ int32_t mambacl_causal_conv1d(
 }
 
 bool mambacl_unobserved(const Tensor* const* tensors, int64_t count) {
-  using c10::DispatchKey;
-  constexpr c10::DispatchKeySet plain(
-      {DispatchKey::CPU, DispatchKey::AutogradCPU, DispatchKey::AutocastCPU, DispatchKey::CUDA,
-       DispatchKey::AutogradCUDA, DispatchKey::AutocastCUDA, DispatchKey::ADInplaceOrView});
-  if (c10::impl::TorchDispatchModeTLS::any_modes_set()) return false;
+  if (watched()) return false;
   if (at::autocast::is_autocast_enabled(at::kCPU)) return false;
   if (at::autocast::is_autocast_enabled(at::kCUDA)) return false;
   const bool grad = at::GradMode::is_enabled();
@@ -393,6 +438,73 @@ bool mambacl_unobserved(const Tensor* const* tensors, int64_t count) {
     if (tensor._fw_grad(0).defined()) return false;
   }
   return true;
+}
+
+// Why the engine cannot take a tensor, whatever its numbers; null where it can.
+const char* mambacl_unfit(const Tensor* tensor) {
+  const DispatchKeySet keys = tensor->key_set();
+  constexpr DispatchKeySet unfit(
+      {DispatchKey::NestedTensor, DispatchKey::Sparse, DispatchKey::SparseCsr,
+       DispatchKey::Quantized, DispatchKey::MkldnnCPU});
+  if (keys.has_any(unfit)) {
+    if (keys.has(DispatchKey::NestedTensor)) return "a nested tensor";
+    if (keys.has(DispatchKey::Quantized)) return "a quantized tensor";
+    return keys.has(DispatchKey::MkldnnCPU) ? "an MKL-DNN tensor" : "a sparse tensor";
+  }
+  if (tensor->unsafeGetTensorImpl()->has_symbolic_sizes_strides()) return "a tensor of symbolic shape";
+  return (keys | plain) == plain && freed(*tensor) ? "a tensor whose memory was freed" : nullptr;
+}
+
+// Whether a tensor has numbers in the memory of the CPU: a fake, wrapped or batched one has none.
+bool mambacl_has_numbers(const Tensor* tensor) {
+  const DispatchKeySet keys = tensor->key_set();
+  return (keys | lazy) == lazy && tensor->defined() && tensor->device().is_cpu() && !freed(*tensor);
+}
+
+// Whether what is computed may follow from a tensor's numbers: not while torch traces or transforms.
+bool mambacl_may_follow(const Tensor* tensor) {
+  return mambacl_has_numbers(tensor) && !watched();
+}
+
+// Lends the numbers of a tensor that has some, in order and of a type; `holder` owns a copy of them where
+// one is needed, and else is null. No operation of this is seen by autograd or a mode.
+int32_t mambacl_numbers(
+    const Tensor* tensor, int32_t type, const void** start, int64_t* bytes, Tensor** holder) {
+  return attempt([&] {
+    const auto dtype = static_cast<at::ScalarType>(type);
+    const Tensor* numbers = tensor;
+    const bool as_they_are = (tensor->key_set() | plain) == plain &&
+        tensor->scalar_type() == dtype && tensor->is_contiguous();
+    if (!as_they_are) {
+      const Unwatched unwatched;
+      const Tensor resolved = tensor->_is_zerotensor()
+          ? at::zeros(tensor->sizes(), tensor->options())
+          : tensor->resolve_conj().resolve_neg();
+      *holder = new Tensor(resolved.to(dtype).contiguous());
+      numbers = *holder;
+    }
+    *bytes = static_cast<int64_t>(numbers->nbytes());
+    *start = *bytes == 0 ? nullptr : numbers->const_data_ptr();
+  });
+}
+
+// A tensor of given numbers, with memory also where a mode or a transform of torch makes tensors without.
+Tensor* mambacl_tensor_of(const void* data, const int64_t* sizes, int64_t axes, int32_t type) {
+  Tensor* given = nullptr;
+  attempt([&] {
+    const Unwatched unwatched;
+    const Tensor made = at::empty(
+        at::IntArrayRef(sizes, static_cast<size_t>(axes)), static_cast<at::ScalarType>(type));
+    if (made.numel() > 0) std::memcpy(made.mutable_data_ptr(), data, made.nbytes());
+    given = new Tensor(made);
+  });
+  return given;
+}
+
+// Whether a transform of torch.func is at work in this thread.
+bool mambacl_in_transform() {
+  return c10::impl::tls_local_dispatch_key_set().included_.has(
+      DispatchKey::FuncTorchDynamicLayerFrontMode);
 }
 
 void mambacl_parallel_for(int64_t tasks, void (*body)(const void*, int64_t), const void* context) {

@@ -73,9 +73,7 @@ impl Check {
         names: &str,
     ) -> Result<i64> {
         match axes::<3>(tensor) {
-            Some([groups, channels, steps])
-                if [channels, steps] == rest && batch.checked_rem(groups).unwrap_or(batch) == 0 =>
-            {
+            Some([groups, channels, steps]) if [channels, steps] == rest && divides(groups, batch) => {
                 self.floating(argument, tensor, &[groups, channels, steps], names)?;
                 Ok(groups)
             }
@@ -117,6 +115,11 @@ impl Check {
             got: format!("{:?}", tensor.device()),
         })
     }
+}
+
+/// Whether so many groups share a batch evenly; a batch of none is of no group.
+fn divides(groups: i64, batch: i64) -> bool {
+    if groups == 0 { batch == 0 } else { batch % groups == 0 }
 }
 
 /// The sizes of a tensor with three axes.

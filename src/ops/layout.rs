@@ -1,6 +1,6 @@
 //! Tensors as the kernels see them: pointers and strides.
 
-use super::foreign::unobserved;
+use super::foreign::numbers;
 use super::rows::Rows;
 use crate::error::{Error, Result};
 use tch::Tensor;
@@ -8,10 +8,13 @@ use tch::Tensor;
 /// The sizes of a tensor with N axes, None when it has another number. Unlike `Tensor::size` it
 /// allocates nothing.
 pub(crate) fn axes<const N: usize>(tensor: &Tensor) -> Option<[i64; N]> {
-    let mut sizes = [0; N];
+    let mut sizes = [-1; N];
     // SAFETY: the tensor writes as many sizes as it has axes.
     (tensor.dim() == N)
         .then(|| unsafe { torch_sys::at_shape(tensor.as_ptr().cast_mut(), sizes.as_mut_ptr()) })?;
+    if sizes.contains(&-1) {
+        tensor.dim(); // The sizes could not be told: tch panics with what libtorch said.
+    }
     Some(sizes)
 }
 
@@ -44,21 +47,6 @@ pub(crate) fn pointer_mut_or_null<T>(tensor: Option<&Tensor>) -> *mut T {
     tensor.map_or(std::ptr::null_mut(), pointer_mut)
 }
 
-/// The numbers of a contiguous tensor on the CPU, to be read here; None for others, and where autograd or
-/// a transform of torch would want to know.
-pub(crate) fn numbers<T: tch::kind::Element>(tensor: &Tensor) -> Option<&[T]> {
-    let readable = tensor.device() == tch::Device::Cpu
-        && tensor.f_kind().ok() == Some(T::KIND)
-        && tensor.is_contiguous()
-        && unobserved([tensor]);
-    match tensor.numel() {
-        0 if readable => Some(&[]),
-        // SAFETY: the memory holds as many numbers of this type, and lives as long as the tensor.
-        count if readable => Some(unsafe { std::slice::from_raw_parts(pointer(tensor), count) }),
-        _ => None,
-    }
-}
-
 /// A (batch, length, channels) tensor whose channels lie side by side: itself where they do.
 pub(crate) fn channels_last(tensor: &Tensor) -> Tensor {
     let stride = tensor.stride();
@@ -78,17 +66,14 @@ pub(crate) fn checked_lengths(
     length: i64,
 ) -> Result<Option<Tensor>> {
     let Some(lengths) = lengths else { return Ok(None) };
-    let lengths = lengths.contiguous();
-    if lengths.numel() > 0 {
-        let (low, high) = (lengths.min().int64_value(&[]), lengths.max().int64_value(&[]));
-        if low < 0 || high > length {
-            return Err(Error::Value {
-                op,
-                argument: "lengths".into(),
-                expected: format!("between 0 and the sequence length {length}"),
-                got: format!("values from {low} to {high}"),
-            });
-        }
+    let bounds = numbers(lengths, |lengths: &[i64]| Some((*lengths.iter().min()?, *lengths.iter().max()?)));
+    match bounds.flatten() {
+        Some((low, high)) if low < 0 || high > length => Err(Error::Value {
+            op,
+            argument: "lengths".into(),
+            expected: format!("between 0 and the sequence length {length}"),
+            got: format!("values from {low} to {high}"),
+        }),
+        _ => Ok(Some(lengths.contiguous())),
     }
-    Ok(Some(lengths))
 }

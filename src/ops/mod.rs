@@ -28,8 +28,9 @@ mod tile;
 
 pub(crate) use autocast::without_autocast;
 pub(crate) use check::{dtype_name, kind_name, state_kind};
-pub(crate) use foreign::sent;
-pub(crate) use layout::numbers;
+pub(crate) use foreign::{bytes, may_follow, numbers, sent, tensor_of, tensor_of_bytes};
+#[cfg(feature = "python")]
+pub(crate) use foreign::{has_numbers, in_transform, unfit};
 pub use simd::Level;
 
 /// The SIMD level that the CPU kernels of this process run at.

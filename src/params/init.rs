@@ -1,8 +1,9 @@
 //! First values of parameters, drawn the same in every language and on every machine.
 
+use crate::ops::tensor_of;
 use crate::random::generator;
 use rand_distr::{Distribution, StandardNormal, Uniform};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// How a tensor is filled before training.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,6 +76,6 @@ impl Init {
                 (0..count).map(|_| inverse(exponent.sample(&mut rng).exp()) as f32).collect()
             }
         };
-        Tensor::from_slice(&values).view(shape).to_kind(Kind::Float)
+        tensor_of(&values, shape)
     }
 }

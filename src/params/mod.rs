@@ -10,9 +10,10 @@ mod init;
 pub use init::Init;
 
 use crate::error::{Error, Result};
+use crate::ops::dtype_name;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use tch::{Tensor, nn};
+use tch::{Kind, Tensor, nn};
 
 /// Numbers in the largest model: 16 GiB of float32. More is a slip in the settings.
 const LARGEST_MODEL: i64 = 1 << 32;
@@ -82,7 +83,7 @@ impl Schema {
     /// Builds a model from lent tensors, which it shares.
     ///
     /// # Errors
-    /// When tensors are missing, or one has another shape than declared.
+    /// When tensors are missing, or one has another shape than declared or no floating type.
     pub fn bind<Built>(
         &self,
         tensors: &[Tensor],
@@ -202,6 +203,11 @@ impl Path<'_> {
                         expected: format!("{shape:?}"),
                         got: tensor.size(),
                     });
+                }
+                if !matches!(tensor.f_kind(), Ok(Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16)) {
+                    let expected = "float32, float64, bfloat16 or float16".into();
+                    let got = dtype_name(tensor).into();
+                    return Err(Error::Dtype { op: "parameters", argument: name, expected, got });
                 }
                 Ok(tensor.shallow_clone())
             }

@@ -1,9 +1,9 @@
 //! Episode plans and augmentation draws, as tensors.
 
 use pyo3::prelude::*;
-use tch::Tensor;
 
 use crate::episode::{self, EpisodePlan, EpisodeSpec};
+use crate::ops::tensor_of;
 use crate::python::errors::detached;
 use crate::python::tensor::PyTensor;
 
@@ -33,7 +33,10 @@ pub fn plan_episode(
 /// `count` float32 numbers uniform in [0, 1) for the augmentation of episode `index`.
 #[pyfunction]
 pub fn uniforms(py: Python<'_>, seed: u64, split: &str, index: u64, count: usize) -> PyResult<PyTensor> {
-    detached(py, || Ok(PyTensor(Tensor::from_slice(&episode::uniforms(seed, split, index, count)?))))
+    detached(py, || {
+        let drawn = episode::uniforms(seed, split, index, count)?;
+        Ok(PyTensor(tensor_of(&drawn, &[drawn.len() as i64])))
+    })
 }
 
 fn indices(values: &[usize]) -> PyTensor {
@@ -42,5 +45,5 @@ fn indices(values: &[usize]) -> PyTensor {
 }
 
 fn tensor(values: &[i64]) -> PyTensor {
-    PyTensor(Tensor::from_slice(values))
+    PyTensor(tensor_of(values, &[values.len() as i64]))
 }

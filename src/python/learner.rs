@@ -1,6 +1,6 @@
 //! Learners through the doorway: its settings live here, its tensors come with each call.
 
-use super::errors::detached;
+use super::errors::{caught, detached};
 use super::tensor::PyTensor;
 use crate::encoder::{EncoderConfig, Moments};
 use crate::error::Result;
@@ -31,16 +31,8 @@ type PyTrace = (Vec<(PyTensor, PyTensor)>, Vec<Option<PyKeys>>, Option<PyTensor>
 type PyOutcome = (PyTensor, PyTensor, Option<PyTensor>, PyTensor, Option<PyTensor>, Option<PyTensor>);
 
 /// The tensors of an episode, in the order of `mambacl.Episode`.
-#[derive(FromPyObject)]
-pub struct EpisodeTensors(
-    PyTensor,
-    PyTensor,
-    PyTensor,
-    PyTensor,
-    Option<PyTensor>,
-    Option<PyTensor>,
-    Option<PyTensor>,
-);
+type EpisodeTensors =
+    (PyTensor, PyTensor, PyTensor, PyTensor, Option<PyTensor>, Option<PyTensor>, Option<PyTensor>);
 
 pub(super) fn plain(tensors: Vec<PyTensor>) -> Vec<Tensor> {
     tensors.into_iter().map(|tensor| tensor.0).collect()
@@ -94,15 +86,17 @@ impl Learner {
 impl Learner {
     /// Reads the settings from JSON.
     #[new]
-    fn new(config: &str) -> PyResult<Self> {
-        let config = LearnerConfig::from_json(config)?;
-        let schema = config.schema()?;
-        Ok(Self { config, schema })
+    fn new(py: Python<'_>, config: &str) -> PyResult<Self> {
+        caught(py, || {
+            let config = LearnerConfig::from_json(config)?;
+            let schema = config.schema()?;
+            Ok(Self { config, schema })
+        })
     }
 
     /// All settings as JSON, those that were left out included.
-    fn config(&self) -> PyResult<String> {
-        Ok(self.config.to_json()?)
+    fn config(&self, py: Python<'_>) -> PyResult<String> {
+        caught(py, || self.config.to_json())
     }
 
     /// Whether tokens have positions.

@@ -40,6 +40,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(files::unpack_state, module)?)?;
     module.add_function(wrap_pyfunction!(episode::plan_episode, module)?)?;
     module.add_function(wrap_pyfunction!(episode::uniforms, module)?)?;
+    module.add_function(wrap_pyfunction!(ops::has_numbers, module)?)?;
     module.add_function(wrap_pyfunction!(ops::simd_level, module)?)?;
     module.add_function(wrap_pyfunction!(ops::nvrtc_version, module)?)?;
     module.add_function(wrap_pyfunction!(ops::compile_cuda_kernels, module)?)?;

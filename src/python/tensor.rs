@@ -1,6 +1,8 @@
 //! Tensors through the doorway: a `torch.Tensor` and a [`tch::Tensor`] share one C++ object.
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use super::errors::{InvalidValueError, caught};
+use crate::ops::unfit;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use tch::Tensor;
 
@@ -11,13 +13,20 @@ impl<'py> FromPyObject<'_, 'py> for PyTensor {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let name = || object.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
         // SAFETY: the pointer is to a live Python object, and the GIL is held.
-        let tensor = unsafe { Tensor::pyobject_unpack(object.as_ptr().cast()) };
-        let tensor = tensor.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-        tensor.map(PyTensor).ok_or_else(|| {
-            let got = object.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
-            PyTypeError::new_err(format!("expected a torch.Tensor, got {got}"))
-        })
+        let unpacked = unsafe { Tensor::pyobject_unpack(object.as_ptr().cast()) };
+        let unpacked = unpacked.or_else(|error| caught(object.py(), || Err(error.into())))?;
+        let Some(tensor) = unpacked else {
+            return Err(PyTypeError::new_err(format!("expected a torch.Tensor, got {}", name())));
+        };
+        match unfit(&tensor) {
+            None => Ok(PyTensor(tensor)),
+            Some(kind) => Err(InvalidValueError::new_err(format!(
+                "expected a dense torch.Tensor with sizes that are numbers, got {kind} ({})",
+                name()
+            ))),
+        }
     }
 }
 
@@ -27,8 +36,7 @@ impl<'py> IntoPyObject<'py> for PyTensor {
     type Error = PyErr;
 
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let object = self.0.pyobject_wrap();
-        let object = object.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        let object = self.0.pyobject_wrap().or_else(|error| caught(py, || Err(error.into())))?;
         // SAFETY: `pyobject_wrap` gives a new reference.
         unsafe { Bound::from_owned_ptr_or_err(py, object.cast()) }
     }

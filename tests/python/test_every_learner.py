@@ -11,6 +11,9 @@ from typing import get_args
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.checkpoint import checkpoint
 
 from gaussian_episodes import GaussianEpisodes
 from mambacl import (
@@ -28,7 +31,7 @@ from mambacl import (
     save_state,
 )
 from mambacl.config import LEARNERS, ExpertsFeedForward, Mixer
-from mambacl.errors import ConfigError, FileError
+from mambacl.errors import ConfigError, FileError, TorchError
 from small_learners import assert_same
 from torch_threads import on_threads
 
@@ -54,6 +57,9 @@ CONFIGS: dict[str, LearnerConfig] = {
 }
 
 every_learner = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+# Each kind and mixer once, and the experts: for tests that take long.
+KINDS = {name: config for name, config in CONFIGS.items() if "," not in name or name == "mamba, experts"}
+every_kind = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 
 
 def drawn(learner: Learner, seed: int) -> Episode:
@@ -284,3 +290,115 @@ def test_threads_change_rounding_alone(config: LearnerConfig):
         finite = tensor.isfinite()  # of symbols never shown there are logits of -inf
         scale = tensor[finite].abs().max().item()
         torch.testing.assert_close(several[name], tensor, rtol=0, atol=1e-4 * scale + 1e-7)
+
+
+@every_learner
+def test_checkpointing_gives_the_same_gradients(config: LearnerConfig):
+    """Its early stop is an exception inside an operation that the engine calls."""
+    learner = Learner(config).train()
+    episode = drawn(learner, 0)
+    learner(episode).loss.backward()
+    want = [parameter.grad for parameter in learner.parameters()]
+    learner.zero_grad()
+    checkpoint(lambda: learner(episode).loss, use_reentrant=False).backward()
+    for parameter, gradient in zip(learner.parameters(), want, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=0)
+
+
+@every_kind
+def test_fake_tensors_tell_shapes(config: LearnerConfig):
+    with FakeTensorMode():
+        learner = Learner(config).eval()
+        episode = drawn(learner, 0)
+        state = learner.observe(first_state(learner, episode), episode.train_x, episode.train_y)
+        output = learner.predict(state, episode.test_x)
+        loss = learner.loss(output, episode.test_y)
+        learner.train()(episode).loss.backward()
+    width = 6 if learner.is_classifier else 3
+    assert isinstance(output, FakeTensor)
+    assert isinstance(loss, FakeTensor)
+    assert (output.shape, loss.shape) == ((3, episode.test_y.shape[1], width), ())
+    want = Learner(config).init_state(3)
+    assert [(t.shape, t.dtype) for t in learner.init_state(3).tensors()] == [
+        (t.shape, t.dtype) for t in want.tensors()
+    ]
+    assert all(parameter.grad is not None for parameter in learner.parameters())
+
+
+@every_kind
+def test_traced_and_functionalized_predictions_are_the_same(config: LearnerConfig):
+    learner = Learner(config).eval()
+    episode = drawn(learner, 0)
+
+    def answers(x: torch.Tensor) -> torch.Tensor:
+        return learner.predict(learner.observe(initial, x, episode.train_y), episode.test_x)
+
+    with torch.no_grad():
+        initial = first_state(learner, episode)
+        want = answers(episode.train_x)
+        other = answers(episode.train_x + 1)
+        traced = make_fx(answers, tracing_mode="fake", _allow_non_fake_inputs=True)(episode.train_x)
+        functional = torch.func.functionalize(answers)(episode.train_x)
+        torch.testing.assert_close(traced(episode.train_x + 1), other, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(want, other)
+    torch.testing.assert_close(functional, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch.func imports
+@every_kind
+def test_transforms_are_right_or_refused_by_name(config: LearnerConfig):
+    learner = Learner(config).double().eval()
+    episode = drawn(learner, 0)
+    x, train_y, queries = episode.train_x.double(), episode.train_y, episode.test_x.double()
+    if not learner.is_classifier:
+        train_y = train_y.double()
+    initial = first_state(learner, episode)
+
+    def answers(x: torch.Tensor) -> torch.Tensor:
+        return learner.predict(learner.observe(initial, x, train_y), queries)
+
+    def weighed(x: torch.Tensor) -> torch.Tensor:
+        return answers(x).clamp(-1e3, 1e3).square().sum()
+
+    several = torch.stack([x, x.flip(1)])
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(weighed(leaf), leaf)
+    with torch.no_grad():
+        each = torch.stack([answers(one) for one in several])
+    mapped = torch.func.vmap(answers)(several)
+    torch.testing.assert_close(mapped, each, rtol=1e-6, atol=1e-6)
+    for transformed, want in (
+        (lambda: torch.func.grad(weighed)(x), gradient),
+        (lambda: torch.func.jvp(weighed, (x,), (x,))[1], (gradient * x).sum()),
+    ):
+        try:
+            got = transformed()
+        except TorchError as error:
+            said = str(error)
+        else:
+            torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-6)
+            continue
+        assert "torch.func" in said
+        assert "torch.autograd.grad" in said
+
+
+@every_learner
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_learners_of_half_precision_train(config: LearnerConfig, dtype: torch.dtype):
+    def halved(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    learner = Learner(config).train()
+    episode = drawn(learner, 0)
+    want = learner(episode).loss.item()
+    learner = Learner(config).to(dtype).train()
+    fields = ("train_x", "train_y", "test_x", "test_y")
+    episode = replace(episode, **{name: halved(getattr(episode, name)) for name in fields})
+    output = learner(episode)
+    output.loss.backward()
+    assert output.loss.item() == pytest.approx(want, rel=0.1, abs=0.05)
+    for name, parameter in learner.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+    running = [tensor for name, tensor in learner.named_buffers() if name.endswith("running_mean")]
+    assert all(tensor.dtype == dtype and tensor.abs().max() > 0 for tensor in running)

@@ -83,7 +83,7 @@ def test_a_change_of_kind_drops_the_settings_of_the_old_kind():
         ("model.selectivity.wait=3", r"did you mean `selectivity\.weight`\?"),
         ("model.selectivity.heads=4", r"`selectivity\.heads` must be at most 1, the heads of a layer's"),
         ("model.feed_forward={kind='none', d_hidden=3}", r"`feed_forward\.d_hidden` is no setting"),
-        ("model.d_model=wide", "configuration: `d_model` must be an integer, got \"wide\""),
+        ("model.d_model=wide", 'configuration: `d_model` must be an integer, got "wide"'),
         ("model.encoder.kind=cn", r"did you mean `cnn`\?"),
         (
             "model.mixer.kind=transformer",

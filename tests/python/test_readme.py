@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mambacl import LearnerState
+
 ROOT = Path(__file__).parents[2]
 BLOCKS = [
     pytest.param(block, id=f"{page}-{number}")
@@ -21,7 +23,11 @@ def test_there_is_an_example():
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_examples_run(block: str):
-    exec(compile(block, "page", "exec"), {})
+    names: dict[str, object] = {}
+    exec(compile(block, "page", "exec"), names)
+    state = names.get("state")
+    if isinstance(state, LearnerState):  # a loop like it reads on and on: no graph may be kept
+        assert not any(tensor.requires_grad for tensor in state.tensors())
 
 
 @pytest.mark.parametrize("page", ["deployment", "reference"])

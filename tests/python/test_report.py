@@ -20,23 +20,18 @@ from mambacl.report.summary import summary
 from mambacl.runs import RunFolder
 from mambacl.training.history import StepRecord, to_log
 
-WHAT: dict[str, Any] = {
-    "name": "test-2x1",
-    "experiment": "small",
-    "seed": 0,
-    "step": 3,
-    "parameters": 1234,
-    "state_bytes": 56,
-    "split": "test",
-    "tasks": 2,
-    "train_shots": 1,
-    "test_shots": 5,
-    "episodes_sha256": "0",
-}
-"""The run that was measured, and on what."""
-
 MEASURED = ClassMeasurement(
-    **WHAT,
+    name="test-2x1",
+    experiment="small",
+    seed=0,
+    step=3,
+    parameters=1234,
+    state_bytes=56,
+    split="test",
+    tasks=2,
+    train_shots=1,
+    test_shots=5,
+    episodes_sha256="0",
     accuracy=[0.8, 1.0],
     vocabulary_accuracy=[0.7, 0.9],
     nll=[0.5, 0.3],
@@ -47,8 +42,19 @@ MEASURED = ClassMeasurement(
     yardsticks={"nearest neighbour": [0.6, 1.0]},
 )
 
+
 OF_VECTORS = VectorMeasurement(
-    **WHAT,
+    name="test-2x1",
+    experiment="small",
+    seed=0,
+    step=3,
+    parameters=1234,
+    state_bytes=56,
+    split="test",
+    tasks=2,
+    train_shots=1,
+    test_shots=5,
+    episodes_sha256="0",
     error=[0.2, 0.1],
     task_error=[0.2, 0.1],
     metric="squared error",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mambacl import _core
 from mambacl.errors import DeviceError, InvalidValueError
 
 
 def check_types(op: str, names: tuple[str, ...], arguments: tuple[object, ...], required: int) -> None:
-    """Checks that arguments are tensors, the optional ones tensors or None; reads nothing of them.
+    """Checks that arguments are dense tensors, the optional ones tensors or None; reads no numbers of them.
 
     Args:
         op: The operation, for the message.
@@ -19,13 +20,23 @@ def check_types(op: str, names: tuple[str, ...], arguments: tuple[object, ...], 
 
     Raises:
         TypeError: For the first argument that is no tensor.
+        InvalidValueError: For the first that is nested, sparse, quantized or in another layout of its own.
     """
     for index, argument in enumerate(arguments):
-        if isinstance(argument, Tensor) or (argument is None and index >= required):
+        if argument is None and index >= required:
             continue
-        expected = "a torch.Tensor" if index < required else "a torch.Tensor or None"
-        got = type(argument).__name__
-        raise TypeError(f"{op}: argument `{names[index]}` must be {expected}, got {got}")
+        if not isinstance(argument, Tensor):
+            expected = "a torch.Tensor" if index < required else "a torch.Tensor or None"
+            got = type(argument).__name__
+            raise TypeError(f"{op}: argument `{names[index]}` must be {expected}, got {got}")
+        if argument.layout is torch.strided and not argument.is_nested and not argument.is_quantized:
+            continue
+        form = "nested" if argument.is_nested else str(argument.layout)
+        form = "quantized" if argument.is_quantized else form
+        raise InvalidValueError(
+            f"{op}: argument `{names[index]}` must be a dense tensor, got {type(argument).__name__}, which "
+            f"is {form}"
+        )
 
 
 def check_flags(op: str, **flags: object) -> None:
@@ -108,7 +119,7 @@ def check_lengths(op: str, lengths: Tensor | None, length: int) -> None:
     if lengths is None or lengths.device.type != "cpu":
         return
     numbers = _unwrapped(lengths)
-    if numbers.numel() == 0:
+    if not _core.has_numbers(numbers) or numbers.numel() == 0:
         return
     low, high = (int(bound) for bound in torch.aminmax(numbers))
     if low < 0 or high > length:

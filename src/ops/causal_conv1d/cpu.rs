@@ -169,8 +169,9 @@ unsafe extern "C" fn mambacl_causal_conv1d_backward_cpu(
         let inputs = unsafe { Borrowed::<7>::new(inputs) };
         let tensors = inputs.tensors();
         let convolution = arguments(&tensors, silu)?;
-        let prepared = Prepared::new(&convolution)?;
         let dy = required(&tensors, 5)?;
+        convolution.check_gradients(dy, tensors[6])?;
+        let prepared = Prepared::new(&convolution)?;
         let level = Level::detect();
         let gradients = match prepared.x.kind() {
             Kind::Double => backward::<f64>(&prepared, dy, tensors[6], level),

@@ -109,9 +109,10 @@ struct Prepared {
 
 impl Prepared {
     fn new(convolution: &CausalConv1d) -> Result<Self> {
+        let sizes = convolution.sizes()?;
         let real = state_kind(convolution.x.kind());
         Ok(Self {
-            sizes: convolution.sizes()?,
+            sizes,
             device: convolution.x.device(),
             real,
             silu: convolution.silu,
@@ -251,7 +252,9 @@ unsafe extern "C" fn mambacl_causal_conv1d_backward_cuda(
         let inputs = unsafe { Borrowed::<7>::new(inputs) };
         let tensors = inputs.tensors();
         let convolution = arguments(&tensors, silu)?;
-        let gradients = backward(&Prepared::new(&convolution)?, required(&tensors, 5)?, tensors[6])?;
+        let dy = required(&tensors, 5)?;
+        convolution.check_gradients(dy, tensors[6])?;
+        let gradients = backward(&Prepared::new(&convolution)?, dy, tensors[6])?;
         Ok(like_inputs(gradients, &tensors))
     };
     // SAFETY: C++ has room for four results.

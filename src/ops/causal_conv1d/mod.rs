@@ -118,4 +118,15 @@ impl<'a> CausalConv1d<'a> {
         })?;
         Ok(Sizes { batch, length, d_inner, d_conv, groups })
     }
+
+    /// Checks the gradients that a backward pass is given: by y, and by the final window where it was asked for.
+    fn check_gradients(&self, dy: &Tensor, dfinal_window: Option<&Tensor>) -> Result<()> {
+        let Sizes { batch, length, d_inner, d_conv, .. } = self.sizes()?;
+        let check = Check::new(OP, "x", self.x)?;
+        check.floating("dy", dy, &[batch, length, d_inner], "(batch, length, d_inner)")?;
+        dfinal_window.map_or(Ok(()), |gradient| {
+            let size = [batch, d_inner, d_conv - 1];
+            check.floating("dfinal_window", gradient, &size, "(batch, d_inner, d_conv - 1)")
+        })
+    }
 }

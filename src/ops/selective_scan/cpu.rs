@@ -215,8 +215,9 @@ unsafe extern "C" fn mambacl_selective_scan_backward_cpu(
         let inputs = unsafe { Borrowed::<12>::new(inputs) };
         let tensors = inputs.tensors();
         let scan = arguments(&tensors, delta_softplus)?;
-        let prepared = Prepared::new(&scan)?;
         let dy = required(&tensors, 10)?;
+        scan.check_gradients(dy, tensors[11])?;
+        let prepared = Prepared::new(&scan)?;
         let level = Level::detect();
         let gradients = match prepared.u.kind() {
             Kind::Double => backward::<f64>(&prepared, dy, tensors[11], level),

@@ -95,11 +95,12 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub fn new(scan: &SelectiveScan) -> Result<Self> {
+        let sizes = scan.sizes()?;
         let real = state_kind(scan.u.kind());
         let vector = |tensor: &Tensor| tensor.to_kind(real).contiguous();
         let selection = if scan.b.kind() == scan.c.kind() { scan.b.kind() } else { real };
         Ok(Self {
-            sizes: scan.sizes()?,
+            sizes,
             device: scan.u.device(),
             real,
             delta_softplus: scan.delta_softplus,
@@ -298,7 +299,9 @@ unsafe extern "C" fn mambacl_selective_scan_backward_cuda(
         let inputs = unsafe { Borrowed::<12>::new(inputs) };
         let tensors = inputs.tensors();
         let scan = arguments(&tensors, delta_softplus)?;
-        let gradients = backward(&Prepared::new(&scan)?, required(&tensors, 10)?, tensors[11])?;
+        let dy = required(&tensors, 10)?;
+        scan.check_gradients(dy, tensors[11])?;
+        let gradients = backward(&Prepared::new(&scan)?, dy, tensors[11])?;
         Ok(like_inputs(gradients, &tensors))
     };
     // SAFETY: C++ has room for nine results.

@@ -167,4 +167,15 @@ impl<'a> SelectiveScan<'a> {
         })?;
         Ok(Sizes { batch, length, d_inner, d_state, groups })
     }
+
+    /// Checks the gradients that a backward pass is given: by y, and by the final state where it was asked for.
+    fn check_gradients(&self, dy: &Tensor, dfinal_state: Option<&Tensor>) -> Result<()> {
+        let Sizes { batch, length, d_inner, d_state, .. } = self.sizes()?;
+        let check = Check::new(OP, "u", self.u)?;
+        check.floating("dy", dy, &[batch, length, d_inner], "(batch, length, d_inner)")?;
+        dfinal_state.map_or(Ok(()), |gradient| {
+            let size = [batch, d_inner, d_state];
+            check.floating("dfinal_state", gradient, &size, "(batch, d_inner, d_state)")
+        })
+    }
 }
