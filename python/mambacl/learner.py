@@ -88,16 +88,17 @@ class Learner(nn.Module):
         schema = self._engine.schema()
         # As torch's own modules on the default device; but trainable also where made in inference mode.
         with torch.inference_mode(False):
-            for (name, _, role), value in zip(schema, self._engine.initial(seed), strict=True):
+            initial = self._engine.initial(seed)
+            self._specs = self._state_specs(initial)
+            for (name, _, role), value in zip(schema, initial, strict=True):
                 self._register(name, role, value.to(torch.get_default_device()))
-            self._specs = self._state_specs()
 
-    def _state_specs(self) -> tuple[LayerSpec, ...]:
+    def _state_specs(self, tensors: list[Tensor]) -> tuple[LayerSpec, ...]:
         """What each layer's state is made of."""
         config = self.config
         kind = config.mixer.kind if isinstance(config, SequenceConfig) else config.kind
         positions = self._engine.uses_positions()
-        layers = [zip(*layer, strict=True) for layer in self._engine.state_specs(self._tensors())]
+        layers = [zip(*layer, strict=True) for layer in self._engine.state_specs(tensors)]
         return tuple(
             LayerSpec(kind, tuple(names), tuple(tuple(shape) for shape in shapes), positions)
             for names, shapes in layers
