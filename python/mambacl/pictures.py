@@ -14,8 +14,8 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from mambacl.errors import DataError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Formats that are read, by Pillow's names. A file's contents decide, not its name. None of them starts another
-program, as Pillow does for PostScript. PPM stands for its family (PBM, PGM), JPEG for MPO too."""
+"""Formats that are read, by Pillow's names. A file's contents decide, not its name. None of them starts
+another program, as Pillow does for PostScript. PPM stands for its family (PBM, PGM), JPEG for MPO too."""
 
 MOST_PIXELS = 89_478_485
 """Pictures of more pixels are refused before they are decoded: from here on Pillow warns of bombs."""

@@ -1,4 +1,4 @@
-"""What tells files of a data set from others: their contents, read once and then known by their entries on disk."""
+"""A digest of the contents of files, which are read once, and again only when their entries have changed."""
 
 from __future__ import annotations
 

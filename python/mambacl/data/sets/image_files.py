@@ -73,13 +73,13 @@ class ImageFiles(DataSet):
             except OSError as error:
                 raise self.missing(f"the image {paths[row]} cannot be read: {error}") from error
 
-        domains = torch.tensor([self.domain(path, root) for path in paths], dtype=torch.int64) if self.domains else None
+        of_images = torch.tensor([self.domain(path, root) for path in paths], dtype=torch.int64)
         return Labelled(
             f"{self.name}-{split}-{self._digest(paths, names, root)}",
             names,
             torch.tensor([len(found[name]) for name in names], dtype=torch.int64),
             read,
-            domains,
+            of_images if self.domains else None,
             self.domains,
         )
 
