@@ -69,7 +69,27 @@ def read(file: IO[bytes], name: str) -> Image.Image:
             f"the image {name} is damaged: cannot identify it as one of the formats {known}"
         ) from error
     except Exception as error:  # of damaged files Pillow raises whatever it stumbles over
-        raise DataError(f"the image {name} is damaged: {error or type(error).__name__}") from error
+        raise DataError(f"the image {name} is damaged: {str(error) or type(error).__name__}") from error
+
+
+def taken(picture: Image.Image, name: str) -> Image.Image:
+    """A picture that a library opened, as `plain` gives it.
+
+    Args:
+        picture: Perhaps not decoded yet.
+        name: Of the picture, for messages.
+
+    Raises:
+        DataError: If it is damaged, or has levels without a range.
+    """
+    try:
+        return plain(picture)
+    except MemoryError:
+        raise
+    except DataError as error:
+        raise DataError(f"the image {name} is refused: {error}") from error
+    except Exception as error:
+        raise DataError(f"the image {name} is damaged: {str(error) or type(error).__name__}") from error
 
 
 def plain(picture: Image.Image) -> Image.Image:
@@ -107,7 +127,7 @@ def plain(picture: Image.Image) -> Image.Image:
     elif picture.mode in ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"):
         eight_bits = picture.convert("L" if picture.mode in _GREY else "RGB")
     else:
-        raise DataError(f"it is of Pillow's mode {picture.mode}, which is not read")
+        raise DataError(f"a picture of Pillow's mode {picture.mode} is not read")
     upright = eight_bits if turn is None else eight_bits.transpose(turn)
     upright.info = {}  # an orientation left in it would be applied again
     return upright
@@ -141,16 +161,18 @@ def _grey_of_sixteen_bits(picture: Image.Image) -> Image.Image:
     # Older versions of Pillow read PNG and PPM files of sixteen bits in mode "I".
     if picture.mode not in _SIXTEEN_BITS and not (picture.mode == "I" and picture.format in ("PNG", "PPM")):
         raise DataError(
-            f"its levels have 32 bits (Pillow's mode {picture.mode}) and no range that the file tells; save "
-            "it with 8 or 16 bits"
+            f"a picture of 32 bits a level (Pillow's mode {picture.mode}) does not tell the range of its "
+            "levels; save it with 8 or 16 bits"
         )
     tags = getattr(picture, "tag_v2", {})
     if tags.get(_PHOTOMETRIC, 1) != 1:
-        raise DataError("its 16-bit levels count from white to black, which Pillow does not read rightly")
+        raise DataError("a picture whose 16-bit levels count from white to black is not read")
     most = 4095 if tags.get(_BITS) == (12,) else 65535
     levels: npt.NDArray[np.int64] = np.asarray(picture).astype(np.int64)
     if levels.min() < 0 or levels.max() > most:
-        raise DataError(f"its levels must be from 0 to {most}, got {levels.min()} to {levels.max()}")
+        raise DataError(
+            f"the levels of a picture must be from 0 to {most}, got {levels.min()} to {levels.max()}"
+        )
     eight_bits = ((levels * 255 + most // 2) // most).astype(np.uint8)
     if isinstance(clear := picture.info.get("transparency"), int):
         eight_bits[levels == clear] = 255

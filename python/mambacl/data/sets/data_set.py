@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from mambacl.data.sets import file_digest
+from mambacl.data.irregular import irregular
 from mambacl.data.sets.labelled import Labelled
 from mambacl.data.splits import HeldOut, Split
 from mambacl.errors import DataError, InvalidValueError
@@ -95,7 +95,7 @@ class DataSet(ABC):
         except (OSError, ValueError) as error:  # ValueError: a name that no file can have
             reason = getattr(error, "strerror", None) or error
             raise self.missing(f"expected the {what} {path}, found none ({reason})") from None
-        if (found := file_digest.irregular(entry.st_mode)) is not None:
+        if (found := irregular(entry.st_mode)) is not None:
             raise self.missing(f"expected the {what} {path}, found {found}")
         if entry.st_size == 0:
             raise self.missing(f"the {what} {path} is empty, as a download that broke off leaves it")

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import re
-import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,21 +58,6 @@ def of_files(names: Sequence[str], paths: Sequence[Path]) -> str:
         except OSError as error:
             logger.warning("the file %s cannot be kept, the data are read again next time: %s", known, error)
     return digest.hexdigest()
-
-
-def irregular(mode: int) -> str | None:
-    """What an entry of a disk is that cannot be read to its end as a file can; None for a file.
-
-    Args:
-        mode: `st_mode` of the entry.
-
-    Examples:
-        >>> irregular(Path().stat().st_mode)
-        'a folder'
-    """
-    if stat.S_ISREG(mode):
-        return None
-    return "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
 
 
 def _line(name: str, *values: object) -> bytes:

@@ -156,11 +156,11 @@ class HuggingFaceSet(DataSet):
             raise self.missing(f"the image {name} is damaged: {error}") from error
         try:
             if isinstance(found, Image.Image):
-                return pictures.plain(found)
+                return pictures.taken(found, name)
             if isinstance(found, Mapping):
                 return _decoded(cast("Mapping[str, Any]", found), name)
-        except (OSError, DataError) as error:
-            raise self.missing(f"the image {name} cannot be read: {error}") from error
+        except DataError as error:
+            raise self.missing(str(error)) from error
         kind = "none" if found is None else type(found).__name__
         raise self.missing(f"expected an image {name} found {kind}")
 
@@ -257,9 +257,12 @@ def _decoded(file: Mapping[str, Any], name: str) -> Image.Image:
     if contents is not None:
         return pictures.read(io.BytesIO(contents), name)
     if path is None or not Path(path).is_file():
-        raise DataError(f"its file {path} is not there")
-    with Path(path).open("rb") as opened:
-        return pictures.read(opened, f"{name} {path},")
+        raise DataError(f"expected the image {name} in the file {path}, found none")
+    try:
+        with Path(path).open("rb") as opened:
+            return pictures.read(opened, f"{name} {path},")
+    except OSError as error:
+        raise DataError(f"the image {name} cannot be read: {error}") from error
 
 
 def _versions_of_files(rows: Any) -> list[list[int]]:
