@@ -121,6 +121,8 @@ def _show(command: Show) -> None:
 
 def _facts(labelled: Labelled[Any]) -> str:
     each = labelled.examples_per_class
+    if not len(each):
+        return "no class"
     domains = f"; {len(labelled.domain_names)} domains" if labelled.domain_names else ""
     return (
         f"{len(labelled.names):,} classes, {len(labelled):,} examples; of a class at least "

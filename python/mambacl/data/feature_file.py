@@ -18,6 +18,7 @@ from mambacl.data.feature_classes import FeatureClasses
 from mambacl.data.feature_formats import Array, FeatureTable, read_table
 from mambacl.data.splits import HeldOut, Split
 from mambacl.errors import DataError, InvalidValueError
+from mambacl.printable import printable
 
 _SALT = "mambacl/feature-file/1"
 _SPLITS: tuple[Split, ...] = get_args(Split)
@@ -67,10 +68,22 @@ def feature_file(
             "feature_file: `validation` and `test` must be at least 0 and sum to less than 1, got "
             f"{validation} and {test}"
         )
-    table = read_table(features, labels)
+    try:
+        return _splits(features, read_table(features, labels), validation, test)
+    except DataError as error:
+        raise DataError(printable(error)) from error
+
+
+def _splits(
+    features: Path, table: FeatureTable, validation: float, test: float
+) -> dict[Split, FeatureClasses]:
     _check(features, table)
     keys, of_example = np.unique(table.labels, return_inverse=True)
     names = [str(key) for key in keys] if table.names is None else [table.names[key] for key in keys]
+    if wrong := [name for name in names if any("\ud800" <= each <= "\udfff" for each in name)]:
+        raise DataError(
+            f"feature file {features}: names of classes must be text, got {wrong[0]!r} with half a character"
+        )
     if table.split is None:
         split_of_class = _by_hash(features, names, validation, test)
     else:

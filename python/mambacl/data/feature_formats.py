@@ -14,8 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mambacl.data.irregular import irregular
 from mambacl.errors import DataError
-from mambacl.reading import check_regular, parse_json
+from mambacl.reading import parse_json
 
 Array = npt.NDArray[Any]
 
@@ -57,8 +58,8 @@ def read_table(features: Path, labels: Path | None) -> FeatureTable:
         raise DataError(f"feature file {features}: `labels` (`data.labels` of an experiment) must {rest}")
     try:
         for file in (features, labels):
-            if file is not None:
-                check_regular(file)
+            if file is not None and (found := irregular(file.stat().st_mode)) is not None:
+                raise DataError(f"feature file {file}: it must be a file, got {found}")
         if labels is not None:
             return FeatureTable(_npy("features", features), _npy("labels", labels))
         if kind == ".npz":

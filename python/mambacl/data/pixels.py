@@ -20,6 +20,7 @@ from mambacl.data.image_classes import ImageClasses
 from mambacl.data.jitter import AffineJitter
 from mambacl.data.sets.labelled import Labelled
 from mambacl.errors import InvalidValueError
+from mambacl.pictures import plain
 
 Mode = Literal["L", "RGB"]
 """Grey, or red, green and blue."""
@@ -50,7 +51,7 @@ def pixels(
     the environment variable `MAMBACL_CACHE`, mapped into memory and shared by processes.
 
     Args:
-        labelled: Pictures of mode "L" or "RGB".
+        labelled: Pictures of any mode, which `mambacl.pictures.plain` makes "L" or "RGB".
         side: Of the squares, pixels.
         mode: "L" or "RGB".
         ink: Whether they are dark ink on a light ground (`DataSet.ink`).
@@ -62,7 +63,7 @@ def pixels(
 
     Raises:
         InvalidValueError: If the side is below 1, or there is no such mode.
-        DataError: If a file is damaged; nothing is kept then.
+        DataError: If a file is damaged, or the levels of a picture have no range; nothing is kept then.
     """
     if side < 1:
         raise InvalidValueError(f"pixels: `side` must be at least 1, got {side}")
@@ -86,7 +87,9 @@ def _decoded(
     """The images in order, some at a time; Pillow lets threads decode beside one another."""
 
     def one(row: int) -> Tensor:
-        picture = ImageOps.fit(labelled.read(row).convert(mode), (side, side), Image.Resampling.BILINEAR)
+        picture = ImageOps.fit(
+            plain(labelled.read(row)).convert(mode), (side, side), Image.Resampling.BILINEAR
+        )
         levels = torch.from_numpy(np.array(picture)).view(side, side, CHANNELS[mode])
         return (255 - levels if ink else levels).permute(2, 0, 1)
 

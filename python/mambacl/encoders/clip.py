@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mambacl.encoders import fingerprint
 from mambacl.encoders.extras import require
 from mambacl.errors import DataError
+from mambacl.pictures import plain
 
 PICTURES = "clip"
 TEXTS = "clip-text"
@@ -35,11 +36,13 @@ class ClipPictures:
         self._network: Any = network.eval().requires_grad_(False)
         self._processor = processor
         self.dim: int = self._network.config.projection_dim
-        self.key = f"{PICTURES}-{fingerprint.of_module(network)[:16]}-{processor.crop_size['height']}px"
+        prepared = fingerprint.of_text(processor.to_json_string())[:8]
+        size = f"{processor.crop_size['height']}px"
+        self.key = f"{PICTURES}-{fingerprint.of_module(network)[:16]}-{size}-{prepared}"
 
     def encode(self, batch: Sequence[Image.Image]) -> Tensor:
         """The vectors of pictures, (n, dim) float32."""
-        inputs = self._processor([picture.convert("RGB") for picture in batch], return_tensors="pt")
+        inputs = self._processor([plain(picture).convert("RGB") for picture in batch], return_tensors="pt")
         with torch.no_grad():
             return self._network.get_image_features(**inputs).pooler_output  # projected
 
@@ -59,7 +62,8 @@ class ClipTexts:
         self._tokenizer = tokenizer
         self._length: int = self._network.config.text_config.max_position_embeddings
         self.dim: int = self._network.config.projection_dim
-        self.key = f"{TEXTS}-{fingerprint.of_module(network)[:16]}"
+        prepared = fingerprint.of_text(tokenizer.backend_tokenizer.to_str())[:8]
+        self.key = f"{TEXTS}-{fingerprint.of_module(network)[:16]}-{prepared}"
 
     def encode(self, batch: Sequence[str]) -> Tensor:
         """The vectors of texts, (n, dim) float32."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mambacl import packaged
 from mambacl.encoders.extras import require
+from mambacl.pictures import plain
 
 NAME = "efficientnet-lite0"
 
@@ -76,7 +77,7 @@ def load() -> EfficientNetLite0:
 def _pixels(pictures: Sequence[Image.Image]) -> Tensor:
     """(n, 3, SIDE, SIDE) float32, normalised."""
     resized = [
-        np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+        np.asarray(plain(picture).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC))
         for picture in pictures
     ]
     levels = torch.from_numpy(np.stack(resized)).float() / 255  # (n, SIDE, SIDE, 3)

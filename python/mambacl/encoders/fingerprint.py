@@ -1,4 +1,4 @@
-"""Telling one version of weights from another."""
+"""Telling one version of weights, and of the settings beside them, from another."""
 
 from __future__ import annotations
 
@@ -29,3 +29,19 @@ def of_module(module: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def of_text(text: str) -> str:
+    """The sha256 of a text, such as the settings that inputs are prepared by.
+
+    Args:
+        text: Any.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Examples:
+        >>> of_text("mean 0.5")[:8]
+        '632e5e9e'
+    """
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -8,7 +8,8 @@ from typing import Literal, Protocol, TypeVar
 from torch import Tensor
 
 Kind = Literal["images", "texts"]
-"""What an encoder reads: pictures, `PIL.Image.Image` of mode "L" or "RGB", or texts, `str`."""
+"""What an encoder reads: pictures, `PIL.Image.Image` of any mode that `mambacl.pictures.plain` takes, or
+texts, `str`."""
 
 Read = TypeVar("Read", contravariant=True)
 

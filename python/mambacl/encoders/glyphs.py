@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from mambacl.encoders.glyph_encoder import GlyphEncoder, load_glyph_encoder, weights_sha256
+from mambacl.pictures import plain
 
 NAME = "glyphs"
 
@@ -38,7 +39,8 @@ class Glyphs:
         """The vectors of pictures, (n, 128) float32."""
         side = (GlyphEncoder.SIDE, GlyphEncoder.SIDE)
         small = [
-            np.asarray(picture.convert("L").resize(side, Image.Resampling.BILINEAR)) for picture in batch
+            np.asarray(plain(picture).convert("L").resize(side, Image.Resampling.BILINEAR))
+            for picture in batch
         ]
         ink = 1 - torch.from_numpy(np.stack(small)).float() / 127.5
         with torch.no_grad():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mambacl.encoders import fingerprint
 from mambacl.encoders.extras import require
 from mambacl.errors import ConfigError, DataError
+from mambacl.pictures import plain
 
 NAME = "torchvision"
 
@@ -49,7 +50,9 @@ class Backbone:
     def encode(self, batch: Sequence[Image.Image]) -> Tensor:
         """The vectors of pictures, (n, dim) float32."""
         with torch.no_grad():
-            return self._network(torch.stack([self._transforms(picture.convert("RGB")) for picture in batch]))
+            return self._network(
+                torch.stack([self._transforms(plain(picture).convert("RGB")) for picture in batch])
+            )
 
 
 def load(model: str) -> Backbone:

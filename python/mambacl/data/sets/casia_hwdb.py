@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from mambacl.data.sets import file_digest
 from mambacl.data.sets.data_set import DataSet
 from mambacl.data.sets.labelled import Labelled
 from mambacl.data.splits import HeldOut, Split
@@ -58,7 +59,11 @@ class CasiaHwdb(DataSet):
             number = rows[row]
             return _picture(maps[writer[number]], int(offset[number]))
 
-        digest = hashlib.sha256("\n".join(path.name for path in paths).encode())
+        try:
+            contents = file_digest.of_files([path.name for path in paths], paths)
+        except OSError as error:
+            raise self.missing(f"the files in {root} cannot be read: {error}") from error
+        digest = hashlib.sha256(contents.encode())
         for column in (code, offset, writer):
             digest.update(np.ascontiguousarray(column[rows]).data)
         return Labelled(
@@ -71,10 +76,12 @@ class CasiaHwdb(DataSet):
         )
 
     def _mapped(self, path: Path) -> mmap.mmap:
-        if path.stat().st_size == 0:
-            raise self.missing(f"the file {path} is empty, as a download that broke off leaves it")
-        with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.check_file(path)
+        try:
+            with path.open("rb") as file:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise self.missing(f"the file {path} cannot be read: {error}") from error
 
     def _records(self, path: Path, contents: mmap.mmap) -> npt.NDArray[np.int64]:
         """The code of each character and where its record begins, (n, 2)."""
@@ -102,9 +109,12 @@ class CasiaHwdb(DataSet):
         """The character of a code of GBK; ASCII has its own in the first byte."""
         raw = code.to_bytes(2, "big").rstrip(b"\0")
         try:
-            return raw.decode("gbk")
+            name = raw.decode("gbk")
         except UnicodeDecodeError:
-            raise self.missing(f"its files are damaged: {raw.hex()} is no character of GBK") from None
+            name = ""
+        if not name.isprintable() or not name:
+            raise self.missing(f"its files are damaged: {raw.hex() or '00'} is no character of GBK")
+        return name
 
 
 def _picture(contents: mmap.mmap, offset: int) -> Image.Image:

@@ -85,11 +85,8 @@ class Cifar100(DataSet):
     def _records(self, path: Path, images: int) -> npt.NDArray[np.uint8]:
         """The records of a file, (n, 3074), mapped into memory."""
         expected = self.classes * images * _RECORD
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise self.missing(f"expected the file {path}, found none ({error.strerror})") from None
-        self.check_count(f"bytes in {path}", expected, size)
+        self.check_file(path)
+        self.check_count(f"bytes in {path}", expected, path.stat().st_size)
         records = np.memmap(path, np.uint8, mode="r").reshape(-1, _RECORD)
         each = np.bincount(records[:, 1], minlength=self.classes)
         if len(each) > self.classes or (each != images).any():

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mambacl.data.irregular import irregular
 from mambacl.data.sets.labelled import Labelled
 from mambacl.data.splits import HeldOut, Split
 from mambacl.errors import DataError, InvalidValueError
+from mambacl.printable import printable
 from mambacl.reading import read_text
 
 
@@ -68,7 +70,7 @@ class DataSet(ABC):
 
     def missing(self, what: str) -> DataError:
         """The error for files that are not there, with what to do."""
-        return DataError(f"{self.name}: {what}. {self.source}".rstrip())
+        return DataError(printable(f"{self.name}: {what}. {self.source}".rstrip()))
 
     def check_count(self, of: str, expected: int | None, got: int) -> None:
         """Checks that all of something are there, which a download that broke off lacks.
@@ -79,16 +81,37 @@ class DataSet(ABC):
         if expected is not None and got != expected:
             raise self.missing(f"expected {expected:,} {of}, found {got:,}")
 
+    def check_file(self, path: Path, what: str = "file") -> None:
+        """Checks that a file of the set is there, is a file, and has contents.
+
+        Args:
+            path: Where it must be.
+            what: It is, for the message.
+
+        Raises:
+            DataError: If it is missing, empty, a folder, or a pipe, which would never end.
+        """
+        try:
+            entry = path.stat()
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            reason = getattr(error, "strerror", None) or error
+            raise self.missing(f"expected the {what} {path}, found none ({reason})") from None
+        if (found := irregular(entry.st_mode)) is not None:
+            raise self.missing(f"expected the {what} {path}, found {found}")
+        if entry.st_size == 0:
+            raise self.missing(f"the {what} {path} is empty, as a download that broke off leaves it")
+
     def text(self, path: Path) -> str:
         """What a text file of the set says.
 
         Raises:
             DataError: If it is missing, or no text.
         """
+        self.check_file(path)
         try:
             return read_text(path)
         except OSError as error:
-            raise self.missing(f"expected the file {path}, found none ({error.strerror})") from None
+            raise self.missing(f"the file {path} cannot be read: {error}") from error
         except UnicodeDecodeError as error:
             raise self.missing(f"the file {path} is damaged: {error}") from error
 
@@ -112,7 +135,10 @@ class DataSet(ABC):
         for name in names:
             if (root / name).is_dir():
                 return root / name
-        there = sorted(path.name for path in root.iterdir())
+        try:
+            there = sorted(path.name for path in root.iterdir())
+        except OSError as error:
+            raise self.missing(f"the folder {root} cannot be read: {error}") from error
         shown = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "") if there else "nothing"
         raise self.missing(f"expected the folder {' or '.join(names)} in {root}, found {shown}")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
-import zlib
+import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +13,21 @@ from typing import IO
 import torch
 from PIL import Image
 
+from mambacl import pictures
+from mambacl.data.cache import key
+from mambacl.data.sets import file_digest
 from mambacl.data.sets.data_set import DataSet
 from mambacl.data.sets.labelled import Labelled
 from mambacl.data.splits import TENTHS, HeldOut, Split
+from mambacl.errors import DataError
 
 
 @dataclass(frozen=True)
 class ImageFiles(DataSet):
     """Image files sorted by class. Each set of this sort derives from it: it finds the files.
 
-    A set is known by the paths and sizes of its files, which are read when a picture is asked for.
+    A set is known by the paths and contents of its files (`file_digest`), which are decoded when a picture is
+    asked for.
 
     Attributes:
         held_out: Classes for meta-validation and meta-test.
@@ -64,37 +67,46 @@ class ImageFiles(DataSet):
         paths = list(chain.from_iterable(found[name] for name in names))
 
         def read(row: int) -> Image.Image:
-            with paths[row].open("rb") as file:
-                return decoded(self, file, str(paths[row]))
+            try:
+                with paths[row].open("rb") as file:
+                    return decoded(self, file, str(paths[row]))
+            except OSError as error:
+                raise self.missing(f"the image {paths[row]} cannot be read: {error}") from error
 
-        domains = torch.tensor([self.domain(path, root) for path in paths]) if self.domains else None
+        of_images = torch.tensor([self.domain(path, root) for path in paths], dtype=torch.int64)
         return Labelled(
-            f"{self.name}-{split}-{self._digest(names, found, root)}",
+            f"{self.name}-{split}-{self._digest(paths, names, root)}",
             names,
-            torch.tensor([len(found[name]) for name in names]),
+            torch.tensor([len(found[name]) for name in names], dtype=torch.int64),
             read,
-            domains,
+            of_images if self.domains else None,
             self.domains,
         )
 
-    def _digest(self, names: Sequence[str], found: Mapping[str, Sequence[Path]], root: Path) -> str:
-        """Of the names of classes, and of their files' paths and sizes."""
-        digest = hashlib.sha256()
-        for name in names:
-            digest.update(f"{name}\n".encode())
-            for path in found[name]:
-                try:
-                    size = path.stat().st_size
-                except OSError as error:
-                    raise self.missing(f"expected the image {path}, found none ({error.strerror})") from None
-                if size == 0:
-                    raise self.missing(f"the image {path} is empty, as a download that broke off leaves it")
-                digest.update(f"{path.relative_to(root).as_posix()} {size}\n".encode())
-        return digest.hexdigest()[:16]
+    def _digest(self, paths: Sequence[Path], names: Sequence[str], root: Path) -> str:
+        """Of the names of classes, and of their files' paths and contents."""
+        inside = [self._inside(path, root) for path in paths]
+        for path in paths:
+            self.check_file(path, "image")
+        try:
+            contents = file_digest.of_files(inside, paths)
+        except OSError as error:
+            raise self.missing(f"the images in {root} cannot be read: {error}") from error
+        depends_on = {"classes": names, "contents": contents, "pictures": pictures.VERSION}
+        return key(depends_on)
+
+    def _inside(self, path: Path, root: Path) -> str:
+        """The path of a file below the root, which a list of the set may have named otherwise."""
+        try:
+            inside = Path(os.path.normpath(path)).relative_to(os.path.normpath(root)).as_posix()
+        except ValueError:
+            raise self.missing(f"expected all images in {root}, but its lists name {path}") from None
+        return inside
 
 
 def decoded(data_set: DataSet, file: IO[bytes], name: str) -> Image.Image:
-    """The picture of an image file, of mode "L" if the file is grey or black and white, "RGB" if not.
+    """The picture of an image file, of mode "L" if the file is grey or black and white, "RGB" if not; as
+    `mambacl.pictures` reads it.
 
     Args:
         data_set: It is of.
@@ -102,17 +114,9 @@ def decoded(data_set: DataSet, file: IO[bytes], name: str) -> Image.Image:
         name: Of the file, for the message.
 
     Raises:
-        DataError: If it is damaged, or no image.
+        DataError: If it is damaged, too large, or no image of a known format.
     """
     try:
-        with Image.open(file) as image:
-            image.load()
-            if image.mode in ("1", "L"):
-                return image.convert("L")
-            if "transparency" in image.info:  # what is seen through is dropped, as for other modes
-                return image.convert("RGBA").convert("RGB")
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise data_set.missing(f"the image {name} is damaged: {error}") from error
-    except Image.DecompressionBombError as error:
-        raise data_set.missing(f"the image {name} is too large: {error}") from error
+        return pictures.read(file, name)
+    except DataError as error:
+        raise data_set.missing(str(error)) from error

@@ -41,11 +41,15 @@ class ImageFolderSet(ImageFiles):
         """The images of each folder in a folder, by its name; names and images in order.
 
         Raises:
-            DataError: If there is no class folder, one without an image, or a file that a download left
-                unfinished.
+            DataError: If there is no class folder, one without an image or with a name that is no UTF-8, or
+                a file that a download left unfinished.
         """
         found: dict[str, list[Path]] = {}
-        for name in sorted(_folders(folder)):
+        for name in sorted(self._folders(folder)):
+            if any("\ud800" <= each <= "\udfff" for each in name):  # how Python keeps such bytes
+                raise self.missing(
+                    f"expected folders named in UTF-8, as classes are called so, found {folder / name}"
+                )
             found[name] = self._images(folder / name)
             if not found[name]:
                 raise self.missing(f"expected images in the folder {folder / name}, found none")
@@ -54,17 +58,29 @@ class ImageFolderSet(ImageFiles):
         return found
 
     def _images(self, folder: Path) -> list[Path]:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        names = sorted(entry.name for entry in self._entries(folder))
         for name in names:
             if name.lower().endswith(_UNFINISHED):
                 raise self.missing(f"the file {folder / name} is what a download that broke off leaves")
         return [folder / name for name in names if name.lower().endswith(SUFFIXES)]
 
+    def _folders(self, folder: Path) -> list[str]:
+        found: list[str] = []
+        for entry in self._entries(folder):
+            try:
+                if entry.is_dir():
+                    found.append(entry.name)
+            except OSError as error:  # such as a link that leads to itself
+                raise self.missing(f"{folder / entry.name} cannot be read: {error.strerror}") from error
+        return found
 
-def _folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        """What is in a folder and not hidden."""
+        try:
+            with os.scandir(folder) as entries:
+                return [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            raise self.missing(f"the folder {folder} cannot be read: {error.strerror}") from error
 
 
 FOLDER = ImageFolderSet(

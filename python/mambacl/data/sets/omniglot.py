@@ -6,21 +6,25 @@ import hashlib
 import io
 import re
 import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from PIL import Image
 
+from mambacl import pictures
+from mambacl.data.cache import key
+from mambacl.data.sets import file_digest
 from mambacl.data.sets.data_set import DataSet
 from mambacl.data.sets.image_files import decoded
 from mambacl.data.sets.labelled import Labelled
 from mambacl.data.splits import TENTHS, HeldOut, Split
+from mambacl.errors import DataError
 
 _DRAWINGS = 20
-_DRAWING = re.compile(r"([^/]+/character\d+)/(\d+_\d+\.png)")  # alphabet/character, drawing
+_DRAWING = re.compile(r"([^/.][^/]*/character\d+)/(\d+_\d+\.png)")  # alphabet/character, drawing
+_MOST_BYTES = 1 << 20  # of a drawing; the real ones have some hundred
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,14 @@ class Part:
 
 @dataclass(frozen=True)
 class _Opened:
-    """The drawings of a part: for each character's name the names of its files, and what reads them."""
+    """The drawings of a part: for each character's name the names of its files, and what reads them.
+
+    `digest` is that of the contents of some of the files.
+    """
 
     characters: dict[str, list[str]]
-    sizes: dict[str, int]
     read: Callable[[str], bytes]
+    digest: Callable[[list[str]], str]
     place: Path
 
 
@@ -77,13 +84,15 @@ class Omniglot(DataSet):
             place = f"{opened.place}/{files[row]}"
             try:
                 contents = opened.read(files[row])
-            except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            except MemoryError:
+                raise
+            except Exception as error:  # whatever zipfile raises at damaged, encrypted or unknown entries
                 raise self.missing(f"the image {place} is damaged: {error}") from error
             return decoded(self, io.BytesIO(contents), place)
 
-        digest = hashlib.sha256("\n".join(f"{file} {opened.sizes[file]}" for file in files).encode())
+        depends_on = {"contents": opened.digest(files), "pictures": pictures.VERSION}
         return Labelled(
-            f"{self.name}-{split}-{digest.hexdigest()[:16]}",
+            f"{self.name}-{split}-{key(depends_on)}",
             tuple(names),
             torch.full((len(names),), _DRAWINGS),
             read,
@@ -106,26 +115,47 @@ class Omniglot(DataSet):
 
     def _of_folder(self, folder: Path) -> _Opened:
         paths = {path.relative_to(folder).as_posix(): path for path in folder.glob("*/*/*.png")}
-        sizes = {name: path.stat().st_size for name, path in paths.items()}
-        return _Opened(_characters(paths), sizes, lambda name: paths[name].read_bytes(), folder)
+        for path in paths.values():
+            self.check_file(path, "image")
+
+        def digest(files: list[str]) -> str:
+            try:
+                return file_digest.of_files(files, [paths[file] for file in files])
+            except OSError as error:
+                raise self.missing(f"the images in {folder} cannot be read: {error}") from error
+
+        return _Opened(_characters(paths), lambda name: paths[name].read_bytes(), digest, folder)
 
     def _of_archive(self, part: Part, path: Path) -> _Opened:
-        if part.md5 is not None and (got := _md5(path)) != part.md5:
-            raise self.missing(f"the file {path} is damaged: its md5 must be {part.md5}, got {got}")
         try:
+            if part.md5 is not None and (got := _md5(path)) != part.md5:
+                raise self.missing(f"the file {path} is damaged: its md5 must be {part.md5}, got {got}")
             archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:  # of bytes that make no sense zipfile raises whatever it stumbles over
             raise self.missing(f"the file {path} is damaged: {error}") from error
         prefix = f"{part.name}/"
-        sizes = {
-            info.filename.removeprefix(prefix): info.file_size
+        entries = {
+            info.filename.removeprefix(prefix): info
             for info in archive.infolist()
             if info.filename.startswith(prefix)
         }
-        return _Opened(_characters(sizes), sizes, lambda name: archive.read(prefix + name), path)
+        for info in entries.values():
+            if info.file_size > _MOST_BYTES:
+                raise self.missing(
+                    f"the file {path} is damaged: a drawing has {_MOST_BYTES:,} bytes at most, and "
+                    f"{info.filename} unpacks to {info.file_size:,}"
+                )
+
+        def digest(files: list[str]) -> str:
+            # zipfile checks the CRC of what it unpacks, so it stands for the contents.
+            return key({file: [entries[file].file_size, entries[file].CRC] for file in files})
+
+        return _Opened(_characters(entries), lambda name: archive.read(entries[name]), digest, path)
 
 
-def _characters(files: dict[str, Path] | dict[str, int]) -> dict[str, list[str]]:
+def _characters(files: Iterable[str]) -> dict[str, list[str]]:
     """The drawings of each character."""
     found: dict[str, list[str]] = {}
     for file in sorted(files):

@@ -39,10 +39,11 @@ class StanfordCars(ImageFiles):
 
     def _read(self, path: Path, variable: str) -> Sequence[Any]:
         """A variable of a file, a list."""
-        if not path.is_file():
-            raise self.missing(f"expected the file {path}, found none")
+        self.check_file(path)
         try:
             return loadmat(path, squeeze_me=True)[variable].ravel()
+        except MemoryError:
+            raise
         except Exception as error:  # a damaged file makes scipy raise all sorts
             raise self.missing(f"the file {path} is damaged: {error}") from error
 
