@@ -29,7 +29,7 @@ from mambacl import (
     save_learner,
 )
 from mambacl.errors import FileError
-from mambacl.streams import container
+from mambacl import container
 from small_learners import DIM, assert_same, small_learner
 
 X = np.random.default_rng(0).normal(size=(30, DIM))

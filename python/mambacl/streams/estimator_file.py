@@ -12,7 +12,7 @@ from mambacl import settings
 from mambacl.errors import ConfigError, FileError
 from mambacl.learner import Learner
 from mambacl.settings import Settings
-from mambacl.streams import container
+from mambacl import container
 from mambacl.streams.labels import Labels
 from mambacl.streams.pretrained import PackagedName
 from mambacl.streams.stream import Stream

@@ -82,6 +82,16 @@ def unpack(data: bytes, kind: str, where: str) -> tuple[dict[str, Any], dict[str
     return facts, tensors
 
 
+def holds(data: bytes) -> object:
+    """What a file says that it holds; None for what is no such file. Nothing is checked."""
+    try:
+        length = int.from_bytes(data[:8], "little")
+        header = reading.parse_json(reading.parse_json(data[8 : 8 + length])["__metadata__"][_KEY])
+        return header["holds"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def as_tensor(data: bytes) -> Tensor:
     """A file inside this one, (n,) uint8."""
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)
