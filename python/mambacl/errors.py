@@ -56,3 +56,7 @@ class RunError(MambaclError, RuntimeError):
 
 class PluginError(MambaclError, RuntimeError):
     """A learner written in Python does not do what its protocol asks for."""
+
+
+class LawError(MambaclError, AssertionError):
+    """A learner breaks a law that all learners keep."""

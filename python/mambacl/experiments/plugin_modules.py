@@ -24,7 +24,7 @@ class Plugins(Settings):
     modules: tuple[str, ...] = ()
 
     def load(self, model: Mapping[str, Any]) -> None:
-        """Imports the modules, unless the kind of learner is registered already.
+        """Imports the modules, unless the kind of learner is known already.
 
         Args:
             model: The table `[model]`.
@@ -33,7 +33,7 @@ class Plugins(Settings):
             ConfigError: If one cannot be imported.
         """
         kind = model.get("kind")
-        if isinstance(kind, str) and kind in PLUGINS:
+        if kind is None or (isinstance(kind, str) and (kind in LEARNERS or kind in PLUGINS)):
             return
         for module in self.modules:
             import_named(module, "plugins")
