@@ -62,7 +62,9 @@ class LayerState:
             )
 
     def __getattr__(self, name: str) -> Tensor:
-        if not name.startswith("_") and name in self.spec.names:
+        if name.startswith("_") or name == "spec":  # before `__init__` there is nothing to look in
+            raise AttributeError(name)
+        if name in self.spec.names:
             return self._tensors[self.spec.names.index(name)]
         raise AttributeError(f"a state of {self.spec.kind} has {', '.join(self.spec.names)}, got {name!r}")
 

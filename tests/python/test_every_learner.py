@@ -29,6 +29,7 @@ from mambacl import (
 )
 from mambacl.config import LEARNERS, ExpertsFeedForward, Mixer
 from mambacl.errors import ConfigError, FileError
+from plugin_learners import LinearMemoryConfig
 
 BASE = {"encoder": VectorEncoder(dim=4), "target": ClassTarget(vocab=6), "d_model": 64}
 OF_VECTORS = {**BASE, "target": VectorTarget(dim=3)}
@@ -49,6 +50,8 @@ CONFIGS: dict[str, LearnerConfig] = {
         if kind not in CLASSES_ALONE
     },
     **{f"{mixer.kind}, vectors": SequenceConfig(**OF_VECTORS, mixer=mixer) for mixer in MIXERS},
+    "written in Python": LinearMemoryConfig(**BASE),
+    "written in Python, vectors": LinearMemoryConfig(**OF_VECTORS),
 }
 
 every_learner = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)

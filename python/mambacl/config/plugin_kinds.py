@@ -32,7 +32,9 @@ def find(kind: str) -> type[Any] | None:
             where = f"entry point `{kind}` of {GROUP}"
             import_named(entry.module, where)
             if kind not in PLUGINS:
-                raise ConfigError(f"{where}: the module `{entry.module}` must register {kind!r}, got {names()}")
+                raise ConfigError(
+                    f"{where}: the module `{entry.module}` must register {kind!r}, got {', '.join(PLUGINS)}"
+                )
     return PLUGINS.get(kind)
 
 

@@ -62,7 +62,8 @@ class Experiment(Settings):
 
         Raises:
             ConfigError: If a key is unknown (with the nearest that is known), or a value is of another type
-                or out of its range, or model and data do not fit; or a module of `plugins` cannot be imported.
+                or out of its range, or model and data do not fit, or a module of `plugins` cannot be
+                imported.
         """
         table = dict(table)
         parts = {name: table.pop(name, {}) for name in ("model", "train", "data", "plugins")}

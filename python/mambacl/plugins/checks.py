@@ -7,7 +7,8 @@ from torch import Tensor
 
 from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
 
-MOST_SYMBOLS = 2**20
+MOST = 2**20
+"""Symbols of a vocabulary, or numbers in a vector."""
 
 
 def inputs(op: str, x: Tensor, batch: int, input_shape: tuple[int, ...], like: Tensor) -> None:
@@ -77,5 +78,6 @@ def _floats(op: str, name: str, tensor: Tensor, like: Tensor) -> None:
 def _device(op: str, name: str, tensor: Tensor, like: Tensor) -> None:
     if tensor.device != like.device:
         raise DeviceError(
-            f"{op}: argument `{name}` must be on {like.device}, as the model's parameters, got {tensor.device}"
+            f"{op}: argument `{name}` must be on {like.device}, as the model's parameters, "
+            f"got {tensor.device}"
         )

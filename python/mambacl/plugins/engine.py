@@ -7,7 +7,7 @@ those of labels, and what a module returns is checked.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any, TypeAlias
 
 import torch
@@ -26,6 +26,9 @@ from mambacl.trace import PlainTrace
 PlainState: TypeAlias = tuple[int, list[Tensor]]
 """Examples observed, and tensors: of a classifier the codebook and the seen labels, then the memory."""
 
+PlainEpisode: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+"""Stream, queries, codebook and tasks, as `_core.Learner` takes them."""
+
 _METHODS = ("init_state", "observe", "predict")
 _RESERVED = ("spec", "replace")
 """Names of a `LayerState` itself."""
@@ -43,13 +46,9 @@ def build(config: LearnerConfig, seed: int) -> nn.Module:
         PluginError: If `build` fails, or returns something that cannot be a learner.
     """
     target = config.target
-    name, size, most = (
-        ("vocab", target.vocab, checks.MOST_SYMBOLS)
-        if isinstance(target, ClassTarget)
-        else ("dim", target.dim, checks.MOST_SYMBOLS)
-    )
-    if not 1 <= size <= most:
-        raise ConfigError(f"configuration: `target.{name}` must be from 1 to {most}, got {size}")
+    name, size = ("vocab", target.vocab) if isinstance(target, ClassTarget) else ("dim", target.dim)
+    if not 1 <= size <= checks.MOST:
+        raise ConfigError(f"configuration: `target.{name}` must be from 1 to {checks.MOST}, got {size}")
     where = f"learner of kind {config.kind!r}: `build`"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -77,7 +76,10 @@ def build(config: LearnerConfig, seed: int) -> nn.Module:
             )
     for key, buffer in module.named_buffers():
         if buffer.is_floating_point() and not bool(buffer.isfinite().all()):
-            raise PluginError(f"{where} must return a module of finite buffers, got NaN or infinity in {key!r}")
+            raise PluginError(
+                f"{where} must return a module of finite buffers (a mask can be bool), got NaN or infinity "
+                f"in {key!r}"
+            )
     return module
 
 
@@ -112,7 +114,9 @@ class ModuleEngine:
         if not self.names:
             raise self._broken("init_state", "the state must hold at least one tensor, got none")
         for name in {*self.names} & {*_RESERVED}:
-            raise self._broken("init_state", f"no tensor may be called {' or '.join(_RESERVED)}, got {name!r}")
+            raise self._broken(
+                "init_state", f"no tensor may be called {' or '.join(_RESERVED)}, got {name!r}"
+            )
         if len(set(self.names)) < len(self.names):
             raise self._broken("init_state", f"tensors must have distinct names, got {self.names}")
         tensors = self.structure.flat(tree)
@@ -123,9 +127,7 @@ class ModuleEngine:
                     f"`{name}` must have the streams as its first axis, 2 of them, got shape "
                     f"{list(tensor.shape)}",
                 )
-        self.shapes = [
-            tuple(GROWS if size == 0 else size for size in tensor.shape[1:]) for tensor in tensors
-        ]
+        self.shapes = [tuple(GROWS if size == 0 else size for size in tensor.shape[1:]) for tensor in tensors]
 
     def uses_positions(self) -> bool:
         """Whether all streams of a state must have observed as many examples."""
@@ -162,7 +164,9 @@ class ModuleEngine:
         with _mode(self.module, training=True):
             return self._observe(tensors[0], state, x, y), ([], [], None)
 
-    def predict(self, tensors: list[Tensor], state: PlainState, x: Tensor, trace: PlainTrace | None) -> Tensor:
+    def predict(
+        self, tensors: list[Tensor], state: PlainState, x: Tensor, trace: PlainTrace | None
+    ) -> Tensor:
         """Answers, the module in evaluation mode unless there is a trace."""
         with _mode(self.module, training=trace is not None):
             return self._predict(tensors[0], state, x)
@@ -177,7 +181,8 @@ class ModuleEngine:
         """
         del tensors, state, x, trace
         raise ConfigError(
-            f"associate: the learner must be a sequence learner of the engine, got kind {self.settings.kind!r}"
+            "associate: the learner must be a sequence learner of the engine, got kind "
+            f"{self.settings.kind!r}"
         )
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
@@ -189,11 +194,10 @@ class ModuleEngine:
         return (1 - functional.cosine_similarity(output, y, dim=-1)).mean()
 
     def run(
-        self, tensors: list[Tensor], episode: Sequence[Tensor | None], step: int | None
+        self, tensors: list[Tensor], episode: PlainEpisode, step: int | None
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor | None, Tensor | None]:
         """Episodes: observe, predict, measure; in training where a step is given."""
         train_x, train_y, test_x, test_y, codebook, train_task, test_task = episode
-        assert train_x is not None and train_y is not None and test_x is not None and test_y is not None
         like, batch = tensors[0], len(train_x)
         state = self.initial_state(tensors, batch, codebook, 0)
         self._check_queries(like, batch, test_x, test_y)
@@ -204,7 +208,7 @@ class ModuleEngine:
             state = self._observe(like, state, train_x, train_y)
             output = self._predict(like, state, test_x)
             penalty = None
-            if step is not None and hasattr(self.module, "regulariser"):
+            if step is not None and callable(getattr(self.module, "regulariser", None)):
                 penalty = self._penalty(state, episode, step, like)
         objective = self.loss(output, test_y)
         loss = objective if penalty is None else objective + penalty
@@ -235,8 +239,8 @@ class ModuleEngine:
         known = 0 if self.vocab is None else 2
         if len(tensors) != known + len(self.names):
             raise ConfigError(
-                f"{op}: argument `state` must be of a learner of kind {self.settings.kind!r}, with the tensors "
-                f"{self.names}, got {len(tensors) - known} tensors"
+                f"{op}: argument `state` must be of a learner of kind {self.settings.kind!r}, with the "
+                f"tensors {self.names}, got {len(tensors) - known} tensors"
             )
         if examples < 0:
             raise InvalidValueError(f"{op}: argument `state.examples` must be at least 0, got {examples}")
@@ -292,9 +296,8 @@ class ModuleEngine:
         output = self._alike("predict", "its answers", output, like)
         return output.gather(2, labels[0].unsqueeze(1).expand(expected)) if labels else output
 
-    def _penalty(self, state: PlainState, episode: Sequence[Tensor | None], step: int, like: Tensor) -> Tensor:
+    def _penalty(self, state: PlainState, episode: PlainEpisode, step: int, like: Tensor) -> Tensor:
         train_x, train_y, test_x, test_y, codebook, train_task, test_task = episode
-        assert train_x is not None and train_y is not None and test_x is not None and test_y is not None
         known = 0
         if codebook is not None and self.vocab is not None:
             known = 2
@@ -327,8 +330,8 @@ class ModuleEngine:
     def _check_differentiable(self) -> None:
         if not any(parameter.requires_grad for parameter in self.module.parameters()):
             raise PluginError(
-                f"learner of kind {self.settings.kind!r}: it must have parameters to be trained, got none that "
-                "require a gradient; in evaluation mode it needs none"
+                f"learner of kind {self.settings.kind!r}: it must have parameters to be trained, got none "
+                "that require a gradient; in evaluation mode it needs none"
             )
         raise self._broken(
             "observe",

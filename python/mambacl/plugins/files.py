@@ -67,7 +67,8 @@ def need(kind: str, module: str, where: str) -> None:
     import_named(module, where)
     if find(kind) is None:
         raise ConfigError(
-            f"{where}: the module `{module}` must register the kind {kind!r} when it is imported, got none such"
+            f"{where}: the module `{module}` must register the kind {kind!r} when it is imported, "
+            "got none such"
         )
 
 
@@ -135,9 +136,7 @@ def load_tensors(engine: ModuleEngine, file: str, tensors: Mapping[str, Tensor])
     engine.module.load_state_dict(dict(tensors))
 
 
-def pack_state(
-    engine: ModuleEngine, tensors: list[Tensor], state: PlainState, counts: list[int]
-) -> bytes:
+def pack_state(engine: ModuleEngine, tensors: list[Tensor], state: PlainState, counts: list[int]) -> bytes:
     """The bytes of a state's file."""
     labels, memory = engine.check_state("save_state", state, tensors[0])
     named = {"examples": torch.tensor(counts), **dict(zip(("codebook", "seen"), labels, strict=False))}
@@ -147,7 +146,9 @@ def pack_state(
         "model": fingerprint(engine, tensors),
         "streams": len(counts),
     }
-    copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in named.items()}
+    copies = {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in named.items()
+    }
     return container.pack(STATE, facts, copies)
 
 
@@ -168,7 +169,8 @@ def unpack_state(
     is_model = fingerprint(engine, tensors)
     if facts.model != is_model:
         raise FileError(
-            f"{where} must be a state of this model, whose fingerprint is {is_model}, got one of {facts.model}"
+            f"{where} must be a state of this model, whose fingerprint is {is_model}, "
+            f"got one of {facts.model}"
         )
     known = [] if engine.vocab is None else ["codebook", "seen"]
     names = [*known, *(f"{_MEMORY}{name}" for name in engine.names)]

@@ -78,7 +78,9 @@ def register(kind: str) -> Callable[[type[C]], type[C]]:
             f"got {kind!r}"
         )
     if kind in LEARNERS:
-        raise ConfigError(f"register: `kind` must not be one of the engine's, {', '.join(LEARNERS)}, got {kind!r}")
+        raise ConfigError(
+            f"register: `kind` must not be one of the engine's, {', '.join(LEARNERS)}, got {kind!r}"
+        )
 
     def registered(settings: type[C]) -> type[C]:
         _check(kind, settings)
@@ -115,7 +117,7 @@ def _check(kind: str, settings: type[Any]) -> None:
             f"@mambacl.register({kind!r}) above @dataclass(frozen=True)"
         )
     if any(settings is known or issubclass(settings, known) for known in LEARNERS.values()):
-        raise ConfigError(f"{refused} must derive from mambacl.LearnerConfig alone, got {settings.__mro__[1]!r}")
+        raise ConfigError(f"{refused} must derive from none of the engine's kinds, got {settings!r}")
     if not callable(getattr(settings, "build", None)):
         raise ConfigError(f"{refused} must have a method `build(self, seed)`, got none")
 

@@ -177,8 +177,10 @@ class Trainer:
 
     def _move(self, moved: Sequence[Tensors]) -> None:
         """Moves the running statistics to the mean of where the parts would, over all ranks."""
-        buffers = {name: buffer for name, buffer in self.learner.named_buffers() if buffer.is_floating_point()}
-        own = [torch.stack([part[name] for part in moved]).mean(0) for name in buffers]  # counters stay last
+        buffers = {
+            name: buffer for name, buffer in self.learner.named_buffers() if buffer.is_floating_point()
+        }
+        own = [torch.stack([part[name] for part in moved]).mean(0) for name in buffers]
         with torch.no_grad():
             for buffer, mean in zip(buffers.values(), self.ranks.mean(own), strict=True):
                 buffer.copy_(mean)
