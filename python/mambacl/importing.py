@@ -32,6 +32,11 @@ def import_named(name: str, where: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{where}: must name a module such as 'my_package.learners', got {name!r}")
+    if name == "__main__":
+        raise ConfigError(
+            f"{where}: the learner was defined in a script or at a prompt, which cannot be imported; move it "
+            "to a module, or define it before"
+        )
     if name in sys.modules:
         return
     top = name.partition(".")[0]

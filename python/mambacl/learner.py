@@ -375,6 +375,7 @@ class Learner(nn.Module):
             return plugged.eval()
         config, tensors = _core.unpack_learner(name, data)
         learner = Learner(LearnerConfig.from_table(json.loads(config))).to(tensors[0].dtype)
+        assert isinstance(learner._engine, _core.Learner)
         names = [name for name, _, _ in learner._engine.schema()]
         learner.load_state_dict(dict(zip(names, tensors, strict=True)))
         return learner.eval()

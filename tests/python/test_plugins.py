@@ -51,6 +51,9 @@ from mambacl.experiments.training_run import TrainingRun
 from mambacl.importing import import_named
 from mambacl.plugins.state_tree import Structure
 from mambacl.runs import RunFolder
+from mambacl.studies.conditions import ByCondition
+from mambacl.studies.registry import study
+from mambacl.studies.scale import Scale
 from mambacl.sweeps import Results, read_sweep
 from mambacl.sweeps.advance import advance
 from mambacl.sweeps.plan import due, outcomes
@@ -250,6 +253,9 @@ def test_train_resume_evaluate_export_and_stream(
     groups = json.loads(shell("compare", whole, other_run, "--json"))["groups"]
     assert [group["name"] for group in groups] == ["model.d_key 8", "model.d_key 4"]
 
+    answer = study("order").ask(load_run(whole), Scale.to_try())
+    assert isinstance(answer, ByCondition)
+
     shell("export", whole, "model.safetensors", "--checkpoint", "last")
     learner = load_learner("model.safetensors")
     assert learner.fingerprint() == one.fingerprint()
@@ -418,7 +424,7 @@ BROKEN: dict[str, tuple[Callable[[Any, int], object], str]] = {
     ),
     "infinite buffer": (
         lambda config, seed: _masked(),
-        "`build` must return .* finite buffers, got .* 'mask'",
+        "`build` must return .* finite buffers .*, got NaN or infinity in 'mask'",
     ),
     "no tensor": (
         broken(init_state=lambda self, n: (torch.zeros(n), 3)),

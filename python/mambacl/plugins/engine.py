@@ -51,7 +51,7 @@ def build(config: LearnerConfig, seed: int) -> nn.Module:
         raise ConfigError(f"configuration: `target.{name}` must be from 1 to {checks.MOST}, got {size}")
     where = f"learner of kind {config.kind!r}: `build`"
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         try:
             module: object = config.build(seed)  # pyright: ignore[reportAttributeAccessIssue]
         except MambaclError:
@@ -423,10 +423,15 @@ def _mode(module: nn.Module, *, training: bool) -> Generator[None, None, None]:
 
 @contextlib.contextmanager
 def _draws(device: torch.device, step: int | None) -> Generator[None, None, None]:
-    """Within a training step, what is drawn from torch's generator depends on the step alone."""
-    if step is None:
+    """Within a training step, what is drawn from torch's generators depends on the step alone. In a CUDA
+    graph that is captured they are left alone, as they must be."""
+    on_gpu = device.type == "cuda"
+    if step is None or (on_gpu and torch.cuda.is_current_stream_capturing()):
         yield
         return
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(step)
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        torch.default_generator.manual_seed(step)
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(step)
         yield

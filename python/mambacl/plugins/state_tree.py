@@ -95,13 +95,14 @@ class Structure:
 
 def _keys(tree: Tree) -> tuple[Any, ...] | None:
     """The keys of the parts of a container; None for what is none."""
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        return tuple(field.name for field in dataclasses.fields(tree))
-    if type(tree) is dict:
+    kind: type[Any] = type(tree)
+    if dataclasses.is_dataclass(kind):
+        return tuple(field.name for field in dataclasses.fields(kind))
+    if kind is dict:
         return tuple(tree)
-    if type(tree) in (tuple, list):
+    if kind in (tuple, list):
         return tuple(range(len(tree)))
-    return tuple(tree._fields) if isinstance(tree, tuple) and hasattr(tree, "_fields") else None
+    return tuple(tree._fields) if issubclass(kind, tuple) and hasattr(kind, "_fields") else None
 
 
 def _part(tree: Tree, key: Any) -> Tree:
