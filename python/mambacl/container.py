@@ -23,6 +23,7 @@ FORMAT = 1
 """The version of the format; a newer one is refused."""
 
 _BLANK = "0" * 64  # where the digest stands while it is computed
+_LARGEST_HEADER = 16 << 20  # bytes, as in the engine
 _KEY = "mambacl"  # the one key of the metadata: of several, the order in the file would be by chance
 
 
@@ -86,6 +87,8 @@ def holds(data: bytes) -> object:
     """What a file says that it holds; None for what is no such file. Nothing is checked."""
     try:
         length = int.from_bytes(data[:8], "little")
+        if length > _LARGEST_HEADER:
+            return None
         header = reading.parse_json(reading.parse_json(data[8 : 8 + length])["__metadata__"][_KEY])
         return header["holds"]
     except (ValueError, KeyError, TypeError, AttributeError):

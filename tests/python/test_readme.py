@@ -13,7 +13,6 @@ BLOCKS = [
         re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
     )
 ]
-DEPLOYMENT = ROOT / "docs" / "deployment.md"
 
 
 def test_there_is_an_example():
@@ -25,9 +24,11 @@ def test_examples_run(block: str):
     exec(compile(block, "page", "exec"), {})
 
 
-def test_the_page_on_deployment_runs_from_top_to_bottom():
+@pytest.mark.parametrize("page", ["deployment.md", "plugins.md"])
+def test_pages_run_from_top_to_bottom(page: str):
     names: dict[str, object] = {}
-    blocks = re.findall(r"^```python\n(.*?)^```$", DEPLOYMENT.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = (ROOT / "docs" / page).read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) == 2
     for block in blocks:
         exec(compile(block, "page", "exec"), names)
