@@ -39,6 +39,7 @@ from mambacl import (
 from mambacl.config import plugin_kinds
 from mambacl.errors import (
     ConfigError,
+    DtypeError,
     FileError,
     InvalidValueError,
     LawError,
@@ -47,6 +48,7 @@ from mambacl.errors import (
     ShapeError,
 )
 from mambacl.experiments.experiment import Experiment
+from mambacl.experiments.trained import run_settings
 from mambacl.experiments.training_run import TrainingRun
 from mambacl.importing import import_named
 from mambacl.plugins.state_tree import Structure
@@ -637,6 +639,55 @@ def _argument(message: str) -> str:
 def test_register_refuses(kind: str, settings: Any, message: str):
     with pytest.raises(ConfigError, match=message):
         mambacl.register(kind)(settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": ClassTarget(vocab=0)}, "`target.vocab` must be from 1 to 1048576, got 0"),
+        ({"target": VectorTarget(dim=-1)}, "`target.dim` must be from 1 to 1048576, got -1"),
+        ({"target": None}, "`target` must be ClassTarget or VectorTarget or AngleTarget, got NoneType"),
+        ({"encoder": "images"}, "`encoder` must be CnnEncoder or VectorEncoder, got str"),
+        ({"encoder": VectorEncoder(dim=0)}, "`dim` must be at least 1, got 0"),
+        ({"d_model": 0}, "`d_model` must be from 1 to 1048576, got 0"),
+        ({"d_key": torch.zeros(1)}, "`d_key` must be a number, a name or several, got Tensor"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changes: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        Learner(replace(CONFIG, **changes))
+
+
+def test_settings_of_types_that_no_table_has_are_refused():
+    @mambacl.register("odd")
+    @dataclass(frozen=True)
+    class Odd(LearnerConfig):
+        layer: nn.Module | None = None
+
+        def build(self, seed: int) -> nn.Module:
+            return LinearMemory(CONFIG)
+
+    try:
+        with pytest.raises(
+            ConfigError, match="model: Odd must have fields of types that tables have, got Unable"
+        ):
+            LearnerConfig.from_table({"kind": "odd"})
+        with pytest.raises(
+            ConfigError, match="Experiment: values must be those of JSON, got Object of type Linear"
+        ):
+            run_settings(Experiment("odd", model=Odd(layer=nn.Linear(1, 1))), 0)
+    finally:
+        del plugin_kinds.PLUGINS["odd"]
+
+
+def test_a_state_of_another_dtype_is_named():
+    learner = Learner(CONFIG).eval()
+    x, y = torch.randn(1, 2, 4), torch.tensor([[0, 1]])
+    state = learner.observe(learner.init_state(), x, y)
+    learner.double()
+    for call in (lambda: learner.observe(state, x.double(), y), lambda: learner.predict(state, x.double())):
+        with pytest.raises(DtypeError, match=r"`state\.written` must be torch\.float64, as a new state has"):
+            call()
 
 
 def test_settings_that_are_not_registered_make_no_learner():

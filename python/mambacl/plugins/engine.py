@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parameter import is_lazy
 
-from mambacl.config import ClassTarget, LearnerConfig, VectorTarget
+from mambacl.config import AngleTarget, ClassTarget, CnnEncoder, LearnerConfig, VectorEncoder, VectorTarget
 from mambacl.episodes import Episode
-from mambacl.errors import ConfigError, InvalidValueError, MambaclError, PluginError, ShapeError
+from mambacl.errors import ConfigError, DtypeError, InvalidValueError, MambaclError, PluginError, ShapeError
 from mambacl.layer_state import GROWS
 from mambacl.plugins import checks
 from mambacl.plugins.state_tree import Structure, Tree
@@ -45,10 +45,7 @@ def build(config: LearnerConfig, seed: int) -> nn.Module:
         ConfigError: If the target is out of its range.
         PluginError: If `build` fails, or returns something that cannot be a learner.
     """
-    target = config.target
-    name, size = ("vocab", target.vocab) if isinstance(target, ClassTarget) else ("dim", target.dim)
-    if not 1 <= size <= checks.MOST:
-        raise ConfigError(f"configuration: `target.{name}` must be from 1 to {checks.MOST}, got {size}")
+    _check_shared(config)
     where = f"learner of kind {config.kind!r}: `build`"
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -81,6 +78,28 @@ def build(config: LearnerConfig, seed: int) -> nn.Module:
                 f"in {key!r}"
             )
     return module
+
+
+def _check_shared(config: LearnerConfig) -> None:
+    """Checks the settings that all learners have, as the engine does for its own."""
+    config.to_json()
+    parts: tuple[tuple[str, object, tuple[type, ...]], ...] = (
+        ("encoder", config.encoder, (CnnEncoder, VectorEncoder)),
+        ("target", config.target, (ClassTarget, VectorTarget, AngleTarget)),
+    )
+    for name, part, kinds in parts:
+        if not isinstance(part, kinds):
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            raise ConfigError(f"configuration: `{name}` must be {expected}, got {type(part).__name__}")
+    _ = config.encoder.input_shape  # the engine checks it
+    target = config.target
+    sizes: tuple[tuple[str, object], ...] = (
+        ("target.vocab", target.vocab) if isinstance(target, ClassTarget) else ("target.dim", target.dim),
+        ("d_model", config.d_model),
+    )
+    for name, size in sizes:
+        if not isinstance(size, int) or not 1 <= size <= checks.MOST:
+            raise ConfigError(f"configuration: `{name}` must be from 1 to {checks.MOST}, got {size}")
 
 
 class ModuleEngine:
@@ -272,7 +291,8 @@ class ModuleEngine:
             labels = [codebook, seen.scatter(1, y, True)]
         with self._untouched("observe", memory):
             after = self._called("observe", self.structure.tree(iter(memory)), x, targets)
-        return state[0] + y.shape[1], [*labels, *self._returned("observe", after, batch, like, memory)]
+            returned = self._returned("observe", after, batch, like, memory)
+        return state[0] + y.shape[1], [*labels, *returned]
 
     def _predict(self, like: Tensor, state: PlainState, x: Tensor) -> Tensor:
         labels, memory = self.check_state("predict", state, like)
@@ -385,11 +405,26 @@ class ModuleEngine:
     def _untouched(self, method: str, memory: list[Tensor]) -> Generator[None, None, None]:
         """Around a call that must leave the tensors of a state as they are."""
         versions = [None if tensor.is_inference() else tensor._version for tensor in memory]
-        yield
+        try:
+            yield
+        except PluginError:
+            self._check_dtypes(method, memory)
+            raise
         for name, tensor, version in zip(self.names, memory, versions, strict=True):
             if version is not None and tensor._version != version:
                 raise self._broken(
                     method, f"must leave its state as it is and return another, got `{name}` changed in place"
+                )
+
+    def _check_dtypes(self, method: str, memory: list[Tensor]) -> None:
+        """Where a call has failed: checks that its state has the dtypes of a new one. A state from before the
+        learner was converted has others."""
+        new = self.structure.flat(self._called("init_state", 1))
+        for name, tensor, other in zip(self.names, memory, new, strict=True):
+            if tensor.dtype != other.dtype:
+                raise DtypeError(
+                    f"{method}: argument `state.{name}` must be {other.dtype}, as a new state has, "
+                    f"got {tensor.dtype}"
                 )
 
     def _broken(self, method: str, reason: str) -> PluginError:
