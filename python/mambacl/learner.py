@@ -112,7 +112,7 @@ class Learner(nn.Module):
         self.register_buffer("_anchor", anchor.detach(), persistent=False)
         self._places.append((self, "_anchor"))
         self._undecayed.update(name for name, parameter in self.named_parameters() if parameter.dim() < 2)
-        return plugin_engine.ModuleEngine(self.config, self.module)
+        return plugin_engine.ModuleEngine(self.config, self)
 
     @property
     def _files(self) -> Any:
@@ -497,7 +497,7 @@ class Learner(nn.Module):
         self._engine = (
             _core.Learner(self.config.to_json())
             if self.config.kind in LEARNERS
-            else plugin_engine.ModuleEngine(self.config, self.module)
+            else plugin_engine.ModuleEngine(self.config, self)
         )
 
 

@@ -71,8 +71,9 @@ def check_learner(
         try:
             with torch.no_grad() if law is not _gradients else torch.enable_grad():
                 law(case)
-        except (AssertionError, MambaclError) as error:
-            reason = " ".join(str(error).split())
+        except Exception as error:  # of the learner's own code too
+            known = isinstance(error, AssertionError | MambaclError)
+            reason = " ".join(f"{'' if known else f'{type(error).__name__}: '}{error}".split())
             broken.append(f"{name}: {reason}")
             show(f"BROKEN  {name}: {reason}")
         else:

@@ -680,6 +680,54 @@ def test_settings_of_types_that_no_table_has_are_refused():
         del plugin_kinds.PLUGINS["odd"]
 
 
+def test_what_init_state_draws_depends_on_its_seed():
+    class Random(LinearMemory):
+        def init_state(self, batch_size: int) -> Any:
+            state = super().init_state(batch_size)
+            return replace(state, keys=torch.rand_like(state.keys))
+
+    with registered("random", lambda config, seed: Random(CONFIG)) as config:
+        learner = Learner(config(CONFIG.encoder, CONFIG.target, d_model=8))
+        before = torch.get_rng_state()
+        one, same, other = (learner.init_state(seed=seed).layers[0].keys for seed in (1, 1, 2))
+        assert torch.equal(one, same)
+        assert not torch.equal(one, other)
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_module_that_is_wrapped_is_asked_and_not_saved():
+    class Louder(nn.Module):
+        def __init__(self, inner: LinearMemory) -> None:
+            super().__init__()
+            self.inner = inner
+            self.init_state, self.observe = inner.init_state, inner.observe
+
+        def predict(self, state: Any, x: Tensor) -> Tensor:
+            return 2 * self.inner.predict(state, x)
+
+    learner = Learner(CONFIG).eval()
+    x, y = torch.randn(1, 2, 4), torch.tensor([[0, 1]])
+    state = learner.observe(learner.init_state(), x, y)
+    before = learner.predict(state, x)
+    assert isinstance(learner.module, LinearMemory)
+    learner.module = Louder(learner.module)
+    torch.testing.assert_close(learner.predict(state, x), 2 * before)
+    with pytest.raises(ConfigError, match="save_learner: the module must have the tensors that its settings"):
+        learner.to_bytes()
+
+
+def test_episodes_that_do_not_fit_are_refused():
+    learner, episode = Learner(CONFIG), GaussianEpisodes(seed=0).batch(0, 2)
+    with pytest.raises(ShapeError, match=r"must have shape \(batch = 2, vocab = 6\), got \[1, 6\]"):
+        learner(replace(episode, codebook=episode.codebook[:1]))
+    with pytest.raises(InvalidValueError, match="`codebook` must be a tensor of shape"):
+        learner(replace(episode, codebook=None))
+    with pytest.raises(InvalidValueError, match="`test_task` must be given, as `train_task` is, got None"):
+        learner(replace(episode, train_task=episode.train_y))
+    with pytest.raises(InvalidValueError, match="`batch` must be at least 1, got 0"):
+        learner(replace(episode, train_x=torch.tensor(1.0)))
+
+
 def test_a_state_of_another_dtype_is_named():
     learner = Learner(CONFIG).eval()
     x, y = torch.randn(1, 2, 4), torch.tensor([[0, 1]])

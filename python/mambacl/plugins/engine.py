@@ -7,6 +7,7 @@ those of labels, and what a module returns is checked.
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Generator
 from typing import Any, TypeAlias
 
@@ -17,7 +18,15 @@ from torch.nn.parameter import is_lazy
 
 from mambacl.config import AngleTarget, ClassTarget, CnnEncoder, LearnerConfig, VectorEncoder, VectorTarget
 from mambacl.episodes import Episode
-from mambacl.errors import ConfigError, DtypeError, InvalidValueError, MambaclError, PluginError, ShapeError
+from mambacl.errors import (
+    ConfigError,
+    DeviceError,
+    DtypeError,
+    InvalidValueError,
+    MambaclError,
+    PluginError,
+    ShapeError,
+)
 from mambacl.layer_state import GROWS
 from mambacl.plugins import checks
 from mambacl.plugins.state_tree import Structure, Tree
@@ -103,28 +112,28 @@ def _check_shared(config: LearnerConfig) -> None:
 
 
 class ModuleEngine:
-    """A module as an engine.
+    """The module of a learner as an engine.
 
     Args:
         config: Of a registered kind.
-        module: Of `build`.
+        learner: Its attribute `module` is asked, whatever that is at the time: it may be wrapped later.
 
     Raises:
         PluginError: If `init_state` fails, or does not return a state.
 
     Attributes:
         settings: As given.
-        module: As given.
         structure: Of the module's state.
         names: Of its tensors.
         shapes: Their axes after the first; -1 for one that grows.
     """
 
-    def __init__(self, config: LearnerConfig, module: nn.Module) -> None:
+    def __init__(self, config: LearnerConfig, learner: nn.Module) -> None:
         self.settings = config
-        self.module = module
+        self._learner = weakref.ref(learner)
         self.vocab = config.target.vocab if isinstance(config.target, ClassTarget) else None
-        tree = self._called("init_state", 2)
+        with _draws(torch.device("cpu"), 0):
+            tree = self._called("init_state", 2)
         try:
             self.structure = Structure.of(tree)
         except TypeError as error:
@@ -148,6 +157,13 @@ class ModuleEngine:
                 )
         self.shapes = [tuple(GROWS if size == 0 else size for size in tensor.shape[1:]) for tensor in tensors]
 
+    @property
+    def module(self) -> nn.Module:
+        """The module."""
+        learner = self._learner()
+        assert learner is not None  # it holds this engine
+        return learner.get_submodule("module")
+
     def uses_positions(self) -> bool:
         """Whether all streams of a state must have observed as many examples."""
         return bool(getattr(self.module, "uses_positions", False))
@@ -160,14 +176,24 @@ class ModuleEngine:
     def initial_state(
         self, tensors: list[Tensor], batch: int, codebook: Tensor | None, draw: int
     ) -> PlainState:
-        """The state before any example."""
-        del draw
+        """The state before any example; `draw` seeds what the module draws for it."""
         labels: list[Tensor] = []
+        if batch < 1:
+            raise InvalidValueError(f"init_state: argument `batch` must be at least 1, got {batch}")
         if self.vocab is not None:
-            assert codebook is not None
+            if codebook is None:
+                raise InvalidValueError(
+                    f"init_state: argument `codebook` must be a tensor of shape (batch, {self.vocab}) for a "
+                    "classifier, got None"
+                )
             checks.codebook("init_state", "codebook", codebook, self.vocab, tensors[0])
+            if len(codebook) != batch:
+                raise ShapeError(
+                    f"init_state: argument `codebook` must have shape (batch = {batch}, vocab = "
+                    f"{self.vocab}), got {list(codebook.shape)}"
+                )
             labels = [codebook, torch.zeros_like(codebook, dtype=torch.bool)]
-        with _mode(self.module, training=False):
+        with _draws(tensors[0].device, draw), _mode(self.module, training=False):
             tree = self._called("init_state", batch)
         return 0, [*labels, *self._returned("init_state", tree, batch, tensors[0], None)]
 
@@ -217,12 +243,17 @@ class ModuleEngine:
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor | None, Tensor | None]:
         """Episodes: observe, predict, measure; in training where a step is given."""
         train_x, train_y, test_x, test_y, codebook, train_task, test_task = episode
-        like, batch = tensors[0], len(train_x)
-        state = self.initial_state(tensors, batch, codebook, 0)
+        like, batch = tensors[0], train_x.shape[0] if train_x.dim() else 0
+        state = self.initial_state(tensors, batch, codebook, step or 0)
         self._check_queries(like, batch, test_x, test_y)
         for name, task, x in (("train_task", train_task, train_x), ("test_task", test_task, test_x)):
             if task is not None:
-                checks.integers("episode", name, task, (batch, x.shape[1]), like)
+                checks.integers("episode", name, task, (batch, x.shape[1] if x.dim() > 1 else 0), like)
+        if (train_task is None) != (test_task is None):
+            missing, given = ("train", "test") if train_task is None else ("test", "train")
+            raise InvalidValueError(
+                f"episode: argument `{missing}_task` must be given, as `{given}_task` is, got None"
+            )
         with _draws(like.device, step), _mode(self.module, training=step is not None):
             state = self._observe(like, state, train_x, train_y)
             output = self._predict(like, state, test_x)
@@ -271,11 +302,20 @@ class ModuleEngine:
                     f"{op}: argument `state.{name}` must have shape {[batch, self.vocab]}, "
                     f"got {list(tensor.shape)}"
                 )
+            dtype = torch.int64 if name == "codebook" else torch.bool
+            if tensor.dtype != dtype:
+                raise DtypeError(f"{op}: argument `state.{name}` must be {dtype}, got {tensor.dtype}")
         for name, tensor, shape in zip(self.names, memory, self.shapes, strict=True):
             if not _fits(tensor, batch, shape):
                 raise ShapeError(
                     f"{op}: argument `state.{name}` must have shape {_shown(batch, shape)}, "
                     f"got {list(tensor.shape)}"
+                )
+        for tensor in tensors:
+            if tensor.device != like.device:
+                raise DeviceError(
+                    f"{op}: argument `state` must be on {like.device}, as the model's parameters, "
+                    f"got {tensor.device}"
                 )
         return labels, memory
 
@@ -458,8 +498,8 @@ def _mode(module: nn.Module, *, training: bool) -> Generator[None, None, None]:
 
 @contextlib.contextmanager
 def _draws(device: torch.device, step: int | None) -> Generator[None, None, None]:
-    """Within a training step, what is drawn from torch's generators depends on the step alone. In a CUDA
-    graph that is captured they are left alone, as they must be."""
+    """Within, what is drawn from torch's generators depends on a number alone, such as that of a training
+    step. None leaves them as they are, and so does a CUDA graph that is captured."""
     on_gpu = device.type == "cuda"
     if step is None or (on_gpu and torch.cuda.is_current_stream_capturing()):
         yield

@@ -22,7 +22,7 @@ from mambacl.config.plugin_kinds import find
 from mambacl.errors import ConfigError, FileError, MambaclError
 from mambacl.importing import import_named
 from mambacl.plugins import checks
-from mambacl.plugins.engine import ModuleEngine, PlainState
+from mambacl.plugins.engine import ModuleEngine, PlainState, build
 from mambacl.settings import Settings
 
 LEARNER = "plugin learner"
@@ -83,8 +83,22 @@ def fingerprint(engine: ModuleEngine, tensors: list[Tensor]) -> str:
 
 
 def pack_learner(engine: ModuleEngine, tensors: list[Tensor]) -> bytes:
-    """The bytes of a learner's file."""
+    """The bytes of a learner's file.
+
+    Raises:
+        ConfigError: If the tensors are not those that the settings make, as where adapters were put in.
+    """
     config = engine.settings
+    own, made = (
+        {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
+        for module in (engine.module, build(config, 0))
+    )
+    for name in [*made, *own]:
+        if own.get(name) != made.get(name):
+            raise ConfigError(
+                f"save_learner: the module must have the tensors that its settings make, with `{name}` of "
+                f"shape {made.get(name)}, got {own.get(name)}; a file holds settings and tensors alone"
+            )
     facts = {
         "kind": config.kind,
         "module": type(config).__module__,

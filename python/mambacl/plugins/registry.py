@@ -32,8 +32,8 @@ def register(kind: str) -> Callable[[type[C]], type[C]]:
     - `predict(state, x)`: answers to queries (batch, Q, *input shape), each alone: logits by symbol,
       (batch, Q, vocab), or vectors, (batch, Q, dim).
     - `regulariser(state, episode, step)`, optional: a number that is added to the loss in training. `state`
-      is the one after the stream, with its graph; `episode` is the `Episode` with symbols in place of labels,
-      and tasks always given; `step` is the training step.
+      is the one after the stream, with its graph; `episode` is the `Episode` with symbols in place of labels;
+      of classes, tasks are always given; `step` is the training step.
 
     An attribute `uses_positions = True` says that all streams of a state must have read as many examples.
     Inputs come as they are: the fields `encoder` and `target` give their shapes, and the module encodes them.
