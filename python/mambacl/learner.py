@@ -20,6 +20,7 @@ from mambacl.layer_state import LayerSpec, LayerState
 from mambacl.ops.checks import check_devices, check_types
 from mambacl.plugins import engine as plugin_engine
 from mambacl.plugins import files as plugin_files
+from mambacl.plugins.building import build
 from mambacl.state import LearnerState
 from mambacl.trace import Trace
 
@@ -104,7 +105,7 @@ class Learner(nn.Module):
                 f"Learner: argument `config` must be of a registered kind, got {type(self.config).__name__} "
                 f"of kind {self.config.kind!r}"
             )
-        self.module = plugin_engine.build(self.config, seed)
+        self.module = build(self.config, seed)
         tensors = (*self.module.parameters(), *self.module.buffers())
         floats = [tensor for tensor in tensors if tensor.is_floating_point()]
         # The module may have no tensor: this one moves with the learner, and no file has it.

@@ -14,9 +14,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.parameter import is_lazy
 
-from mambacl.config import AngleTarget, ClassTarget, CnnEncoder, LearnerConfig, VectorEncoder, VectorTarget
+from mambacl.config import ClassTarget, LearnerConfig, VectorTarget
 from mambacl.episodes import Episode
 from mambacl.errors import (
     ConfigError,
@@ -29,6 +28,7 @@ from mambacl.errors import (
 )
 from mambacl.layer_state import GROWS
 from mambacl.plugins import checks
+from mambacl.plugins.conditions import draws, mode
 from mambacl.plugins.state_tree import Structure, Tree
 from mambacl.trace import PlainTrace
 
@@ -38,77 +38,8 @@ PlainState: TypeAlias = tuple[int, list[Tensor]]
 PlainEpisode: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 """Stream, queries, codebook and tasks, as `_core.Learner` takes them."""
 
-_METHODS = ("init_state", "observe", "predict")
 _RESERVED = ("spec", "replace")
 """Names of a `LayerState` itself."""
-
-
-def build(config: LearnerConfig, seed: int) -> nn.Module:
-    """The module of settings, with first values that depend on the seed alone.
-
-    Args:
-        config: Of a registered kind.
-        seed: 0 to 2^64 - 1; torch's own generator starts from it as well.
-
-    Raises:
-        ConfigError: If the target is out of its range.
-        PluginError: If `build` fails, or returns something that cannot be a learner.
-    """
-    _check_shared(config)
-    where = f"learner of kind {config.kind!r}: `build`"
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        try:
-            module: object = config.build(seed)  # pyright: ignore[reportAttributeAccessIssue]
-        except MambaclError:
-            raise
-        except Exception as error:
-            raise PluginError(f"{where} raised {type(error).__name__}: {error}") from error
-    if not isinstance(module, nn.Module):
-        raise PluginError(f"{where} must return an nn.Module, got {type(module).__name__}")
-    for method in _METHODS:
-        if not callable(getattr(module, method, None)):
-            raise PluginError(
-                f"{where} must return a module with the methods {', '.join(_METHODS)}, "
-                f"got {type(module).__name__}, which lacks `{method}`"
-            )
-    if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
-        raise PluginError(f"{where} must return a module whose parameters have shapes, got lazy ones")
-    for key, value in module.state_dict().items():
-        if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise PluginError(
-                f"{where} must return a module whose `state_dict` holds tensors alone, got {key!r} of type "
-                f"{type(value).__name__}"
-            )
-    for key, buffer in module.named_buffers():
-        if buffer.is_floating_point() and not bool(buffer.isfinite().all()):
-            raise PluginError(
-                f"{where} must return a module of finite buffers (a mask can be bool), got NaN or infinity "
-                f"in {key!r}"
-            )
-    return module
-
-
-def _check_shared(config: LearnerConfig) -> None:
-    """Checks the settings that all learners have, as the engine does for its own."""
-    config.to_json()
-    parts: tuple[tuple[str, object, tuple[type, ...]], ...] = (
-        ("encoder", config.encoder, (CnnEncoder, VectorEncoder)),
-        ("target", config.target, (ClassTarget, VectorTarget, AngleTarget)),
-    )
-    for name, part, kinds in parts:
-        if not isinstance(part, kinds):
-            expected = " or ".join(kind.__name__ for kind in kinds)
-            raise ConfigError(f"configuration: `{name}` must be {expected}, got {type(part).__name__}")
-    _ = config.encoder.input_shape  # the engine checks it
-    target = config.target
-    sizes: tuple[tuple[str, object], ...] = (
-        ("target.vocab", target.vocab) if isinstance(target, ClassTarget) else ("target.dim", target.dim),
-        ("d_model", config.d_model),
-    )
-    for name, size in sizes:
-        if not isinstance(size, int) or not 1 <= size <= checks.MOST:
-            raise ConfigError(f"configuration: `{name}` must be from 1 to {checks.MOST}, got {size}")
 
 
 class ModuleEngine:
@@ -132,7 +63,7 @@ class ModuleEngine:
         self.settings = config
         self._learner = weakref.ref(learner)
         self.vocab = config.target.vocab if isinstance(config.target, ClassTarget) else None
-        with _draws(torch.device("cpu"), 0):
+        with draws(torch.device("cpu"), 0):
             tree = self._called("init_state", 2)
         try:
             self.structure = Structure.of(tree)
@@ -193,27 +124,27 @@ class ModuleEngine:
                     f"{self.vocab}), got {list(codebook.shape)}"
                 )
             labels = [codebook, torch.zeros_like(codebook, dtype=torch.bool)]
-        with _draws(tensors[0].device, draw), _mode(self.module, training=False):
+        with draws(tensors[0].device, draw), mode(self.module, training=False):
             tree = self._called("init_state", batch)
         return 0, [*labels, *self._returned("init_state", tree, batch, tensors[0], None)]
 
     def observe(self, tensors: list[Tensor], state: PlainState, x: Tensor, y: Tensor) -> PlainState:
         """The state after examples, the module in evaluation mode."""
-        with _mode(self.module, training=False):
+        with mode(self.module, training=False):
             return self._observe(tensors[0], state, x, y)
 
     def observe_traced(
         self, tensors: list[Tensor], state: PlainState, x: Tensor, y: Tensor
     ) -> tuple[PlainState, PlainTrace]:
         """As `observe`, the module in training mode; the trace is empty."""
-        with _mode(self.module, training=True):
+        with mode(self.module, training=True):
             return self._observe(tensors[0], state, x, y), ([], [], None)
 
     def predict(
         self, tensors: list[Tensor], state: PlainState, x: Tensor, trace: PlainTrace | None
     ) -> Tensor:
         """Answers, the module in evaluation mode unless there is a trace."""
-        with _mode(self.module, training=trace is not None):
+        with mode(self.module, training=trace is not None):
             return self._predict(tensors[0], state, x)
 
     def associate(
@@ -254,7 +185,7 @@ class ModuleEngine:
             raise InvalidValueError(
                 f"episode: argument `{missing}_task` must be given, as `{given}_task` is, got None"
             )
-        with _draws(like.device, step), _mode(self.module, training=step is not None):
+        with draws(like.device, step), mode(self.module, training=step is not None):
             state = self._observe(like, state, train_x, train_y)
             output = self._predict(like, state, test_x)
             penalty = None
@@ -479,34 +410,3 @@ def _fits(tensor: Tensor, batch: int, shape: tuple[int, ...]) -> bool:
 
 def _shown(batch: int, shape: tuple[int, ...]) -> str:
     return f"[{', '.join('any' if size == GROWS else str(size) for size in (batch, *shape))}]"
-
-
-@contextlib.contextmanager
-def _mode(module: nn.Module, *, training: bool) -> Generator[None, None, None]:
-    """Within, the module is in evaluation mode unless training; after, each part is in the mode it was in."""
-    if training or not module.training:
-        yield
-        return
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
-
-
-@contextlib.contextmanager
-def _draws(device: torch.device, step: int | None) -> Generator[None, None, None]:
-    """Within, what is drawn from torch's generators depends on a number alone, such as that of a training
-    step. None leaves them as they are, and so does a CUDA graph that is captured."""
-    on_gpu = device.type == "cuda"
-    if step is None or (on_gpu and torch.cuda.is_current_stream_capturing()):
-        yield
-        return
-    with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        torch.default_generator.manual_seed(step)
-        if on_gpu:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(step)
-        yield

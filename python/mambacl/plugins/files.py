@@ -22,7 +22,8 @@ from mambacl.config.plugin_kinds import find
 from mambacl.errors import ConfigError, FileError, MambaclError
 from mambacl.importing import import_named
 from mambacl.plugins import checks
-from mambacl.plugins.engine import ModuleEngine, PlainState, build
+from mambacl.plugins.building import build
+from mambacl.plugins.engine import ModuleEngine, PlainState
 from mambacl.settings import Settings
 
 LEARNER = "plugin learner"
