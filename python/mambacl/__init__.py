@@ -36,6 +36,7 @@ from mambacl.files import load_learner, load_state, save_learner, save_state
 from mambacl.layer_state import LayerState
 from mambacl.learner import EpisodeOutput, Learner
 from mambacl.nn.mamba import MambaState
+from mambacl.plugins import register
 from mambacl.state import LearnerState
 from mambacl.trace import Keys, Trace
 from mambacl.training import History, TrainConfig, meta_train
@@ -78,6 +79,7 @@ __all__ = [
     "over_seeds",
     "paired_difference",
     "paired_over_seeds",
+    "register",
     "save_learner",
     "save_state",
 ]

@@ -52,3 +52,11 @@ class FileError(MambaclError, RuntimeError):
 
 class RunError(MambaclError, RuntimeError):
     """A run folder cannot be used so: it is taken, holds something else, or lacks something."""
+
+
+class PluginError(MambaclError, RuntimeError):
+    """A learner written in Python does not do what its protocol asks for."""
+
+
+class LawError(MambaclError, AssertionError):
+    """A learner breaks a law that all learners keep."""

@@ -11,13 +11,16 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mambacl import _core
-from mambacl.config import ClassTarget, LearnerConfig, SequenceConfig
+from mambacl import _core, container
+from mambacl.config import LEARNERS, ClassTarget, LearnerConfig, SequenceConfig, plugin_kinds
 from mambacl.devices import sent
 from mambacl.episodes import Episode
-from mambacl.errors import DeviceError, InvalidValueError, ShapeError
+from mambacl.errors import ConfigError, DeviceError, InvalidValueError, ShapeError
 from mambacl.layer_state import LayerSpec, LayerState
 from mambacl.ops.checks import check_devices, check_types
+from mambacl.plugins import engine as plugin_engine
+from mambacl.plugins import files as plugin_files
+from mambacl.plugins.building import build
 from mambacl.state import LearnerState
 from mambacl.trace import Trace
 
@@ -49,7 +52,9 @@ class EpisodeOutput:
 
 class Learner(nn.Module):
     """A continual learner: a state and two verbs. With `SequenceConfig`, the default, it is MambaCL:
-    a sequence model that learns from a stream by reading it (arXiv:2412.00776).
+    a sequence model that learns from a stream by reading it (arXiv:2412.00776). With settings of a kind that
+    `mambacl.register` knows, its verbs are those of a module written in Python, which is the attribute
+    `module`.
 
     Parameters and buffers are PyTorch's own, those of Mamba named as in mamba-ssm; the engine computes with
     them.
@@ -82,16 +87,42 @@ class Learner(nn.Module):
         config = SequenceConfig() if config is None else config
         _check_is("Learner", "config", config, LearnerConfig)
         self.config = config
-        self._engine = _core.Learner(self.config.to_json())
         self._places: list[tuple[nn.Module, str]] = []
         self._undecayed: set[str] = set()
-        schema = self._engine.schema()
-        # As torch's own modules on the default device; but trainable also where made in inference mode.
-        with torch.inference_mode(False):
-            initial = self._engine.initial(seed)
-            self._specs = self._state_specs(initial)
-            for (name, _, role), value in zip(schema, initial, strict=True):
-                self._register(name, role, value.to(torch.get_default_device()))
+        if config.kind in LEARNERS:
+            self._engine = _core.Learner(self.config.to_json())
+            schema = self._engine.schema()
+            # As torch's own modules on the default device; but trainable also where made in inference mode.
+            with torch.inference_mode(False):
+                initial = self._engine.initial(seed)
+                self._specs = self._state_specs(initial)
+                for (name, _, role), value in zip(schema, initial, strict=True):
+                    self._register(name, role, value.to(torch.get_default_device()))
+        else:
+            self._engine = self._plugged_in(seed)
+            self._specs = self._state_specs(self._tensors())
+
+    def _plugged_in(self, seed: int) -> plugin_engine.ModuleEngine:
+        """The module of a kind written in Python, as an engine."""
+        if plugin_kinds.PLUGINS.get(self.config.kind) is not type(self.config):
+            raise ConfigError(
+                f"Learner: argument `config` must be of a registered kind, got {type(self.config).__name__} "
+                f"of kind {self.config.kind!r}"
+            )
+        self.module = build(self.config, seed)
+        tensors = (*self.module.parameters(), *self.module.buffers())
+        floats = [tensor for tensor in tensors if tensor.is_floating_point()]
+        # The module may have no tensor: this one moves with the learner, and no file has it.
+        anchor = floats[0].new_zeros(()) if floats else torch.zeros(())
+        self.register_buffer("_anchor", anchor.detach(), persistent=False)
+        self._places.append((self, "_anchor"))
+        self._undecayed.update(name for name, parameter in self.named_parameters() if parameter.dim() < 2)
+        return plugin_engine.ModuleEngine(self.config, self)
+
+    @property
+    def _files(self) -> Any:
+        """The functions of files: the engine's, or those of learners written in Python."""
+        return plugin_files if isinstance(self._engine, plugin_engine.ModuleEngine) else _core
 
     def _state_specs(self, tensors: list[Tensor]) -> tuple[LayerSpec, ...]:
         """What each layer's state is made of."""
@@ -120,7 +151,8 @@ class Learner(nn.Module):
         self._places.append((module, leaf))
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """Groups for an optimiser: biases, norms, A_log, D and delta's bias are not decayed.
+        """Groups for an optimiser: biases, norms, A_log, D and delta's bias are not decayed; of a learner
+        written in Python, parameters of fewer than two axes.
 
         Args:
             weight_decay: Of the other parameters.
@@ -314,7 +346,7 @@ class Learner(nn.Module):
     def fingerprint(self) -> str:
         """What tells this model from others: the SHA-256 of its settings, parameters and buffers, 64
         hexadecimal digits. States in files are of the model of one fingerprint."""
-        return _core.fingerprint(self._engine, self._tensors())
+        return self._files.fingerprint(self._engine, self._tensors())
 
     def to_bytes(self) -> bytes:
         """Settings, parameters and buffers as a file of safetensors; nothing is pickled.
@@ -327,7 +359,7 @@ class Learner(nn.Module):
             >>> Learner.from_bytes(learner.to_bytes()).fingerprint() == learner.fingerprint()
             True
         """
-        return _core.pack_learner(self._engine, self._tensors())
+        return self._files.pack_learner(self._engine, self._tensors())
 
     @staticmethod
     def from_bytes(data: bytes, name: str = "learner") -> Learner:
@@ -341,11 +373,19 @@ class Learner(nn.Module):
             The learner, on the CPU, in evaluation mode.
 
         Raises:
-            FileError: If they are damaged, of a newer format, or no learner.
+            FileError: If they are damaged, of a newer format, or no learner; or of a kind written in Python
+                whose module cannot be imported (docs/plugins.md).
         """
+        if container.holds(data) == plugin_files.LEARNER:
+            settings, dtype, named = plugin_files.unpack_learner(name, data)
+            plugged = Learner(settings).to(dtype)
+            assert isinstance(plugged._engine, plugin_engine.ModuleEngine)
+            plugin_files.load_tensors(plugged._engine, name, named)
+            return plugged.eval()
         config, tensors = _core.unpack_learner(name, data)
         with torch.device("cpu"):
             learner = Learner(LearnerConfig.from_table(json.loads(config))).to(tensors[0].dtype)
+        assert isinstance(learner._engine, _core.Learner)
         names = [name for name, _, _ in learner._engine.schema()]
         learner.load_state_dict(dict(zip(names, tensors, strict=True)))
         return learner.eval()
@@ -370,7 +410,7 @@ class Learner(nn.Module):
         """
         self._check_stream("save_state", state, {})
         counts = [state.examples] * state.batch_size if state.counts is None else state.counts.tolist()
-        return _core.pack_state(self._engine, self._tensors(), _plain(state), counts)
+        return self._files.pack_state(self._engine, self._tensors(), _plain(state), counts)
 
     def state_from_bytes(self, data: bytes, name: str = "state") -> LearnerState:
         """A state from `state_to_bytes`.
@@ -385,7 +425,7 @@ class Learner(nn.Module):
         Raises:
             FileError: If they are damaged, of a newer format, of another model, or no state.
         """
-        plain, counts = _core.unpack_state(self._engine, self._tensors(), name, data)
+        plain, counts = self._files.unpack_state(self._engine, self._tensors(), name, data)
         state = self._state(plain)
         uneven = torch.tensor(counts, device="cpu") if len(set(counts)) > 1 else None
         return dataclasses.replace(state, counts=uneven)
@@ -398,7 +438,12 @@ class Learner(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters lie."""
-        return next(self.parameters()).device
+        return getattr(*self._places[0]).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The element type of the parameters, which inputs have."""
+        return getattr(*self._places[0]).dtype
 
     def _check(
         self,
@@ -464,7 +509,11 @@ class Learner(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._engine = _core.Learner(self.config.to_json())
+        self._engine = (
+            _core.Learner(self.config.to_json())
+            if self.config.kind in LEARNERS
+            else plugin_engine.ModuleEngine(self.config, self)
+        )
 
 
 def _check_is(op: str, name: str, argument: object, expected: type) -> None:

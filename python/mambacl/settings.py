@@ -11,7 +11,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, TypeVar, Union
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from mambacl import ranges, reading
@@ -68,12 +68,24 @@ def read(kind: type[S], table: Mapping[str, Any], where: str, *, named: bool = T
         return _adapter(kind).validate_json(_json(table, where), strict=True)
     except ValidationError as error:
         raise ConfigError(_told(kind, table, where, error, named)) from None
+    except (PydanticUserError, NameError) as error:  # of settings that somebody else wrote
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{where or 'settings'}: {kind.__name__} must have fields of types that tables have, got {reason}"
+        ) from error
 
 
 def table(settings: Settings) -> dict[str, Any]:
-    """Settings as a table that JSON and `read` take, nothing left out."""
+    """Settings as a table that JSON and `read` take, nothing left out.
+
+    Raises:
+        ConfigError: If a value is none that JSON has.
+    """
     assert dataclasses.is_dataclass(settings)
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
+    try:
+        return json.loads(json.dumps(dataclasses.asdict(settings)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{type(settings).__name__}: values must be those of JSON, got {error}") from error
 
 
 @functools.cache

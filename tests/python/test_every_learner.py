@@ -32,6 +32,7 @@ from mambacl import (
 )
 from mambacl.config import LEARNERS, ExpertsFeedForward, Mixer
 from mambacl.errors import ConfigError, FileError, TorchError
+from plugin_learners import LinearMemoryConfig
 from small_learners import assert_same
 from torch_threads import on_threads
 
@@ -54,6 +55,8 @@ CONFIGS: dict[str, LearnerConfig] = {
         if kind not in CLASSES_ALONE
     },
     **{f"{mixer.kind}, vectors": SequenceConfig(**OF_VECTORS, mixer=mixer) for mixer in MIXERS},
+    "written in Python": LinearMemoryConfig(**BASE),
+    "written in Python, vectors": LinearMemoryConfig(**OF_VECTORS),
 }
 
 every_learner = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)

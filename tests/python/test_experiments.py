@@ -102,7 +102,10 @@ def test_a_change_of_kind_drops_the_settings_of_the_old_kind():
         ("data.jitter.zzz=3.0", r"there is no setting `data\.jitter\.zzz`, only "),
         ("data.jitter.scale=2.0", "AffineJitter: `scale` must be below 1, got 2"),
         ("train=5", "experiment: `train` must be a table, got 5"),
-        ("colour=red", "experiment: there is no setting `colour`, only data, expected, model, name, purpose"),
+        (
+            "colour=red",
+            "experiment: there is no setting `colour`, only data, expected, model, name, plugins, purpose",
+        ),
         ("modle.d_model=5", r"experiment: there is no setting `modle`; did you mean `model`\?"),
         ("trian.lr=1e-3", r"experiment: there is no setting `trian`; did you mean `train`\?"),
         ("lr=1e-3", r"experiment: there is no setting `lr`; did you mean `train\.lr`\?"),
@@ -110,7 +113,10 @@ def test_a_change_of_kind_drops_the_settings_of_the_old_kind():
         ("n_layer=3", r"experiment: there is no setting `n_layer`; did you mean `model\.n_layer`\?"),
         ("selectivity.weight=0", r"no setting `selectivity`; did you mean `model\.selectivity`\?"),
         ("d_state=8", r"did you mean `model\.mixer\.d_state`\?"),
-        ("experiment.train.lr=1e-3", "no setting `experiment`, only data, expected, model, name, purpose"),
+        (
+            "experiment.train.lr=1e-3",
+            "no setting `experiment`, only data, expected, model, name, plugins, purpose",
+        ),
         ("data.zzz=3", r"`data\.zzz`, only data\.compound, [^`]*, data\.train_shots$"),
         (
             "data.set=hanzi21",

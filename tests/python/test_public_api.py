@@ -16,7 +16,8 @@ NAMES = """
 AccuracyMatrix Calibration ContinualClassifier ContinualRegressor Episode EpisodeDataset EpisodeOutput
 EpisodeSource EpisodeSpec Evaluation History Interval Keys LayerState Learner LearnerState MambaState Scores
 Trace TrainConfig __version__ accuracy_matrix errors evaluate evaluate_predictor load_learner load_run
-load_state meta_train nn ops over_seeds paired_difference paired_over_seeds save_learner save_state
+load_state meta_train nn ops over_seeds paired_difference paired_over_seeds register save_learner
+save_state
 """
 
 OPS = ["causal_conv1d", "reference", "selective_scan"]

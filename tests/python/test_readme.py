@@ -30,7 +30,7 @@ def test_examples_run(block: str):
         assert not any(tensor.requires_grad for tensor in state.tensors())
 
 
-@pytest.mark.parametrize("page", ["deployment", "reference"])
+@pytest.mark.parametrize("page", ["deployment", "plugins", "reference"])
 def test_the_page_runs_from_top_to_bottom(page: str):
     names: dict[str, object] = {}
     text = (ROOT / "docs" / f"{page}.md").read_text()

@@ -27,11 +27,11 @@ from mambacl import (
     Learner,
     PerformerMixer,
     VectorTarget,
+    container,
     load_learner,
     save_learner,
 )
 from mambacl.errors import FileError, InvalidValueError
-from mambacl.streams import container
 from small_learners import DIM, assert_same, small_learner
 
 X = np.random.default_rng(0).normal(size=(30, DIM))

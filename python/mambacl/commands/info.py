@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from mambacl import __version__, _core
-from mambacl.config import KINDS, LEARNERS
+from mambacl.config import KINDS, LEARNERS, plugin_kinds
 from mambacl.errors import KernelError
 
 
@@ -44,7 +44,7 @@ class Facts:
         kernels: Devices that the fused kernels run on.
         torch_cuda: The CUDA that torch was built for, and whether a GPU is there.
         nvrtc: Version of the compiler of the CUDA kernels.
-        learners: Kinds of learner.
+        learners: Kinds of learner, those of installed plug-ins included.
         mixers: Kinds of mixer.
         feed_forwards: Kinds of feed-forward layer.
         encoders: Kinds of encoder.
@@ -98,7 +98,7 @@ def gather() -> Facts:
         kernels=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"],
         torch_cuda=f"{built}, {present}" if built else f"none, {present}",
         nvrtc=_nvrtc(),
-        learners=list(LEARNERS),
+        learners=[*LEARNERS, *plugin_kinds.names()],
         mixers=KINDS["mixer"],
         feed_forwards=KINDS["feed_forward"],
         encoders=KINDS["encoder"],

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from mambacl import _core, settings
+from mambacl.config import plugin_kinds
 from mambacl.errors import ConfigError
 from mambacl.settings import Settings
 
@@ -53,6 +54,9 @@ class LearnerSettings(Settings):
             >>> type(LearnerConfig.from_table({"kind": "prototype"})).__name__
             'PrototypeConfig'
         """
+        kind = table.get("kind")
+        if isinstance(kind, str) and kind not in LEARNERS and (plugin := plugin_kinds.find(kind)) is not None:
+            return settings.read(plugin, table, "model")
         engine = _core.Learner(json.dumps(_checked(table, "")))
         whole = json.loads(engine.config())
         return settings.read(LEARNERS[whole["kind"]], whole, "model")

@@ -14,6 +14,7 @@ from mambacl.errors import ConfigError, InvalidValueError
 from mambacl.evaluation import Metric, metric_of
 from mambacl.experiments.data import Data, Hanzi21Images
 from mambacl.experiments.kinds import check_kinds
+from mambacl.experiments.plugin_modules import Plugins, needed
 from mambacl.experiments.tables import merge
 from mambacl.learner import Learner
 from mambacl.settings import Settings
@@ -36,6 +37,7 @@ class Experiment(Settings):
         model: The learner.
         train: Its meta-training.
         data: Its episodes.
+        plugins: Modules that register kinds of learners.
     """
 
     name: str
@@ -45,32 +47,37 @@ class Experiment(Settings):
     model: LearnerConfig = field(default_factory=SequenceConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     data: Data = field(default_factory=Hanzi21Images)
+    plugins: Plugins = field(default_factory=Plugins)
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Experiment:
         """The experiment of a table, as its TOML file has it.
 
         Args:
-            table: With `name` and, if they are not all defaults, `model`, `train` and `data`.
+            table: With `name` and, if they are not all defaults, `model`, `train`, `data` and `plugins`,
+                whose modules are imported.
 
         Returns:
             The experiment.
 
         Raises:
             ConfigError: If a key is unknown (with the nearest that is known), or a value is of another type
-                or out of its range, or model and data do not fit.
+                or out of its range, or model and data do not fit, or a module of `plugins` cannot be
+                imported.
         """
         table = dict(table)
-        parts = {name: table.pop(name, {}) for name in ("model", "train", "data")}
+        parts = {name: table.pop(name, {}) for name in ("model", "train", "data", "plugins")}
         for name, part in parts.items():
             if not isinstance(part, Mapping):
                 raise ConfigError(f"experiment: `{name}` must be a table, got {part!r}")
+        plugins = settings.read(Plugins, parts["plugins"], "plugins")
+        plugins.load(parts["model"])
         check_kinds(parts["model"])
         model = LearnerConfig.from_table(parts["model"])
         train = settings.read(TrainConfig, parts["train"], "train")
         data = settings.read(_Data, {"data": {"kind": "hanzi21", **parts["data"]}}, "").data
         own = settings.read(cls, table, "experiment", named=False)
-        experiment = replace(own, model=model, train=train, data=data)
+        experiment = replace(own, model=model, train=train, data=data, plugins=plugins)
         experiment.check()
         return experiment
 
@@ -102,6 +109,11 @@ class Experiment(Settings):
             3
         """
         return self.from_table(merge(settings.table(self), changes))
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that a run of this needs beside mambacl: that of a learner written in Python."""
+        return needed(self.model)
 
     @property
     def metric(self) -> Metric:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from mambacl.config import ClassTarget, CnnEncoder, LearnerConfig, MambaMixer, SequenceConfig
+from mambacl.config import LEARNERS, ClassTarget, CnnEncoder, LearnerConfig, MambaMixer, SequenceConfig
 from mambacl.experiments.data import Hanzi21Images
 
 _DEFAULT_KINDS = {"model": SequenceConfig.kind, "data": Hanzi21Images.kind}
@@ -57,7 +57,10 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> dict[s
     merged = dict(old)
     for key, value in new.items():
         part = f"{name}.{key}".lstrip(".")
-        before = merged.get(key, _LEFT_OUT.get(part))
+        left_out = _LEFT_OUT.get(part)
+        if part == "model.mixer" and merged.get("kind", SequenceConfig.kind) not in LEARNERS:
+            left_out = None  # a part of a learner written in Python
+        before = merged.get(key, left_out)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
             value = _merged(before, value, part)
         merged[key] = value

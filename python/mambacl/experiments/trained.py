@@ -40,9 +40,12 @@ class Trained:
 
 
 def run_settings(experiment: Experiment, seed: int) -> dict[str, Any]:
-    """What a run is a function of, as its folder keeps it; texts on what to expect are no part of it."""
+    """What a run is a function of, as its folder keeps it; texts on what to expect are no part of it. With a
+    learner written in Python, the module that registers it is named too."""
     table = settings.table(experiment)
-    return {"seed": seed, **{key: table[key] for key in ("name", "model", "train", "data")}}
+    kept = {"seed": seed, **{key: table[key] for key in ("name", "model", "train", "data")}}
+    modules = experiment.modules
+    return {**kept, "plugins": {"modules": list(modules)}} if modules else kept
 
 
 def run_experiment(run: RunFolder) -> tuple[Experiment, int]:

@@ -8,11 +8,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from mambacl import settings
+from mambacl import container, settings
 from mambacl.errors import ConfigError, FileError, InvalidValueError
 from mambacl.learner import Learner
 from mambacl.settings import Settings
-from mambacl.streams import container
 from mambacl.streams.fitted import Fitted
 from mambacl.streams.labels import Labels
 from mambacl.streams.pretrained import PackagedName

@@ -161,7 +161,7 @@ class Stream:
         return dataclasses.replace(stream, adapter=adapter, opening=opening)
 
     def _observed(self, state: LearnerState, x: Tensor, y: Tensor) -> Stream:
-        targets = y if self.learner.is_classifier else y.to(_dtype(self.learner))
+        targets = y if self.learner.is_classifier else y.to(self.learner.dtype)
         if not targets.isfinite().all():
             raise InvalidValueError("y holds a value too large for the learner")
         with torch.no_grad():
@@ -175,9 +175,9 @@ class Stream:
 
     def _inputs(self, x: Tensor) -> Tensor:
         """Features as the encoder takes them, (1, n, ...), on the learner's device."""
-        inputs = x.to(_dtype(self.learner))
+        inputs = x.to(self.learner.dtype)
         if not inputs.isfinite().all():
-            raise InvalidValueError(f"X holds infinity or a value too large for {_dtype(self.learner)}")
+            raise InvalidValueError(f"X holds infinity or a value too large for {self.learner.dtype}")
         return inputs.to(self.learner.device).reshape(1, len(x), *self.learner.config.encoder.input_shape)
 
 
@@ -197,7 +197,3 @@ def opening_targets(learner: Learner) -> Tensor:
     if learner.is_classifier:
         return torch.zeros(OPENING, dtype=torch.int64)
     return torch.zeros(OPENING, target_numbers(learner), dtype=torch.float64)
-
-
-def _dtype(learner: Learner) -> torch.dtype:
-    return next(learner.parameters()).dtype

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mambacl.container import as_bytes, as_tensor
 from mambacl.errors import FileError
 from mambacl.learner import Learner
 from mambacl.settings import Settings
 from mambacl.streams.adapter import Adapter
-from mambacl.streams.container import as_bytes, as_tensor
 from mambacl.streams.stream import OPENING, Opening, Stream, input_numbers, opening_targets
 
 _STATE = "state"

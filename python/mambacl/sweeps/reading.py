@@ -16,6 +16,7 @@ from mambacl.errors import ConfigError
 from mambacl.evaluation import Metric
 from mambacl.experiments.experiment import Experiment
 from mambacl.experiments.files import read_table
+from mambacl.experiments.plugin_modules import Plugins
 from mambacl.experiments.tables import merge, nested
 from mambacl.settings import Settings
 from mambacl.sweeps.grid import beyond, grid
@@ -52,6 +53,9 @@ def read_sweep(file: Path) -> Sweep:
 
     [test]
     episodes = 600
+
+    [plugins]                        # modules that register learners written in Python
+    modules = ["my_package.learners"]
     ```
 
     With `method = "halving"` (successive halving, arXiv:1502.07943) every value is trained until the step
@@ -85,6 +89,8 @@ def read_sweep(file: Path) -> Sweep:
         own = form.experiment.endswith(".toml")
         base = read_table(str(file.parent / form.experiment) if own else form.experiment)
     parts = ("model", "train", "data")
+    own_modules = settings.read(Plugins, base.get("plugins", {}), "plugins").modules
+    modules = list(dict.fromkeys((*own_modules, *form.plugins.modules)))
     base = merge({part: base.get(part, {}) for part in parts}, {part: getattr(form, part) for part in parts})
     search, axes = _search(form.search)
     search_seeds, halving = search.seeds, search.halving(axes)
@@ -93,6 +99,7 @@ def read_sweep(file: Path) -> Sweep:
         row = settings.read(_Row, learner, f"learners[{number}]")
         _check_name(row.name, number)
         changed = merge(base, {part: getattr(row, part) for part in parts})
+        changed["plugins"] = {"modules": modules}
         named = f"{file.stem}-{row.name}"
         seeds = form.seeds if row.seeds is None else row.seeds
         made = {values: _experiment(row.name, named, changed, values) for values in grid(axes)}
@@ -127,6 +134,7 @@ class _Form(Settings):
     learners: tuple[dict[str, Any], ...] = ()
     search: dict[str, Any] = field(default_factory=dict)
     test: Sizes = field(default_factory=Sizes)
+    plugins: Plugins = field(default_factory=Plugins)
 
 
 @dataclass(frozen=True)

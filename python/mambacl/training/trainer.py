@@ -177,7 +177,9 @@ class Trainer:
 
     def _move(self, moved: Sequence[Tensors]) -> None:
         """Moves the running statistics to the mean of where the parts would, over all ranks."""
-        buffers = dict(self.learner.named_buffers())
+        buffers = {
+            name: buffer for name, buffer in self.learner.named_buffers() if buffer.is_floating_point()
+        }
         own = [torch.stack([part[name] for part in moved]).mean(0) for name in buffers]
         with torch.no_grad():
             for buffer, mean in zip(buffers.values(), self.ranks.mean(own), strict=True):
@@ -186,7 +188,11 @@ class Trainer:
     def _largest_statistic(self) -> Tensor:
         """Of all running ones, on the device: where the encoder normalises with those of the stream, its own
         may overflow while the loss is finite."""
-        statistics = [buffer.abs().max() for buffer in self.learner.buffers()]
+        statistics = [
+            buffer.abs().max()
+            for buffer in self.learner.buffers()
+            if buffer.is_floating_point() and buffer.numel()
+        ]
         return torch.stack(statistics).max() if statistics else torch.zeros((), device=self.learner.device)
 
     def _protect(self, finite: Tensor, buffers: Tensors) -> None:

@@ -26,6 +26,7 @@ LARGEST_HEADER = 100_000_000
 """Bytes of the largest header that safetensors reads."""
 
 _BLANK = "0" * 64  # where the digest stands while it is computed
+_LARGEST_HEADER = 16 << 20  # bytes, as in the engine
 _KEY = "mambacl"  # the one key of the metadata: of several, the order in the file would be by chance
 
 
@@ -116,6 +117,18 @@ def _digest_place(data: bytes, end: int, digest: str) -> int:
         ValueError: If it is not there.
     """
     return data.rindex(digest.encode(), 8, end)
+
+
+def holds(data: bytes) -> object:
+    """What a file says that it holds; None for what is no such file. Nothing is checked."""
+    try:
+        length = int.from_bytes(data[:8], "little")
+        if length > _LARGEST_HEADER:
+            return None
+        header = reading.parse_json(reading.parse_json(data[8 : 8 + length])["__metadata__"][_KEY])
+        return header["holds"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def as_tensor(data: bytes) -> Tensor:
