@@ -91,7 +91,8 @@ class LayerState:
         """
         for name in tensors:
             getattr(self, name)
-        return LayerState(self.spec, (tensors.get(name, getattr(self, name)) for name in self.spec.names))
+        own = dict(zip(self.spec.names, self, strict=True))
+        return LayerState(self.spec, {**own, **tensors}.values())
 
     def __repr__(self) -> str:
         """Without the numbers."""

@@ -21,6 +21,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+TOMLDecodeError = tomllib.TOMLDecodeError
+"""A text is no TOML."""
+
 MOST_TEXT = 256 * 2**20
 """Bytes that a file of JSON may have."""
 

@@ -63,7 +63,7 @@ def _value(place: str, text: str) -> Any:
     whole = ".".join(json.dumps(part) for part in place.split("."))  # with it errors name the setting
     try:
         value: Any = reading.parse_toml(f"{whole} = {text}")
-    except reading.tomllib.TOMLDecodeError:
+    except reading.TOMLDecodeError:
         return text.strip()
     except ValueError as error:
         raise ConfigError(f"--set: {place}: {error}") from error

@@ -177,9 +177,9 @@ def as_begun(experiment: Experiment, path: Path) -> Experiment:
     Raises:
         RunError: If the folder's run cannot be read.
     """
-    model = experiment.model
-    decay = getattr(model.mixer, "initial_decay", None) if isinstance(model, SequenceConfig) else None
-    usual = decay is not None and decay == getattr(type(model.mixer)(), "initial_decay", None)
+    mixer = experiment.model.mixer if isinstance(experiment.model, SequenceConfig) else None
+    decay = getattr(mixer, "initial_decay", None)
+    usual = decay is not None and decay == getattr(type(mixer)(), "initial_decay", None)
     if not usual or not RunFolder.is_there(path):
         return experiment
     return began_as_published(experiment, RunFolder.open(path).settings)
