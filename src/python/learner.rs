@@ -23,6 +23,8 @@ pub struct Learner {
 
 /// A state: the number of examples and the tensors.
 pub(super) type PyState = (i64, Vec<PyTensor>);
+/// What a layer's state is made of: name and axes of each tensor.
+type PyLayerSpec = Vec<(&'static str, Vec<i64>)>;
 /// Features, log weights, and whether features are positive, so that logits are logarithms.
 type PyKeys = (PyTensor, Option<PyTensor>, bool);
 /// A trace: mean and variance of each norm; the keys of each layer that has any; the auxiliary loss.
@@ -105,11 +107,7 @@ impl Learner {
     }
 
     /// Name and axes after the batch of each tensor of each layer's state; -1 for an axis that grows.
-    fn state_specs(
-        &self,
-        py: Python<'_>,
-        tensors: Vec<PyTensor>,
-    ) -> PyResult<Vec<Vec<(&'static str, Vec<i64>)>>> {
+    fn state_specs(&self, py: Python<'_>, tensors: Vec<PyTensor>) -> PyResult<Vec<PyLayerSpec>> {
         detached(py, move || {
             let specs = self.bind(&plain(tensors))?.state_specs();
             let layer =

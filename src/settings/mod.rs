@@ -2,9 +2,9 @@
 //!
 //! A struct of settings is all that there is to say about them: its fields are the settings, their documentation
 //! describes them, `Default` holds their defaults, and the types of [`ranges`] their ranges. A part of a model that
-//! comes in kinds, such as the mixer, is an enum made by [`kinds!`], with a line for each kind. The JSON schemas of
+//! comes in kinds, such as the mixer, is an enum made by `kinds!`, with a line for each kind. The JSON schemas of
 //! these types are what settings are checked against here, and what Python's settings are generated from
-//! ([`exported`]).
+//! (`learners::settings_schema`).
 
 mod check;
 pub(crate) mod kinds;

@@ -196,7 +196,7 @@ def test_a_run_writes_weights_that_load_and_their_figures(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "episodes"])
 def test_settings_must_make_sense(name: str):
-    with pytest.raises(ConfigError, match=f"`{name}` must be at least [12], got 0"):
+    with pytest.raises(ConfigError, match=f"`{name}` must be from [12] to .*, got 0"):
         TrainGlyphEncoder(Path("unused"), **{name: 0})
 
 

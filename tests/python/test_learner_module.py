@@ -188,7 +188,7 @@ def test_to_meta_and_back_through_to_empty():
     learner = small_learner().to("meta")
     assert learner.device.type == "meta"
     for use in (learner.init_state, learner.to_bytes):
-        with pytest.raises(DeviceError, match="must be on a device that holds numbers, got device meta"):
+        with pytest.raises(DeviceError, match=r"must be on a device that holds numbers, got .*meta"):
             use()
     learner.to_empty(device="cpu")
     learner.load_state_dict(small_learner().state_dict())

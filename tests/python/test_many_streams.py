@@ -209,7 +209,7 @@ def test_states_whose_tokens_have_positions_are_joined_at_one_length_only(mixer:
         short.scatter([0], long.select([1]))
     with pytest.raises(InvalidValueError, match=re.escape(f"cat: argument `states[1]` {message}")):
         LearnerState.cat([short, long])
-    with pytest.raises(InvalidValueError, match="`counts` must be None, as tokens of this learner are told"):
+    with pytest.raises(InvalidValueError, match="`counts` must be None, as tokens of this"):
         dataclasses.replace(short, counts=torch.tensor([3, 4]))
     assert LearnerState.cat([short, short]).batch_size == 4
 

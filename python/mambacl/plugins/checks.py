@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from mambacl import _core
 from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
 
 MOST = 2**20
@@ -33,7 +35,7 @@ def vectors(op: str, y: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
 def labels(op: str, y: Tensor, shape: tuple[int, ...], vocab: int, like: Tensor) -> None:
     """Labels, int64 (batch, n), each in [0, vocab), on the device of `like`."""
     integers(op, "y", y, shape, like)
-    if y.device.type == "cpu" and y.numel():
+    if _readable(y) and y.numel():
         low, high = (int(bound) for bound in y.aminmax())
         if low < 0 or high >= vocab:
             raise InvalidValueError(
@@ -58,11 +60,16 @@ def codebook(op: str, name: str, tensor: Tensor, vocab: int, like: Tensor) -> No
         )
     integers(op, name, tensor, tuple(tensor.shape), like)
     symbols = torch.arange(vocab, device=tensor.device)
-    if tensor.device.type == "cpu" and not bool((tensor.sort(dim=1).values == symbols).all()):
+    if _readable(tensor) and not bool((tensor.sort(dim=1).values == symbols).all()):
         raise InvalidValueError(
             f"{op}: argument `{name}` must be a permutation of 0..{vocab} in each row, "
             "got rows with other or repeated symbols"
         )
+
+
+def _readable(tensor: Tensor) -> bool:
+    """Whether the numbers of a tensor may be read: it has some on the CPU, and nothing traces the calls."""
+    return _core.has_numbers(tensor) and _get_current_dispatch_mode() is None
 
 
 def _floats(op: str, name: str, tensor: Tensor, like: Tensor) -> None:
@@ -71,7 +78,7 @@ def _floats(op: str, name: str, tensor: Tensor, like: Tensor) -> None:
             f"{op}: argument `{name}` must be {like.dtype}, as the model's parameters, got {tensor.dtype}"
         )
     _device(op, name, tensor, like)
-    if tensor.device.type == "cpu" and not bool(tensor.isfinite().all()):
+    if _readable(tensor) and not bool(tensor.isfinite().all()):
         raise InvalidValueError(f"{op}: argument `{name}` must hold finite numbers, got NaN or infinity")
 
 

@@ -97,9 +97,9 @@ class _Encoder:
 
     def __init__(self, settings: Offline, examples: int, device: torch.device) -> None:
         target = ClassTarget(vocab=examples)
-        self.learner = Learner(
-            PrototypeConfig(settings.encoder, target, settings.d_model), seed=settings.seed
-        ).to(device)
+        with torch.device("cpu"):
+            learner = Learner(PrototypeConfig(settings.encoder, target, settings.d_model), seed=settings.seed)
+        self.learner = learner.to(device)
         self._symbols = torch.arange(examples, device=device)[None]
 
     def trained_on(self, x: Tensor) -> Tensor:
