@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -289,3 +291,118 @@ def test_the_images_that_domainnet_lists_are_all_there(tmp_path: Path):
     everything(tiny, tmp_path)  # the uncleaned version has more images than the lists
     image.unlink()
     fails(tiny, tmp_path, rf"expected the image {image}, which sketch_train\.txt names, found none")
+
+
+def latin(name: str) -> str:
+    """A name in the bytes of Latin-1, as an old disk or archive has it."""
+    return os.fsdecode(name.encode("latin-1"))
+
+
+def test_bytes_that_are_no_utf_8_in_names_are_read_or_told(tmp_path: Path):
+    tiny = folder(tmp_path)
+    image = tmp_path / "class 3" / latin("café.png")
+    image.write_bytes((tmp_path / "class 3" / "clas_0.png").read_bytes())
+    assert len(everything(tiny, tmp_path)) == 31
+    image.write_bytes(b"no picture")
+    fails(tiny, tmp_path, r"the image .*/class 3/caf\\udce9\.png is damaged")
+    image.unlink()
+    (tmp_path / latin("café")).mkdir()
+    fails(tiny, tmp_path, r"expected folders named in UTF-8, .*, found .*/caf\\udce9\.")
+
+
+def test_a_message_is_one_line_whatever_a_file_is_called(tmp_path: Path):
+    tiny = folder(tmp_path)
+    (tmp_path / "class 3" / "two\nlines.png").write_bytes(b"no picture")
+    fails(tiny, tmp_path, r"two\\nlines\.png is damaged")
+
+
+@pytest.mark.parametrize(
+    "make", [folder, omniglot_folders, cub_200_2011, casia_hwdb, stanford_cars, cifar_100]
+)
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_has_a_files_name_and_is_none_is_told(make: Callable[[Path], Tiny], kind: str, tmp_path: Path):
+    """Each file of a set in turn; a pipe would make a reader wait for ever."""
+    tiny = make(tmp_path)
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".md")
+    suffixes = {path.suffix + path.name * (path.suffix != path.stem): path for path in files}
+    kinds = {
+        path.suffix if path.suffix in (".png", ".jpg", ".gnt") else name: path
+        for name, path in suffixes.items()
+    }
+    for path in kinds.values():
+        if make is folder and path.suffix == ".txt":
+            continue  # none of its files
+        contents = path.read_bytes()
+        path.unlink()
+        path.mkdir() if kind == "folder" else os.mkfifo(path)
+        fails(tiny, tmp_path, rf"expected the (file|image) {path}, found a {kind}")
+        path.rmdir() if kind == "folder" else path.unlink()
+        path.write_bytes(contents)
+
+
+def test_links_that_lead_to_themselves_are_told(tmp_path: Path):
+    tiny = folder(tmp_path)
+    (tmp_path / "class 3" / "loop.png").symlink_to("loop.png")
+    fails(tiny, tmp_path, r"expected the image .*/loop\.png, found none \(Too many levels")
+    (tmp_path / "class 3" / "loop.png").unlink()
+    (tmp_path / "class 3" / "again").symlink_to(tmp_path)  # folders within a class are none of it
+    assert len(everything(tiny, tmp_path)) == 30
+    (tmp_path / "loop").symlink_to("loop")
+    fails(tiny, tmp_path, r"/loop cannot be read: Too many levels")
+
+
+@pytest.mark.parametrize("place", ["/etc/hostname", "../outside.jpg", "a\0.jpg"])
+def test_lists_name_images_of_the_set_only(tmp_path: Path, place: str):
+    root = tmp_path / "root"
+    tiny = cub_200_2011(root)
+    (tmp_path / "outside.jpg").write_bytes(next(root.rglob("*.jpg")).read_bytes())
+    images = root / "CUB_200_2011" / "images.txt"
+    text = images.read_text()
+    first = text.split()[1]
+    upwards = "../../" if place.startswith("..") else ""
+    images.write_text(text.replace(first, upwards + place))
+    fails(tiny, root, "its lists name|expected the image .*, found none")
+
+
+def zip_of(root: Path, change: Callable[[zipfile.ZipInfo, bytes], bytes]) -> Tiny:
+    """Omniglot's archive, changed entry by entry."""
+    tiny = omniglot_zip(root)
+    path = root / "images_background_small1.zip"
+    with zipfile.ZipFile(path) as archive:
+        entries = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for info, contents in entries:
+            changed = change(info, contents)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, changed)
+    return tiny
+
+
+def test_an_entry_that_unpacks_to_much_is_refused(tmp_path: Path):
+    def change(info: zipfile.ZipInfo, contents: bytes) -> bytes:
+        return contents + bytes(2 << 20) if info.filename.endswith("01_01.png") else contents
+
+    fails(
+        zip_of(tmp_path, change), tmp_path, r"a drawing has 1,048,576 bytes at most, and .* unpacks to 2,09"
+    )
+
+
+def test_entries_that_lead_upwards_are_no_characters(tmp_path: Path):
+    def change(info: zipfile.ZipInfo, contents: bytes) -> bytes:
+        info.filename = info.filename.replace("Alphabet_2", "..")
+        return contents
+
+    fails(zip_of(tmp_path, change), tmp_path, "expected 10 characters in .*, found 8")
+
+
+def test_an_encrypted_entry_is_told(tmp_path: Path):
+    tiny = omniglot_zip(tmp_path)
+    path = tmp_path / "images_background_small1.zip"
+    contents = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        place = contents.find(signature)
+        while place >= 0:
+            contents[place + flags] |= 1
+            place = contents.find(signature, place + 4)
+    path.write_bytes(contents)
+    fails(tiny, tmp_path, r"the image .*\.png is damaged: .*encrypted")
