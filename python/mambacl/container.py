@@ -1,7 +1,7 @@
-"""One safetensors file of named tensors and facts, sealed by a digest; nothing is pickled.
+"""One safetensors file of named tensors and a JSON table of facts, with a digest; nothing is pickled.
 
-It is sealed as the engine's files of learners and of states are (`src/files/container.rs`), and holds such
-files as tensors of bytes.
+The digest works as in the engine's files of learners and states (`src/files/container.rs`). Such files may be
+inside this one, as tensors of bytes.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from mambacl import reading
 from mambacl.errors import FileError, InvalidValueError
 
 FORMAT = 1
-"""The version of the format; a newer one is refused."""
+"""Version of the format; a file of a newer version is refused."""
 
 LARGEST_HEADER = 100_000_000
-"""Bytes of the largest header that safetensors reads."""
+"""Largest header that safetensors reads, in bytes."""
 
-_BLANK = "0" * 64  # where the digest stands while it is computed
+_BLANK = "0" * 64  # stands for the digest while it is computed
 _LARGEST_HEADER = 16 << 20  # bytes, as in the engine
-_KEY = "mambacl"  # the one key of the metadata: of several, the order in the file would be by chance
+_KEY = "mambacl"  # the only key of the metadata; the order of several keys in the file would be random
 
 
 def pack(kind: str, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
-    """The bytes of a file.
+    """Packs tensors and facts into the bytes of a file.
 
     Args:
-        kind: What it holds.
-        facts: Values that JSON has.
-        tensors: Of any device.
+        kind: Kind of content, which `unpack` checks.
+        facts: Values that JSON can represent.
+        tensors: Tensors by name, on any device.
 
     Returns:
-        The same bytes for the same content.
+        The bytes, which are the same for the same content.
 
     Raises:
         InvalidValueError: If the facts are too long for a file.
@@ -50,7 +50,7 @@ def pack(kind: str, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
     end = _header_end(data)
     if end - 8 > LARGEST_HEADER:
         raise InvalidValueError(
-            f"{kind}: labels and names of features must take at most {LARGEST_HEADER:,} bytes in a file, "
+            f"{kind}: labels and feature names must take at most {LARGEST_HEADER:,} bytes in a file, "
             f"got {end - 8:,}"
         )
     place = _digest_place(data, end, _BLANK)
@@ -59,23 +59,23 @@ def pack(kind: str, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
 
 
 def unpack(data: bytes, kind: str, where: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a file holds, checked whole.
+    """Unpacks the bytes of a file and checks all of them.
 
     Args:
-        data: Its bytes.
-        kind: What it must hold.
-        where: Its name, for messages.
+        data: Bytes of the file.
+        kind: Required kind of content.
+        where: Name of the file, for messages.
 
     Returns:
         The facts, and the tensors on the CPU.
 
     Raises:
-        FileError: If the file is truncated or changed, of something else, or its format newer than this
-            version of mambacl.
+        FileError: If the file is truncated or changed, of another kind, or of a newer format than this
+            version of mambacl reads.
     """
     try:
         tensors = safetensors.torch.load(data)
-        end = _header_end(data)  # safetensors has checked it
+        end = _header_end(data)  # safetensors has checked the length
         header = reading.parse_json(reading.parse_json(data[8:end])["__metadata__"][_KEY])
         written, held, said = header["format"], header["holds"], header["sha256"]
         place = _digest_place(data, end, said)
@@ -86,11 +86,11 @@ def unpack(data: bytes, kind: str, where: str) -> tuple[dict[str, Any], dict[str
         TypeError,
         AttributeError,
         ArithmeticError,
-        RuntimeError,  # of torch, or a recursion
+        RuntimeError,  # from torch, or too deep a recursion
     ) as error:
-        raise FileError(f"{where} is no file of mambacl, or damaged: {error!r}") from error
+        raise FileError(f"{where} is not a file of mambacl, or is damaged: {error!r}") from error
     if type(written) is not int or written < 1:
-        raise FileError(f"{where} must have the number of a format, got {written!r}")
+        raise FileError(f"{where} must have a format number of at least 1, got {written!r}")
     if written > FORMAT:
         raise FileError(
             f"{where} must have a format of at most {FORMAT}, got {written}: a newer mambacl wrote it"
@@ -106,15 +106,15 @@ def unpack(data: bytes, kind: str, where: str) -> tuple[dict[str, Any], dict[str
 
 
 def _header_end(data: bytes) -> int:
-    """Where the header of a safetensors file ends."""
+    """The offset of the first byte after the header of a safetensors file."""
     return 8 + int.from_bytes(data[:8], "little")
 
 
 def _digest_place(data: bytes, end: int, digest: str) -> int:
-    """Where the digest stands: it is the last fact of the header, and a label may look like one before it.
+    """The offset of the digest. It is the last value of the header; a label before it may look the same.
 
     Raises:
-        ValueError: If it is not there.
+        ValueError: If the header does not contain it.
     """
     return data.rindex(digest.encode(), 8, end)
 
@@ -132,15 +132,15 @@ def holds(data: bytes) -> object:
 
 
 def as_tensor(data: bytes) -> Tensor:
-    """A file inside this one, (n,) uint8."""
+    """The bytes of an inner file as a tensor, (n,) uint8."""
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
 def as_bytes(tensor: Tensor, where: str) -> bytes:
-    """A file inside this one.
+    """The bytes of an inner file, from a tensor of `as_tensor`.
 
     Raises:
-        FileError: If the tensor is none of `as_tensor`.
+        FileError: If the tensor has another shape or dtype.
     """
     if tensor.ndim != 1 or tensor.dtype != torch.uint8:
         raise FileError(f"{where} must hold bytes, got {tensor.dtype} of shape {list(tensor.shape)}")

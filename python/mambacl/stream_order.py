@@ -15,15 +15,15 @@ PlainOrder = Literal["contiguous", "shuffled", "recurring", "imbalanced"]
 """The order of one stream; see `stream_labels`."""
 
 Order = Literal["contiguous", "shuffled", "recurring", "imbalanced", "mixture"]
-"""The order of the streams of a source: the same for all, or of each one of them."""
+"""The order of the streams of a source: one order for all, or the four in turn ("mixture")."""
 
 VISITS = 2
-"""How often a class comes in a recurring stream."""
+"""Number of times that a class appears in a recurring stream."""
 
 
 def order_of(order: Order, index: int) -> PlainOrder:
-    """The order of one stream: of a mixture the streams take turns, so that every batch of them has as many
-    of each as can be.
+    """The order of stream `index`. In a mixture the four orders are used in turn, so that every batch has
+    about the same number of each.
 
     Examples:
         >>> [order_of("mixture", index) for index in range(5)]
@@ -39,23 +39,24 @@ def stream_labels(
 
     - "contiguous": class after class, `shots` examples of each.
     - "shuffled": the same examples in a uniform order.
-    - "recurring": all classes one after another with the first half of their examples (the larger, where
-      they are odd), then all again, in the same order, with the rest.
-    - "imbalanced": class after class, as many examples in all, at least one of each. The others are given
-      away one by one, each to a class drawn in proportion to what it has by then (Pólya's urn), of those
-      with fewer than `most`. Without that limit all ways to share the examples out are as likely.
+    - "recurring": all classes one after another with the first half of their examples (rounded up), then all
+      again, in the same order, with the rest.
+    - "imbalanced": class after class, with the same total and at least one example of each class. The other
+      examples are assigned one by one, each to a class drawn in proportion to its present number of examples
+      (Pólya's urn), among the classes with fewer than `most`. Without this limit all distributions of the
+      examples over the classes are equally likely.
 
     Args:
-        order: Of the stream.
-        tasks: Classes, at least 1.
-        shots: Examples of a class on average, at least 1; of a recurring stream at least 2.
-        most: Examples of a class at most, at least `shots`; only an imbalanced stream asks.
-        seed: With `split` and `index` it names the random numbers.
-        split: Of the episode.
-        index: Of the episode.
+        order: Order of the stream.
+        tasks: Number of classes, at least 1.
+        shots: Average number of examples of a class, at least 1, or at least 2 for a recurring stream.
+        most: Largest number of examples of a class, at least `shots`; used by an imbalanced stream only.
+        seed: Seed; with `split` and `index` it determines the random numbers.
+        split: Split of the episode.
+        index: Index of the episode.
 
     Returns:
-        (tasks * shots) int64.
+        Labels, (tasks * shots,) int64.
 
     Examples:
         >>> stream_labels("recurring", 2, 3, 9, 0, "train", 0).tolist()
@@ -80,14 +81,14 @@ def stream_labels(
 
 
 def by_appearance(classes: Tensor) -> Tensor:
-    """Numbers 0 to n - 1 by when each first appears among `classes`, (T) int64, which hold all of them."""
+    """Renumbers classes 0 to n - 1 by their first appearance in `classes`, (T,) int64, which holds all."""
     first = classes.new_full((int(classes.max()) + 1,), len(classes))
     first.scatter_reduce_(0, classes, torch.arange(len(classes)), "amin")
     return first.argsort().argsort()[classes]
 
 
 def _shared_out(tasks: int, most: int, uniforms: list[float]) -> list[int]:
-    """Examples of each class: one, and of one further for each number."""
+    """Number of examples of each class: one each, and one more for a class drawn by each uniform number."""
     counts = [1] * tasks
     for number in uniforms:
         upto = list(accumulate(count if count < most else 0 for count in counts))

@@ -182,12 +182,12 @@ def test_asked_too_early():
 @pytest.mark.parametrize(
     ("x", "y", "told"),
     [
-        (X[:2], np.array(["a", 1], dtype=object), "must be texts, or numbers.*int, str"),
+        (X[:2], np.array(["a", 1], dtype=object), "must be strings, or numbers.*int, str"),
         (X[:2], [0.5, 1.5], "Unknown label type"),
         (X[:2], [0], "inconsistent numbers of samples"),
         (X[:2], [["a", "b"], ["c", "d"]], "1d array"),
         (X[:2], None, "requires y"),
-        (X[:2], ["x", "y"], "must be numbers, as those before, got texts"),
+        (X[:2], ["x", "y"], "must be numbers, as earlier labels, got strings"),
         (X[:2, :3], [0, 1], "X has 3 features, but ContinualClassifier is expecting 5"),
         (X[0], [0], "Reshape your data"),
         (np.full((1, DIM), np.nan), [0], "NaN"),
@@ -235,7 +235,8 @@ def test_names_given_to_features():
 
 def test_one_class_too_many_in_a_call_leaves_the_others_unlearnt():
     classifier = small().fit(X[:1], [0])
-    with pytest.raises(InvalidValueError, match=r"none for class 8\. Nothing of this call was learnt"):
+    message = r"none is left for class 8\. No example of this call was learnt"
+    with pytest.raises(InvalidValueError, match=message):
         classifier.partial_fit(X[:10], np.arange(10))
     assert classifier.classes_.tolist() == [0]
     assert classifier.n_samples_seen_ == 1
@@ -264,7 +265,7 @@ def test_queries_that_are_too_large():
     ("learner", "error", "told"),
     [
         (3, TypeError, "argument `learner` must be"),
-        ("nowhere", FileError, "`nowhere`, where there is neither"),
+        ("nowhere", FileError, "`nowhere`, which does not exist"),
     ],
 )
 def test_a_wrong_learner(learner: Any, error: type[Exception], told: str):

@@ -154,10 +154,10 @@ def test_labels_of_one_sort_and_many_dtypes(first: Any, second: Any, dtype: Any,
 @pytest.mark.parametrize(
     ("first", "second", "told"),
     [
-        ([1], [2.0], "must be integers, as those before, got floats: 2.0"),
-        ([1], [True], "must be integers, as those before, got bools: True"),
-        ([1.0], [2], "must be floats, as those before, got integers: 2"),
-        (["a"], [2], "must be texts, as those before, got numbers: 2"),
+        ([1], [2.0], "must be integers, as earlier labels, got floats: 2.0"),
+        ([1], [True], "must be integers, as earlier labels, got bools: True"),
+        ([1.0], [2], "must be floats, as earlier labels, got integers: 2"),
+        (["a"], [2], "must be strings, as earlier labels, got numbers: 2"),
         ([-1], np.array([2**63], np.uint64), "do not go together"),
     ],
 )

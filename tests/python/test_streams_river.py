@@ -85,7 +85,7 @@ def test_what_is_no_number_is_refused_and_nothing_is_learnt():
         ({"c": None}, 1, "the feature 'c'"),
         ({"c": float("nan")}, 1, "the feature 'c' must be finite, got nan"),
         ({"c": 10**400}, 1, "the feature 'c'"),
-        ({"c": 1.0, "d": 2.0}, "text", "must be numbers, as those before"),
+        ({"c": 1.0, "d": 2.0}, "text", "must be numbers, as earlier labels"),
         ({"c": 1e200}, 1, "too large"),
     ):
         with pytest.raises(ValueError, match=told):

@@ -1,4 +1,4 @@
-"""Episodes: lives of a continual learner, drawn from classes as a pure function of (seed, split, index)."""
+"""Episodes of continual learning, drawn as a pure function of (seed, split, index)."""
 
 from mambacl.episodes.dataset import EpisodeDataset
 from mambacl.episodes.episode import Episode

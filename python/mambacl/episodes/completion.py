@@ -1,4 +1,4 @@
-"""Completion of images, a regression of CL-as-Seq (arXiv:2310.11952): from top halves to bottom halves."""
+"""Image completion, a regression task of CL-as-Seq (arXiv:2310.11952): from top halves to bottom halves."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ from mambacl.errors import InvalidValueError
 
 @dataclass(frozen=True, eq=False)
 class CompletionEpisodes:
-    """Draws episodes of completion; the same everywhere for the same (seed, split, index).
+    """Draws episodes of image completion, a pure function of (seed, split, index).
 
-    A task is a class of images, an example of it one of its images: the input is the top half, the target
-    the bottom half, from -1 (background) to 1 (ink). For characters the queries show typefaces that the
-    stream did not. CL-as-Seq takes CASIA's handwriting, and bounds answers by a tanh; that classes are
-    rendered characters (`mambacl.data.hanzi21`), that answers are not bounded, and the sizes of episodes are
-    ours.
+    A task is a class of images, and an example is one of its images: the input is the top half, the target
+    the bottom half, from -1 (background) to 1 (ink). With characters, the queries use other typefaces than
+    the stream. CL-as-Seq uses CASIA's handwriting and bounds answers with a tanh. Here the classes are
+    rendered characters (`mambacl.data.hanzi21`), answers are not bounded, and the sizes of episodes differ.
 
     Attributes:
-        images: Classes to draw from, of images with an even height.
+        images: Classes of images with an even height.
         spec: Sizes of an episode.
-        seed: 0 to 2^64 - 1.
-        split: Separates the episodes of one seed; usually the split of `images`.
+        seed: Seed, 0 to 2^64 - 1.
+        split: Split; episodes of different splits are independent. Usually the split of `images`.
 
     Raises:
         InvalidValueError: If the images' height is odd.
@@ -58,8 +57,8 @@ class CompletionEpisodes:
         """Episodes `first_index` to `first_index + batch_size - 1`.
 
         Returns:
-            Inputs and targets are the halves' pixels row by row, (batch, T, n / 2) and (batch, Q, n / 2)
-            float32 for images of n numbers, class after class; the codebook is empty.
+            The episodes. Inputs and targets are the pixels of the halves, row by row: (batch, T, n / 2) and
+            (batch, Q, n / 2) float32 for images of n values, class after class. The codebook is empty.
 
         Raises:
             InvalidValueError: As `EpisodeSource.batch`.
@@ -69,11 +68,11 @@ class CompletionEpisodes:
 
     @cached_property
     def _source(self) -> EpisodeSource:
-        """Of whole images."""
+        """Episodes of the whole images."""
         return image_source(self.images, self.spec, self.seed, self.split)
 
 
 def _halves(images: Tensor) -> tuple[Tensor, Tensor]:
-    """The upper and the lower half of images (batch, n, channels, height, width), row by row."""
+    """The upper and lower halves of images (batch, n, channels, height, width), row by row."""
     upper, lower = images.chunk(2, dim=-2)
     return upper.flatten(2), lower.flatten(2)

@@ -11,14 +11,14 @@ from mambacl.episodes.source import EpisodeSource
 class EpisodeDataset(Dataset[Episode]):
     """Consecutive batches of a source, for a `DataLoader`: item `i` is batch `first_batch + i`.
 
-    The loader must not collate (`batch_size=None`). Any number of workers gives the same batches;
-    start them by "spawn", since forked processes can hang in torch's threads.
+    The loader must not collate (`batch_size=None`). The batches do not depend on the number of workers. Start
+    workers by "spawn", as forked processes can hang in torch's threads.
 
     Args:
-        source: Draws the episodes.
-        batch_size: Episodes per batch.
+        source: Source of the episodes.
+        batch_size: Number of episodes per batch.
         batches: Number of items.
-        first_batch: Where to begin; a run that resumes after `n` steps begins at `n`.
+        first_batch: Index of the first batch; a run that resumes after `n` steps starts at `n`.
 
     Examples:
         >>> from mambacl.data import hanzi21

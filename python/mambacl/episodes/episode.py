@@ -1,4 +1,4 @@
-"""A batch of episodes: its tensors, and the checks that they make sense."""
+"""A batch of episodes: its tensors and their checks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class Episode:
 
     Attributes:
         train_x: Inputs of the stream, (batch, T, ...) floating point.
-        train_y: Targets of the stream: labels 0, 1, ... in the order in which classes appear,
+        train_y: Targets of the stream: labels 0, 1, ... in the order in which classes first appear,
             (batch, T) int64; or vectors, (batch, T, dim_y) floating point.
         test_x: Inputs of the queries, (batch, Q, ...), otherwise as `train_x`.
         test_y: Targets of the queries, (batch, Q) or (batch, Q, dim_y), as `train_y`.
-        codebook: The learner sees label `l` of episode `b` as symbol `codebook[b, l]`; each row is a
-            permutation of the vocabulary, (batch, vocab) int64. With vector targets (batch, 0).
+        codebook: Symbols of the labels, (batch, vocab) int64: the learner sees label `l` of episode `b` as
+            symbol `codebook[b, l]`. Each row is a permutation of the vocabulary. With vector targets
+            (batch, 0).
         train_task: Task of each example of the stream, (batch, T) int64; None if `train_y` is the task.
         test_task: Task of each query, (batch, Q) int64; None if `test_y` is the task.
     """
@@ -47,8 +48,8 @@ class Episode:
         """The same episodes on another device.
 
         Args:
-            device: Where they shall be.
-            non_blocking: Not to wait for the copy; from the CPU to a GPU it goes by way of pinned memory.
+            device: Target device.
+            non_blocking: Whether to return before the copy ends; a copy from CPU to GPU uses pinned memory.
         """
         moved = {
             name: sent(tensor, device) if non_blocking else tensor.to(device)
@@ -57,14 +58,14 @@ class Episode:
         return dataclasses.replace(self, **moved)
 
     def validate(self) -> Episode:
-        """Checks that the episodes make sense, and returns them.
+        """Checks that the tensors fit together, and returns the episodes.
 
         Raises:
             ShapeError: If the stream or the queries are empty, or shapes do not fit together.
-            DtypeError: If inputs are not floating point, or labels, tasks or the codebook not int64.
+            DtypeError: If inputs are not floating point, or labels, tasks or the codebook are not int64.
             DeviceError: If the tensors lie on different devices.
             DataError: If an input or vector target is NaN or infinite, a label lies outside the
-                vocabulary, or a row of the codebook is no permutation.
+                vocabulary, or a row of the codebook is not a permutation.
 
         Examples:
             >>> x, y = torch.randn(1, 4, 8), torch.tensor([[0, 0, 1, 1]])
@@ -145,7 +146,7 @@ def _check_finite(name: str, tensor: Tensor) -> None:
 
 
 def _check_labels(name: str, labels: Tensor, x: Tensor, vocab: int | None) -> None:
-    """`labels` must be one per example of `x`, from 0 to below `vocab` (None: no upper limit)."""
+    """Checks that there is one label for each example of `x`, from 0 to `vocab - 1` (None: no limit)."""
     if labels.dtype != torch.int64:
         raise DtypeError(f"Episode: `{name}` must be int64, got {labels.dtype}")
     if labels.shape != x.shape[:2]:

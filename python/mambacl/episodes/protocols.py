@@ -1,4 +1,4 @@
-"""What draws episodes: who it may be, and which episodes it can be asked for."""
+"""Protocols for sources of episodes, and the check of the indices they are asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mambacl.errors import InvalidValueError
 
 
 class Episodes(Protocol):
-    """Anything that draws batches of episodes by index, the same whenever it is asked."""
+    """A source of batches of episodes by index; the same index always gives the same episode."""
 
     def batch(self, first_index: int, batch_size: int) -> Episode:
         """Episodes `first_index` to `first_index + batch_size - 1`."""
@@ -27,10 +27,16 @@ class SizedEpisodes(Episodes, Protocol):
 
 
 def check_indices(source: str, seed: int, first_index: int, batch_size: int) -> None:
-    """Checks which episodes a batch is of; `source` is who draws them, for the message.
+    """Checks the seed and the indices of a batch.
+
+    Args:
+        source: Name of the source, for messages.
+        seed: Seed of the episodes.
+        first_index: Index of the first episode.
+        batch_size: Number of episodes.
 
     Raises:
-        InvalidValueError: If the batch is empty, or the seed or an index not from 0 to 2^64 - 1.
+        InvalidValueError: If the batch is empty, or the seed or an index is not from 0 to 2^64 - 1.
     """
     if batch_size < 1:
         raise InvalidValueError(f"{source}: `batch_size` must be at least 1, got {batch_size}")

@@ -1,4 +1,4 @@
-"""Rotation of images, a regression of CL-as-Seq (arXiv:2310.11952): by which angle is an image turned?"""
+"""Image rotation, a regression task of CL-as-Seq (arXiv:2310.11952): from images to their angles."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _TURN = AffineJitter(degrees=180.0, scale=0.0, shear=0.0, shift=0.0)
 
 @dataclass(frozen=True, eq=False)
 class RotationEpisodes:
-    """Draws episodes of rotation; the same everywhere for the same (seed, split, index).
+    """Draws episodes of image rotation, a pure function of (seed, split, index).
 
-    A task is a class of images. An example of it is one of its images, turned anticlockwise about its middle
-    by an angle a ~ U(-pi, pi), with the target (cos a, sin a); what is turned out of the square is cut off,
-    and what comes in is background. For characters the queries show typefaces that the stream did not. What
-    is upright differs from character to character: the stream tells. CL-as-Seq takes CASIA's handwriting;
-    that classes are rendered characters (`mambacl.data.hanzi21`), and the sizes of episodes, are ours.
+    A task is a class of images. An example is one of its images, rotated anticlockwise about its centre by an
+    angle a ~ U(-pi, pi), with the target (cos a, sin a). Pixels that leave the square are cut off, and pixels
+    that enter are background. With characters, the queries use other typefaces than the stream. Only the
+    stream shows which orientation of a character is upright. CL-as-Seq uses CASIA's handwriting; here the
+    classes are rendered characters (`mambacl.data.hanzi21`), and the sizes of episodes differ.
 
     Attributes:
-        images: Classes to draw from.
+        images: Classes of images.
         spec: Sizes of an episode.
-        seed: 0 to 2^64 - 1.
-        split: Separates the episodes of one seed; usually the split of `images`.
+        seed: Seed, 0 to 2^64 - 1.
+        split: Split; episodes of different splits are independent. Usually the split of `images`.
 
     Examples:
         >>> from mambacl.data import hanzi21
@@ -54,8 +54,9 @@ class RotationEpisodes:
         """Episodes `first_index` to `first_index + batch_size - 1`.
 
         Returns:
-            Inputs are images from -1 (background) to 1 (ink), (batch, T, channels, height, width) float32,
-            class after class; targets (cos, sin), (batch, T, 2) float32; the codebook is empty.
+            The episodes. Inputs are images from -1 (background) to 1 (ink), (batch, T, channels, height,
+            width) float32, class after class. Targets are (cos, sin), (batch, T, 2) float32. The codebook is
+            empty.
 
         Raises:
             InvalidValueError: As `EpisodeSource.batch`.
@@ -68,23 +69,23 @@ class RotationEpisodes:
 
     @cached_property
     def _source(self) -> EpisodeSource:
-        """Of upright images."""
+        """Episodes of the upright images."""
         return image_source(self.images, self.spec, self.seed, self.split)
 
     def _uniforms(self, part: str, indices: range, shots: int) -> Tensor:
-        """(batch, tasks * shots) float32 in [0, 1): each task has numbers of its own, so that more tasks or
-        shots change none of the others."""
+        """Uniform numbers, (batch, tasks * shots) float32 in [0, 1). Each task has its own stream of numbers,
+        so that more tasks or shots do not change the others."""
         streams = [f"{self.split}/rotation/{part}/{task}" for task in range(self.spec.tasks)]
         drawn = [_core.uniforms(self.seed, stream, index, shots) for index in indices for stream in streams]
         return torch.stack(drawn).view(len(indices), -1)
 
 
 def _turned(images: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Images (batch, n, channels, height, width) turned by `2 pi u - pi`, for `u` in (batch, n), and
-    (cos, sin), (batch, n, 2)."""
+    """Rotates images (batch, n, channels, height, width) by `2 pi u - pi`, for uniforms u, (batch, n).
+    Returns them and (cos, sin), (batch, n, 2)."""
     amounts = torch.full((uniforms.numel(), AffineJitter.UNIFORMS), 0.5)
     amounts[:, 0] = uniforms.flatten()
-    # 0 is what comes in from outside.
+    # Pixels that enter are 0, so that the background is shifted to 0 first.
     turned = _TURN(images.flatten(0, 1) + 1, amounts).view_as(images) - 1
     angle = math.pi * (2 * uniforms.double() - 1)
     return turned, torch.stack([angle.cos(), angle.sin()], dim=-1).float()

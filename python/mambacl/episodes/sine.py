@@ -1,4 +1,4 @@
-"""Regression of sine waves, the benchmark of CL-as-Seq (arXiv:2310.11952): from a wave to another one."""
+"""Sine regression, a benchmark of CL-as-Seq (arXiv:2310.11952): from one wave to another."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mambacl.episodes.sizes import EpisodeSizes
 from mambacl.errors import InvalidValueError
 
 POINTS = 50
-"""Numbers in a wave."""
+"""Number of points of a wave."""
 
 NOISE = 0.1
-"""The standard deviation of the noise on inputs."""
+"""Standard deviation of the noise on inputs."""
 
 
 @dataclass(frozen=True, eq=False)
 class SineEpisodes:
-    """Draws episodes of sine regression; the same everywhere for the same (seed, split, index).
+    """Draws episodes of sine regression, a pure function of (seed, split, index).
 
-    A task is a frequency w and two phases p, q; an example of it is an amplitude a, on the grid t of 50
+    A task is a frequency w and two phases p, q. An example of it is an amplitude a, on the grid t of 50
     points from 0 to 10:
 
     ```text
@@ -34,14 +34,14 @@ class SineEpisodes:
     y = a sin(w t + q)             a ~ U(0.5, 1.5)    noise ~ N(0, 0.1), of each point
     ```
 
-    A query's x shows w and a; q can only be remembered. That the noise is not scaled by the amplitude, and
-    the sizes of episodes, are ours. With more tasks, train shots or test shots an episode holds the smaller
-    one's tasks and examples.
+    The x of a query determines w and a; q must be remembered. Unlike in CL-as-Seq, the noise is not scaled by
+    the amplitude, and the sizes of episodes differ. A larger episode contains the tasks and examples of a
+    smaller one.
 
     Attributes:
         spec: Sizes of an episode.
-        seed: 0 to 2^64 - 1.
-        split: Separates the episodes of one seed.
+        seed: Seed, 0 to 2^64 - 1.
+        split: Split; episodes of different splits are independent.
 
     Examples:
         >>> source = SineEpisodes(EpisodeSizes(tasks=3, train_shots=2, test_shots=1), 0, "train")
@@ -60,11 +60,12 @@ class SineEpisodes:
         """Episodes `first_index` to `first_index + batch_size - 1`.
 
         Returns:
-            Inputs and targets are waves, (batch, T, 50) and (batch, Q, 50) float32, task after task; the
-            codebook is empty.
+            The episodes. Inputs and targets are waves, (batch, T, 50) and (batch, Q, 50) float32, task after
+            task. The codebook is empty.
 
         Raises:
-            InvalidValueError: If the batch is empty, the seed or an index out of range, or a size below 1.
+            InvalidValueError: If the batch is empty, the seed or an index is out of range, or a size is below
+                1.
         """
         check_indices("SineEpisodes", self.seed, first_index, batch_size)
         spec = self.spec
@@ -91,21 +92,21 @@ class SineEpisodes:
         )
 
     def _shots(self, part: str, indices: range, shots: int) -> Tensor:
-        """An example takes a number for its amplitude, and one for the noise of each point."""
+        """Uniform numbers, (batch, tasks, shots, 1 + POINTS): one for the amplitude, then one for each point."""
         numbers = self._uniforms(part, indices, shots * (1 + POINTS))
         return numbers.view(*numbers.shape[:2], shots, 1 + POINTS)
 
     def _uniforms(self, part: str, indices: range, count: int) -> Tensor:
-        """(batch, tasks, count) float64 in [0, 1): each task has numbers of its own, so that more tasks or
-        shots change none of the others."""
+        """Uniform numbers, (batch, tasks, count) float64 in [0, 1). Each task has its own stream of numbers,
+        so that more tasks or shots do not change the others."""
         streams = [f"{self.split}/sine/{part}/{task}" for task in range(self.spec.tasks)]
         drawn = [_core.uniforms(self.seed, stream, index, count) for index in indices for stream in streams]
         return torch.stack(drawn).double().view(len(indices), self.spec.tasks, count)
 
 
 def _waves(tasks: Tensor, shots: Tensor) -> tuple[Tensor, Tensor]:
-    """Waves x and y, (batch, tasks * shots, POINTS) float32, of (batch, tasks, 3) and
-    (batch, tasks, shots, 1 + POINTS) uniform numbers."""
+    """Waves x and y, (batch, tasks * shots, POINTS) float32, from uniform numbers of tasks, (batch, tasks,
+    3), and of examples, (batch, tasks, shots, 1 + POINTS)."""
     frequency = 0.1 + tasks[:, :, :1]
     x_phase, y_phase = (2 * math.pi * tasks[:, :, 1:]).split(1, dim=-1)
     amplitude = 0.5 + shots[..., :1]  # (batch, tasks, shots, 1)
@@ -116,7 +117,7 @@ def _waves(tasks: Tensor, shots: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _normals(uniforms: Tensor) -> Tensor:
-    """Normal numbers by Box and Muller, two of each two uniform ones in [0, 1), (..., even)."""
+    """Standard normal numbers by the Box-Muller transform of uniform ones in [0, 1), (..., even)."""
     first, second = uniforms.chunk(2, dim=-1)
     radius, angle = (-2 * torch.log1p(-first)).sqrt(), 2 * math.pi * second
     return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=-1)

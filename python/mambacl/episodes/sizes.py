@@ -1,4 +1,4 @@
-"""The sizes of episodes, and what episodes of classes are drawn by."""
+"""The sizes of episodes, and the specification of episodes of classes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class EpisodeSizes:
     """The sizes of an episode; the defaults are those of CL-as-Seq (arXiv:2310.11952).
 
     Attributes:
-        tasks: Tasks of the stream, one after another.
-        train_shots: Labelled examples read of each.
-        test_shots: Queries asked of each.
+        tasks: Number of tasks of the stream, one after another.
+        train_shots: Number of labelled examples of a task in the stream.
+        test_shots: Number of queries of a task.
     """
 
     tasks: int = 20
@@ -23,26 +23,27 @@ class EpisodeSizes:
 
     @property
     def task_by_task(self) -> bool:
-        """Whether all streams go task after task, each with as many examples: what R is asked of."""
+        """Whether all streams go task after task with equal shots, as the accuracy matrix R needs."""
         return True
 
 
 @dataclass(frozen=True)
 class EpisodeSpec(EpisodeSizes):
-    """What an episode of classes is drawn by.
+    """The specification of episodes of classes.
 
     Attributes:
-        tasks: Classes of the episode; each is one task of the stream.
-        train_shots: Labelled examples read of each class; on average, where the order is imbalanced.
-        test_shots: Queries asked of each class.
-        vocab: Symbols the codebook chooses from, at least `tasks`.
-        compound: Classes of the data that make one class of the episode: each example shows one of them, by
-            chance, so that the mean of a class means nothing. They are drawn anew for each episode, and none
-            is in two classes of it. 1 for plain classes.
-        order: Of the stream. "contiguous": class after class. "shuffled": the same examples in any order.
-            "recurring": each class comes twice, with half of its examples. "imbalanced": class after class,
-            some with one example, others with more, as many in all. "mixture": one of these four, by turns.
-            Exactly: `mambacl.stream_order`.
+        tasks: Number of classes; each is one task of the stream.
+        train_shots: Number of labelled examples of a class in the stream; the average if the order is
+            imbalanced.
+        test_shots: Number of queries of a class.
+        vocab: Number of symbols of the codebook, at least `tasks`.
+        compound: Number of classes of the data that form one class of the episode; 1 for plain classes. Each
+            example shows one of them at random, so that the mean of a class carries no information. They are
+            drawn again for each episode, and none is in two of its classes.
+        order: Order of the stream. "contiguous": class after class. "shuffled": the same examples in random
+            order. "recurring": each class appears twice, with half of its examples each time. "imbalanced":
+            class after class, with different numbers of examples and the same total. "mixture": these four
+            in turn. `mambacl.stream_order` has the exact rules.
     """
 
     vocab: int = 64
@@ -51,5 +52,5 @@ class EpisodeSpec(EpisodeSizes):
 
     @property
     def task_by_task(self) -> bool:
-        """Whether all streams go task after task, each with as many examples: what R is asked of."""
+        """Whether all streams go task after task with equal shots, as the accuracy matrix R needs."""
         return self.order == "contiguous"

@@ -1,4 +1,4 @@
-"""Episodes of classes, the same everywhere for the same (seed, split, index)."""
+"""Episodes of classes, a pure function of (seed, split, index)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from mambacl.stream_order import VISITS, Order, order_of, stream_labels
 
 @dataclass(frozen=True, eq=False)
 class EpisodeSource:
-    """Draws episodes from classes; the same everywhere for the same (seed, split, index).
+    """Draws episodes from classes, a pure function of (seed, split, index).
 
-    With more tasks, train shots or test shots an episode holds the smaller one's classes and examples,
-    so studies over these sizes compare like with like (without jitter or views: their numbers shift). In
-    every order it holds the same classes and queries, under the same symbols, and the same examples; an
-    imbalanced stream has fewer of some classes and more of others.
+    A larger episode contains the classes and examples of a smaller one, so that studies over these sizes are
+    paired. With jitter or views it does not, as their random numbers shift. The order of the stream does not
+    change the classes, queries, symbols or examples of an episode, except that an imbalanced stream has fewer
+    examples of some classes and more of others.
 
     Attributes:
-        classes: Classes to draw from: images, features, or your own.
-        spec: Sizes of an episode.
-        seed: 0 to 2^64 - 1.
-        split: Separates the episodes of one seed; usually the split of `classes`.
+        classes: Classes of images, of features, or your own.
+        spec: Specification of the episodes.
+        seed: Seed, 0 to 2^64 - 1.
+        split: Split; episodes of different splits are independent. Usually the split of `classes`.
 
     Examples:
         >>> from mambacl.data import AffineJitter, hanzi21
@@ -58,13 +58,13 @@ class EpisodeSource:
         """Episodes `first_index` to `first_index + batch_size - 1`.
 
         Returns:
-            Inputs are those of `classes`, float32: (batch, T, channels, height, width) images from -1
-            (background) to 1 (ink), or (batch, T, dim) features.
+            The episodes. Their inputs come from `classes`, float32: images from -1 (background) to 1 (ink),
+            (batch, T, channels, height, width), or features, (batch, T, dim).
 
         Raises:
-            InvalidValueError: If the batch is empty, the seed or an index out of range, the classes cannot
-                fill an episode of these sizes (`tasks * compound` of them, each with an example for every
-                shot), or there is no such order or too few shots for it.
+            InvalidValueError: If the batch is empty, the seed or an index is out of range, the classes cannot
+                fill an episode (`tasks * compound` classes, each with an example for every shot), the order
+                is unknown, or it needs more shots.
         """
         check_indices("EpisodeSource", self.seed, first_index, batch_size)
         indices = range(first_index, first_index + batch_size)
@@ -80,17 +80,17 @@ class EpisodeSource:
 
     @cached_property
     def _examples_per_class(self) -> list[int]:
-        """As the engine takes it; thousands of classes are not listed anew for each episode."""
+        """Numbers of examples as a list for the engine; cached, as there may be thousands of classes."""
         return self.classes.examples_per_class.tolist()
 
     def _plan(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Class and example of each input of the stream, (2, T), and their labels, (T); class and example of
-        each query, (2, Q); the codebook."""
+        """The plan of an episode: class and example of each input of the stream, (2, T), their labels, (T),
+        class and example of each query, (2, Q), and the codebook."""
         spec = self.spec
         self._check_compound()
         self._check_order()
         order = order_of(spec.order, index)
-        shots = spec.train_shots  # to choose from, of each class
+        shots = spec.train_shots  # examples of each class to choose from
         if order == "imbalanced":
             shots = max(shots, min(self._examples_per_class, default=0) - spec.test_shots)
         classes, train, test, codebook = _core.plan_episode(
@@ -101,7 +101,7 @@ class EpisodeSource:
             tasks=spec.tasks * spec.compound,
             train_shots=shots,
             test_shots=spec.test_shots,
-            vocab=spec.vocab + spec.tasks * (spec.compound - 1),  # the engine wants a symbol for each class
+            vocab=spec.vocab + spec.tasks * (spec.compound - 1),  # the engine needs a symbol for each class
         )
         classes = classes.view(spec.tasks, spec.compound)
         train, test = (
@@ -109,14 +109,19 @@ class EpisodeSource:
             for part, examples, shots in (("train", train, shots), ("test", test, spec.test_shots))
         )
         labels = stream_labels(order, spec.tasks, spec.train_shots, shots, self.seed, self.split, index)
-        if order != "contiguous":  # the examples of a class come in their own order, whatever is between
+        if order != "contiguous":  # within a class the order of examples stays the same
             member = labels.unsqueeze(1) == torch.arange(spec.tasks)  # (T, tasks)
             earlier = member.cumsum(0).gather(1, labels.unsqueeze(1)).squeeze(1) - 1
             train = train[:, labels * shots + earlier]
         return train, labels, test, codebook[codebook < spec.vocab]
 
     def _check_compound(self) -> None:
-        """What the engine would tell in its own numbers, of all members: here in those of the spec."""
+        """Checks `compound` and the sizes with it, as the engine's message would name other numbers than the
+        specification.
+
+        Raises:
+            InvalidValueError: If they do not fit the classes.
+        """
         spec, classes = self.spec, len(self._examples_per_class)
         if spec.compound < 1:
             raise InvalidValueError(f"EpisodeSource: `spec.compound` must be at least 1, got {spec.compound}")
@@ -145,12 +150,12 @@ class EpisodeSource:
             )
 
     def _shown(self, index: int, part: str, classes: Tensor, examples: Tensor) -> Tensor:
-        """Class and example of each shot, (2, tasks * shots): of `classes` (tasks, compound) and `examples`
-        (tasks, compound, shots), which are drawn for all, those of the one member that it shows."""
+        """Class and example of each shot, (2, tasks * shots). Each shot shows one member of its class, out of
+        `classes`, (tasks, compound), and `examples`, (tasks, compound, shots)."""
         tasks, compound, shots = examples.shape
         if compound == 1:
             member = torch.zeros(tasks, shots, dtype=torch.int64)
-        else:  # each task has numbers of its own, so that more tasks or shots change none of the others
+        else:  # each task has its own numbers, so that more tasks or shots do not change the others
             streams = (f"{self.split}/compound/{part}/{task}" for task in range(tasks))
             uniforms = torch.stack([_core.uniforms(self.seed, stream, index, shots) for stream in streams])
             member = (uniforms.double() * compound).long()

@@ -1,4 +1,4 @@
-"""A learner for one stream, in scikit-learn's and River's habits."""
+"""Estimators that learn from one stream, with the interfaces of scikit-learn and River."""
 
 from mambacl.streams.classifier import ContinualClassifier
 from mambacl.streams.estimator import Snapshot

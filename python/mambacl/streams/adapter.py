@@ -1,4 +1,4 @@
-"""Features of any number and scale, made into the numbers that a learner's encoder takes."""
+"""Adapts features of any number and scale to the inputs of a learner's encoder."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import torch
 from torch import Tensor
 
 LIMIT = 10.0
-"""Standardised features are cut off here, so that an outlier among queries stays a number learners know."""
+"""Standardised features are clamped to [-LIMIT, LIMIT], so that outliers stay in the range of training."""
 
 SETTLED = 30
-"""Examples whose moments count; those of later ones do not (docs/streams.md has how it was chosen)."""
+"""Number of first examples that the mean and variance are computed from (docs/streams.md has the reason)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """Running standardisation, then a random projection, for one stream; fixed in size.
+    """Running standardisation, then a random projection, for one stream; its size is fixed.
 
-    Mean and variance are those of the stream's first `SETTLED` examples (Welford's recurrence, float64): were
-    they to move for ever, a class would be read by other moments than the one after it. Queries never change
-    them. The projection P has orthonormal rows or columns, times a number by which features that are
-    white give outputs of variance 1 in the mean; with as many outputs as features or more it keeps all
-    distances. It is drawn once.
+    Mean and variance are those of the stream's first `SETTLED` examples (Welford's recurrence, float64). If
+    they changed for ever, early and late classes would be standardised differently. Queries never change
+    them. The projection P is drawn once. Its rows or columns are orthonormal up to a factor, with which white
+    features give outputs of mean variance 1. With at least as many outputs as features it preserves all
+    distances up to that factor.
 
     Attributes:
-        count: Examples so far, of which the first `SETTLED` have made the moments.
-        mean: Of each feature, (features,) float64.
-        squares: Summed squares about the mean, (features,) float64.
+        count: Number of examples so far; the first `SETTLED` of them give mean and variance.
+        mean: Mean of each feature, (features,) float64.
+        squares: Sum of squared deviations from the mean, (features,) float64.
         projection: P, (features, outputs) float32.
 
     Examples:
@@ -48,9 +48,9 @@ class Adapter:
         """An adapter before any example.
 
         Args:
-            features: Numbers in an input.
-            outputs: Numbers that the encoder takes.
-            seed: Of the projection.
+            features: Number of features of an input.
+            outputs: Number of inputs of the encoder.
+            seed: Seed of the projection.
 
         Returns:
             The adapter, on the CPU.
@@ -65,18 +65,19 @@ class Adapter:
 
     @property
     def nbytes(self) -> int:
-        """The bytes it holds."""
+        """Bytes of its tensors."""
         return self.mean.nbytes + self.squares.nbytes + self.projection.nbytes
 
     def widened(self, past: Tensor, seed: int) -> Adapter:
-        """The adapter with more features, each with one value in all examples before.
+        """The adapter with new features added, each of which was constant in all earlier examples.
 
-        Rows of the projection are added, as long as those that there are in the mean, and orthogonal to them
-        while there are fewer than outputs: what was read before is projected as it was.
+        The projection gets one row for each new feature. A new row has the mean length of the present rows,
+        and is orthogonal to them while there are fewer rows than outputs. Earlier examples keep their
+        projection.
 
         Args:
-            past: The value of each new feature in the examples before, (new,) float64.
-            seed: Of the projection.
+            past: Value of each new feature in the earlier examples, (new,) float64.
+            seed: Seed of the projection.
 
         Examples:
             >>> adapter = Adapter.drawn(features=3, outputs=8, seed=0)
@@ -89,7 +90,7 @@ class Adapter:
         for place in range(len(rows), len(rows) + len(past)):
             generator = torch.Generator().manual_seed(
                 (seed + place) % 2**63
-            )  # the same, one by one or at once
+            )  # a row does not depend on how features are split over calls
             row = torch.randn(rows.shape[1], generator=generator, dtype=torch.float64)
             if place < rows.shape[1]:
                 row = row - torch.linalg.lstsq(rows.T, row.unsqueeze(1)).solution.squeeze(1) @ rows
@@ -103,29 +104,29 @@ class Adapter:
         )
 
     def after(self, x: Tensor) -> Adapter:
-        """The adapter that has seen examples, (n, features) float64; the last is newest."""
+        """The adapter after more examples, (n, features) float64, oldest first."""
         return self.reading(x)[1]
 
     def apply(self, x: Tensor) -> Tensor:
-        """Inputs as the encoder takes them, by the moments so far.
+        """Adapts inputs with the present mean and variance.
 
         Args:
-            x: (n, features) float64.
+            x: Features, (n, features) float64.
 
         Returns:
-            (n, outputs) float64.
+            Inputs of the encoder, (n, outputs) float64.
         """
         return self._projected(x, self.mean, self.squares / max(min(self.count, SETTLED), 1))
 
     def reading(self, x: Tensor) -> tuple[Tensor, Adapter]:
-        """Examples in order, each by the moments that include it and none after it: the same at once, in
-        pieces and one by one.
+        """Adapts examples in order, each with the mean and variance up to and including itself. The result
+        does not depend on how examples are split over calls.
 
         Args:
-            x: (n, features) float64, at least one.
+            x: Features, (n, features) float64, n >= 1.
 
         Returns:
-            (n, outputs) float64, and the adapter after them.
+            Inputs of the encoder, (n, outputs) float64, and the adapter after the examples.
         """
         moving = max(SETTLED - self.count, 0)
         if moving == 0:
@@ -137,9 +138,9 @@ class Adapter:
         return outputs, after
 
     def _moved(self, x: Tensor) -> tuple[Tensor, Adapter]:
-        """As `reading`, of examples that all move the moments."""
+        """As `reading`, for examples that all change mean and variance."""
         counts = self.count + torch.arange(1, len(x) + 1, dtype=torch.float64).unsqueeze(1)  # (n, 1)
-        origin = self.mean if self.count else x[0]  # near the data: sums of differences lose no digits
+        origin = self.mean if self.count else x[0]  # near the data: sums of differences keep their digits
         means = origin + (x - origin).cumsum(0) / counts
         before = torch.cat([origin.unsqueeze(0), means[:-1]])
         squares = self.squares + ((x - before) * (x - means)).cumsum(0)
@@ -149,7 +150,7 @@ class Adapter:
         return self._projected(x, means, squares / counts), after
 
     def _projected(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        # What rounding leaves of a feature that never changed is no variance.
+        # The variance of a constant feature may be above 0 by rounding; it is then treated as 0.
         rounding = (8 * torch.finfo(torch.float64).eps * mean.abs()).square()
         scale = torch.where(variance > rounding, variance, 1.0).sqrt()
         return ((x - mean) / scale).clamp(-LIMIT, LIMIT) @ self.projection.double()

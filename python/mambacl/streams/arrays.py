@@ -1,4 +1,4 @@
-"""Tensors as arrays."""
+"""Conversion of tensors to numpy arrays."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ _OF_NUMPY = (torch.float16, torch.float32, torch.float64)
 
 
 def as_numpy(array: Any) -> Any:
-    """A tensor as an array; all else as it is.
+    """Converts a tensor to a numpy array; returns anything else unchanged.
+
+    Args:
+        array: Tensor, or any other value. Floating dtypes that numpy lacks become float32.
 
     Raises:
-        TypeError: If the tensor is sparse, without memory, or of a dtype that numpy lacks.
+        TypeError: If the tensor is sparse, has no memory (meta device), or has a dtype that numpy lacks.
     """
     if not isinstance(array, Tensor):
         return array

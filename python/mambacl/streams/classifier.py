@@ -21,47 +21,49 @@ from mambacl.streams.stream import target_numbers
 
 
 class ContinualClassifier(ClassifierMixin, StreamEstimator):
-    """A classifier that learns from labelled examples by reading each once: no gradient step, no example kept
-    (but for `mambacl.streams.stream.OPENING` where features are adapted), memory of fixed size.
+    """A classifier that learns from labelled examples by reading each one once.
 
-    Classes may be new at any time, up to the learner's vocabulary. All of a call is learnt, or nothing: after
-    an error the classifier is as it was.
+    It takes no gradient step and its memory has a fixed size. It keeps no examples, except the first
+    `mambacl.streams.stream.OPENING` if features are adapted. New classes may appear at any time, up to the
+    learner's vocabulary. A call learns all of its examples or none: after an error the classifier is
+    unchanged.
 
-    **Features.** Where the learner's encoder takes another number of features than X has, with one of the
-    package's own learners, or with `adapt=True`, they are standardised by the mean and variance of the
-    stream's first examples and projected at random; see `mambacl.streams.adapter.Adapter`. Examples are read
-    as they look at that time, except that the first ten are read again while there are no more. Images, for a
-    learner with a `CnnEncoder`, may come as (n, channels, height, width) or laid out in rows.
+    **Features.** Features are adapted if the learner's encoder takes another number of features than X has,
+    if the learner is one of the package's, or if `adapt=True`. Then they are standardised by the mean and
+    variance of the stream's first examples and projected at random; see `mambacl.streams.adapter.Adapter`.
+    Each example is read with the statistics of its time, except that the first ten are read again with each
+    new one of them. A learner with a `CnnEncoder` takes images as (n, channels, height, width), or flattened.
 
-    **Labels** are texts, or numbers of one sort: bools, integers from -2^63 to 2^64 - 1, or whole floats
-    of at most 64 bits. All of a stream are of the sort of the first and come back as they were given. A text
-    has at most `mambacl.streams.labels.LONGEST` characters, none half a surrogate pair. Objects of classes
-    that derive from `str` or `int`, such as members of an enumeration, are no labels.
+    **Labels** are strings, or numbers of one type: bools, integers from -2^63 to 2^64 - 1, or whole floats
+    of at most 64 bits. All labels of a stream have the type of the first, and are returned unchanged. A
+    string has at most `mambacl.streams.labels.LONGEST` characters and is valid UTF-8. Objects of classes
+    that derive from `str` or `int`, such as members of an enumeration, are not accepted.
 
-    **Parameters** given to `set_params` take effect at the next `fit`, or at `partial_fit` after `reset`;
-    until then `predict` and `save` go on with what was fitted. With another learner `partial_fit` cannot
-    read on and is an error.
+    **Parameters** set by `set_params` take effect at the next `fit`, or at `partial_fit` after `reset`.
+    Until then `predict` and `save` use the fitted state. After a change of the learner, `partial_fit` raises
+    an error.
 
-    **Copies.** `pickle`, `copy.deepcopy` and `joblib` carry the bytes of a safetensors file. An object may be
-    asked from many threads while one changes it; they see what was learnt before a call or after it.
+    **Copies.** `pickle`, `copy.deepcopy` and `joblib` store the bytes of a safetensors file. Many threads may
+    query an object while one thread changes it; they see the state before or after a call.
 
     Args:
         learner: A `Learner` of classes, the folder of a run, a file of `mambacl.save_learner`, the name of a
-            learner that comes with the package ("prototype" or "mamba2"; "./mamba2" is a file of that name),
-            or None for the first of these. A learner that is given is used as it is, not copied, and must not
-            change while the stream lasts; many classifiers may share it.
-        random_state: Of the symbols that stand for the classes and of the random projection: a number from 0
-            to 2^32 - 1, a `numpy.random.RandomState`, or None for another at each stream.
-        adapt: "auto" adapts features if there are more or fewer than the encoder takes, or the learner is one
-            of the package's; True always; False never, and another number is an error.
+            packaged learner ("prototype" or "mamba2"; "./mamba2" is a file of that name), or None for
+            "prototype". A `Learner` is not copied and must not change while the stream lasts; many
+            classifiers may share it.
+        random_state: Seed of the symbols that stand for classes and of the random projection, 0 to 2^32 - 1;
+            or a `numpy.random.RandomState`; or None for a new seed for each stream.
+        adapt: "auto" adapts features if their number differs from what the encoder takes, or if the learner
+            is one of the package's; True adapts always; False never, and another number of features raises
+            an error.
 
     Attributes:
-        classes_: The classes so far, sorted, (n_classes,).
-        n_features_in_: Numbers in an input.
-        feature_names_in_: Names of the features, where X had them (as a pandas frame has).
-        n_samples_seen_: Examples read.
+        classes_: Classes seen or declared so far, sorted, (n_classes,).
+        n_features_in_: Number of features of an input.
+        feature_names_in_: Names of the features, if X had names, as a pandas frame has.
+        n_samples_seen_: Number of examples read.
         state_: The learner's state.
-        state_nbytes_: Bytes kept of the stream.
+        state_nbytes_: Bytes kept for the stream.
 
     Examples:
         >>> from mambacl import ContinualClassifier, Learner, PrototypeConfig, VectorEncoder
@@ -78,14 +80,14 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
     _classifies = True
 
     def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> ContinualClassifier:
-        """Forgets the stream and reads another: `reset`, then `partial_fit`, or neither if that fails.
+        """Forgets the stream and reads a new one. If that fails, the old one stays.
 
         Args:
             X: Inputs, (n, features).
-            y: Labels, (n,): texts, or numbers of one sort.
+            y: Labels, (n,): strings, or numbers of one type.
 
         Returns:
-            Itself.
+            The classifier itself.
 
         Raises:
             ValueError, TypeError: As `partial_fit`.
@@ -95,30 +97,31 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
     def partial_fit(
         self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, classes: ArrayLike | Tensor | None = None
     ) -> ContinualClassifier:
-        """Reads more examples, in order. At once, in pieces and one by one come to the same up to rounding.
+        """Reads more examples, in order. The result is the same, up to rounding, however they are split over
+        calls.
 
         Args:
-            X: Inputs, (n, features), of numpy, torch, lists or a pandas frame; one example is (1, features).
-            y: Labels, (n,): texts, or numbers of one sort, as those before.
-            classes: Classes that may come. They need not be named: those that are stand in `classes_` from
-                now on, with probability 0 until an example shows them.
+            X: Inputs, (n, features): a numpy array, tensor, list or pandas frame; one example is
+                (1, features).
+            y: Labels, (n,): strings, or numbers of one type, the type of earlier labels.
+            classes: Classes that may appear later (optional). They are in `classes_` from now on, with
+                probability 0 until an example shows them.
 
         Returns:
-            Itself.
+            The classifier itself.
 
         Raises:
-            ValueError: If X or y is not what scikit-learn takes for such (NaN, infinity, no rows, another
-                number of features); or, as one of mambacl's errors, if a label is no label or of another sort
-                than those before, there are more classes than the learner has symbols, numbers are too large
-                for the learner, a parameter is out of its range, or `learner` is another than the one that
-                has read the stream.
-            TypeError: If X is sparse, or `learner` is none.
+            ValueError: If scikit-learn refuses X or y (NaN, infinity, no rows, another number of features);
+                or, as an error of mambacl, if a label is invalid or of another type than earlier ones, there
+                are more classes than the learner has symbols, numbers are too large for the learner, a
+                parameter is out of range, or `learner` is not the learner that has read the stream.
+            TypeError: If X is sparse, or `learner` is not a learner.
             MambaclError: If the learner cannot be found or read.
         """
         return self._learn(self._fitted, X, y, classes)
 
     def predict(self, X: ArrayLike | Tensor) -> NDArray[Any]:
-        """The most probable class of each query, among those that examples have shown.
+        """The most probable class of each query, among the classes that examples have shown.
 
         Args:
             X: Inputs, (n, features).
@@ -128,20 +131,20 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
 
         Raises:
             NotFittedError: If no example has been read.
-            ValueError, TypeError: If X is not what scikit-learn takes for such, or too large for the learner.
+            ValueError, TypeError: If scikit-learn refuses X, or a value is too large for the learner.
         """
         fitted = self._known()
         return fitted.labels.classes[self._log_proba(fitted, X).argmax(1).numpy()]
 
     def predict_proba(self, X: ArrayLike | Tensor) -> NDArray[np.float64]:
-        """The learner's probability of each class: the softmax over those that examples have shown.
+        """The learner's probability of each class: the softmax over the classes that examples have shown.
 
         Args:
             X: Inputs, (n, features).
 
         Returns:
-            (n, n_classes) in the order of `classes_`; rows sum to 1. How well calibrated they are is the
-            learner's affair: `mambacl.evaluate` measures it on episodes.
+            (n, n_classes) in the order of `classes_`; rows sum to 1. Their calibration depends on the
+            learner; `mambacl.evaluate` measures it on episodes.
 
         Raises:
             NotFittedError, ValueError, TypeError: As `predict`.
@@ -163,19 +166,19 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         return self._log_proba(self._known(), X).numpy()
 
     def unseen_proba(self, X: ArrayLike | Tensor) -> NDArray[np.float64]:
-        """A score for "none of the classes seen": the share of the softmax over the whole vocabulary that
-        symbols without an example get.
+        """A score for "none of the classes seen": the total softmax probability, over the whole vocabulary,
+        of symbols without an example.
 
-        What it is worth depends on the learner. Meta-training asks only for classes of the stream, so that
-        this share is pushed towards 0 and is no calibrated probability: rank queries by it, and choose a
-        threshold on data of yours. Learners that give such symbols no probability, as class means do, answer
-        0 always; so does every learner when all symbols are taken.
+        Its quality depends on the learner. Meta-training has no queries of unseen classes, so it pushes this
+        score towards 0, and the score is not a calibrated probability: rank queries by it, and choose a
+        threshold on your own data. It is always 0 for learners that give such symbols no probability, such
+        as class means, and when every symbol has an example.
 
         Args:
             X: Inputs, (n, features).
 
         Returns:
-            (n,), from 0 to 1.
+            Scores, (n,), from 0 to 1.
 
         Raises:
             NotFittedError, ValueError, TypeError: As `predict`.
@@ -186,7 +189,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
 
     @property
     def classes_(self) -> NDArray[Any]:
-        """The classes so far, sorted, (n_classes,)."""
+        """Classes seen or declared so far, sorted, (n_classes,)."""
         return self._known().labels.classes
 
     def _learn(
@@ -196,7 +199,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         y: ArrayLike | Tensor,
         classes: ArrayLike | Tensor | None = None,
     ) -> ContinualClassifier:
-        """Reads on after what was learnt before."""
+        """Reads examples after the fitted state `before`; None begins a new stream."""
         learner = self._learner_after(before)
         targets: Any = as_numpy(y)
         row = self._clean_row(before, X)
@@ -214,7 +217,7 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         return self
 
     def _logits(self, fitted: Fitted, X: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
-        """Logits by number of label, (n, vocab), and whether an example has shown it, (vocab,)."""
+        """Logits by number of label, (n, vocab), and whether an example has shown each label, (vocab,)."""
         x = self._queries(fitted, X)
         stream = fitted.stream
         assert stream.state.seen is not None
@@ -224,6 +227,6 @@ class ContinualClassifier(ClassifierMixin, StreamEstimator):
         return logits, seen
 
     def _log_proba(self, fitted: Fitted, X: ArrayLike | Tensor) -> Tensor:
-        """(n, n_classes) in the order of `classes_`."""
+        """Log probabilities, (n, n_classes) in the order of `classes_`."""
         logits, seen = self._logits(fitted, X)
         return logits.masked_fill(~seen, -torch.inf).log_softmax(1)[:, fitted.labels.order]

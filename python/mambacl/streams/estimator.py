@@ -1,4 +1,4 @@
-"""What the classifier and the regressor share: a learner, one stream, and scikit-learn's habits."""
+"""The base class of the classifier and the regressor: a learner, one stream, scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ Self = TypeVar("Self", bound="StreamEstimator")
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """What an estimator knew at some moment, to be given to its `restore`.
+    """The state of an estimator at one moment, for its method `restore`.
 
     Attributes:
-        learner: Which read the stream.
-        fitted: What was learnt; None before any example.
+        learner: Learner that read the stream.
+        fitted: Fitted state; None before any example.
     """
 
     learner: Learner
@@ -49,12 +49,13 @@ class Snapshot:
 
 
 class StreamEstimator(BaseEstimator):
-    """An estimator that learns from one stream by reading it. See the classes that derive from it.
+    """Base class of estimators that learn from one stream by reading it.
 
-    What is learnt is one attribute, `_fitted`, assigned once a call; a method that asks reads it once.
+    All fitted state is in one attribute, `_fitted`. A call that learns assigns it once, and a method that
+    uses it reads it once.
     """
 
-    _resolved: tuple[LearnerSource, Learner] | None = None  # the learner, and the parameter that it came from
+    _resolved: tuple[LearnerSource, Learner] | None = None  # the parameter `learner`, and its learner
     _fitted: Fitted | None = None
 
     _classifies: ClassVar[bool]
@@ -67,20 +68,20 @@ class StreamEstimator(BaseEstimator):
         self.adapt: Adapt = adapt
 
     def reset(self: Self) -> Self:
-        """Forgets the stream; the parameters stay.
+        """Forgets the stream and keeps the parameters.
 
         Returns:
-            Itself.
+            The estimator itself.
         """
         vars(self).pop("_fitted", None)
         return self
 
     def snapshot(self) -> Snapshot:
-        """What is known now, at the cost of a few references: nothing that was learnt is ever changed in
-        place. Undo is `restore`.
+        """Keeps the present state for `restore`. A snapshot costs a few references, as fitted state is never
+        changed in place.
 
         Returns:
-            The snapshot, for this object alone; `save` is for others.
+            The snapshot, which only this object can restore. Use `save` for other objects.
         """
         if (fitted := self._fitted) is not None:
             return Snapshot(fitted.stream.learner, fitted)
@@ -89,17 +90,17 @@ class StreamEstimator(BaseEstimator):
         return Snapshot(learner, None)
 
     def restore(self: Self, snapshot: Snapshot) -> Self:
-        """Goes back to a snapshot, or forth to one.
+        """Sets the estimator to the state of a snapshot, earlier or later.
 
         Args:
-            snapshot: Of this object.
+            snapshot: Snapshot of this object.
 
         Returns:
-            Itself.
+            The estimator itself.
 
         Raises:
             InvalidValueError: If the snapshot is of another learner.
-            TypeError: If it is none.
+            TypeError: If the argument is not a snapshot.
         """
         _check_snapshot(snapshot)
         if snapshot.learner is not (learner := self._find_learner()):
@@ -113,14 +114,14 @@ class StreamEstimator(BaseEstimator):
 
     @property
     def n_features_in_(self) -> int:
-        """Numbers in an input."""
+        """Number of features of an input."""
         return self._known().features
 
     @property
     def feature_names_in_(self) -> NDArray[Any]:
-        """Names of the features, (features,) of texts, where X had them."""
+        """Names of the features, (features,) strings; AttributeError if X had none."""
         if (names := self._known().names) is None:
-            raise AttributeError(f"{type(self).__name__}: X had no names of features")
+            raise AttributeError(f"{type(self).__name__}: X had no feature names")
         return np.array(names, dtype=object)
 
     @feature_names_in_.setter
@@ -128,58 +129,58 @@ class StreamEstimator(BaseEstimator):
         known, given = self._known(), tuple(map(str, np.asarray(names, dtype=object).ravel()))
         if len(given) != known.features:
             raise ShapeError(
-                f"{type(self).__name__}: `feature_names_in_` must be {known.features} names, as X has "
-                f"features, got {len(given)}"
+                f"{type(self).__name__}: `feature_names_in_` must have {known.features} names, one for each "
+                f"feature of X, got {len(given)}"
             )
         self._fitted = dataclasses.replace(known, names=given)
 
     @property
     def state_(self) -> LearnerState:
-        """The learner's state, of one stream."""
+        """The learner's state; its batch is this one stream."""
         return self._known().stream.state
 
     @property
     def state_nbytes_(self) -> int:
-        """The bytes that are kept of the stream: the learner's state and, where features are adapted, the
-        adapter and the first examples. Labels' names and the learner's weights are not counted."""
+        """Bytes kept for the stream: the learner's state and, if features are adapted, the adapter and the
+        first examples. Names of labels and the learner's weights are not counted."""
         return self._known().stream.nbytes
 
     @property
     def n_samples_seen_(self) -> int:
-        """The examples read since the last `reset` or `fit`."""
+        """Number of examples read since the last `reset` or `fit`."""
         return self._known().stream.state.examples
 
     def save(self, path: Path | str) -> None:
-        """Writes learner, state, labels, adapter and parameters as one safetensors file, whole or not at all,
-        after a check that its bytes can be read.
+        """Writes learner, state, labels, adapter and parameters to one safetensors file.
 
-        What is written is what was fitted: a learner given to `set_params` since then is not.
+        The file is written whole or not at all, and only after a check that its bytes can be read. It holds
+        the fitted learner, not one passed to `set_params` since then.
 
         Args:
-            path: The file; one that was there is replaced.
+            path: Path of the file; an existing file is replaced.
 
         Raises:
-            FileError: If the file cannot be written, or what is to be written could not be read again.
+            FileError: If the file cannot be written, or its content could not be read again.
             InvalidValueError: If a parameter is out of its range, or the labels are too long for a file.
-            TypeError: If the learner is of a class derived from `Learner`, which a file cannot bring back.
+            TypeError: If the learner is of a class derived from `Learner`, which a file cannot restore.
         """
         kind = type(self).__name__
         files.write(path, self._packed(), lambda data: estimator_file.unpack(data, kind, "the file"))
 
     @classmethod
     def load(cls: type[Self], path: Path | str) -> Self:
-        """Reads what `save` wrote.
+        """Reads a file written by `save`.
 
         Args:
-            path: The file.
+            path: Path of the file.
 
         Returns:
-            The estimator, on the CPU, which goes on where that one was. Its parameter `learner` is the
-            learner of the file, or its name where that is one of the package's.
+            The estimator, on the CPU, in the state that was saved. Its parameter `learner` is the learner of
+            the file, or the name of a learner of the package.
 
         Raises:
-            FileError: If the file cannot be read, is damaged, truncated, changed, of a newer format, or
-                of something else.
+            FileError: If the file cannot be read, is damaged, truncated, changed, or of a newer format, or
+                does not hold an estimator of this class.
         """
         where = f"`{files.shown(path)}`"
         estimator = cls()
@@ -195,7 +196,7 @@ class StreamEstimator(BaseEstimator):
         return self._fitted is not None
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies in memory: the parameters, and the bytes of a file for what holds tensors."""
+        """The state for copies in memory: parameters, and the bytes of a file for everything with tensors."""
         apart = {"learner", "_resolved", "_fitted"}
         attributes = {name: value for name, value in vars(self).items() if name not in apart}
         given = self.learner
@@ -217,8 +218,8 @@ class StreamEstimator(BaseEstimator):
             self.learner = given
             return
         content = self._unpack(packed, "the pickle")
-        self.learner = _brought(given, content.learner)
-        self._resolved = (_brought(source, content.learner), content.learner)
+        self.learner = _restored(given, content.learner)
+        self._resolved = (_restored(source, content.learner), content.learner)
         if content.fitted is not None:
             self._fitted = content.fitted
 
@@ -237,11 +238,15 @@ class StreamEstimator(BaseEstimator):
         try:
             self._check_kind(content.learner)
         except InvalidValueError as error:
-            raise FileError(f"{where} holds another learner than it says: {error}") from error
+            raise FileError(f"{where} holds a learner of the wrong kind: {error}") from error
         return content
 
     def _known(self) -> Fitted:
-        """What was learnt: to be read once by a method, as another thread may learn more."""
+        """The fitted state. A method reads it once only, as another thread may learn meanwhile.
+
+        Raises:
+            NotFittedError: If no example has been read.
+        """
         if (fitted := self._fitted) is None:
             raise NotFittedError(
                 f"This {type(self).__name__} instance is not fitted yet: it has read no example. "
@@ -251,21 +256,21 @@ class StreamEstimator(BaseEstimator):
 
     @abstractmethod
     def _learn(self: Self, before: Fitted | None, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> Self:
-        """Reads on after what was learnt before; None begins a stream."""
+        """Reads examples after the fitted state `before`; None begins a new stream."""
 
     def _keep(self, learner: Learner, fitted: Fitted) -> None:
         self._resolved = (self.learner, learner)
         self._fitted = fitted
 
     def _in_use(self) -> tuple[LearnerSource, Learner]:
-        """The learner that read the stream and the parameter that it came from; before any example, those of
-        the next."""
+        """The learner that read the stream, after the parameter that it came from. Before any example, those
+        that the next call would use."""
         if self._fitted is not None and self._resolved is not None:
             return self._resolved
         return self.learner, self._find_learner()
 
     def _find_learner(self) -> Learner:
-        """The learner of the parameter."""
+        """The learner that the parameter `learner` names."""
         resolved = self._resolved
         known = resolved is not None and same_source(resolved[0], self.learner)
         learner = resolved[1] if resolved is not None and known else find_learner(self.learner)
@@ -273,12 +278,16 @@ class StreamEstimator(BaseEstimator):
         return learner
 
     def _learner_after(self, before: Fitted | None) -> Learner:
-        """The learner that reads on after what was learnt before."""
+        """The learner that continues the fitted state `before`.
+
+        Raises:
+            InvalidValueError: If another learner has read that stream.
+        """
         learner = self._find_learner()
         if before is not None and learner is not before.stream.learner:
             raise InvalidValueError(
                 f"{type(self).__name__}: argument `learner` was changed in mid-stream, and another learner "
-                "cannot read on: call `fit` or `reset` to begin anew with it, or set the one before"
+                "cannot continue it: call `fit` or `reset` to start again with it, or set the previous one"
             )
         return learner
 
@@ -291,7 +300,12 @@ class StreamEstimator(BaseEstimator):
             )
 
     def _begin(self, learner: Learner, features: int) -> Stream:
-        """A stream before any example."""
+        """A stream before any example.
+
+        Raises:
+            ShapeError: If the number of features does not fit the learner and features are not adapted.
+            InvalidValueError: If images are to be adapted.
+        """
         adapt, takes = self._checked_adapt(), input_numbers(learner)
         image = isinstance(learner.config.encoder, CnnEncoder)
         if features != takes and (adapt is False or image):
@@ -301,7 +315,7 @@ class StreamEstimator(BaseEstimator):
             )
         if adapt is True and image:
             raise InvalidValueError(f"{type(self).__name__}: images cannot be adapted, got adapt=True")
-        # The package's own were meta-trained on what the adapter gives, whatever the number of features.
+        # The package's learners were meta-trained on adapted features, whatever the number of features.
         own = adapt == "auto" and packaged_name(self.learner) is not None
         return Stream.begin(learner, self._seed(), features, adapt=adapt is True or features != takes or own)
 
@@ -327,13 +341,16 @@ class StreamEstimator(BaseEstimator):
         return Inputs(type(self).__name__, self.__sklearn_tags__(), fitted)
 
     def _queries(self, fitted: Fitted, X: ArrayLike | Tensor) -> Tensor:
-        """Queries as scikit-learn checks them, (n, features) float64."""
+        """Queries, checked by scikit-learn, (n, features) float64."""
         if (row := self._clean_row(fitted, X)) is not None:
             return row
         return self._inputs(fitted).queries(fitted.stream.learner, X)
 
     def _clean_row(self, fitted: Fitted | None, X: Any) -> Tensor | None:
-        """One row that scikit-learn would find nothing to say of: it warns where others had names."""
+        """One row that passes scikit-learn's checks without a warning, or None.
+
+        With feature names it is always None, as scikit-learn then warns about rows without names.
+        """
         if fitted is None or fitted.names is not None:
             return None
         return clean_row(as_numpy(X), fitted.features)
@@ -345,7 +362,7 @@ def _check_snapshot(snapshot: object) -> None:
 
 
 def _portable(source: LearnerSource, packed: Learner) -> tuple[str, Any]:
-    """The parameter `learner` in a pickle that holds a learner in bytes of its own."""
+    """The parameter `learner` as a pickle stores it; `packed` is the learner already stored as bytes."""
     if source is packed:
         return "packed", None
     if not isinstance(source, Learner):
@@ -353,8 +370,8 @@ def _portable(source: LearnerSource, packed: Learner) -> tuple[str, Any]:
     return "bytes", estimator_file.learner_bytes(source)
 
 
-def _brought(portable: tuple[str, Any], packed: Learner) -> LearnerSource:
-    """What `_portable` was given."""
+def _restored(portable: tuple[str, Any], packed: Learner) -> LearnerSource:
+    """The inverse of `_portable`."""
     kind, value = portable
     if kind == "bytes":
         return Learner.from_bytes(value, "the learner in the pickle")

@@ -1,4 +1,4 @@
-"""All that makes an estimator, as the bytes of one file, and back."""
+"""The file format of estimators: packs one into bytes, and unpacks it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mambacl.streams.pretrained import PackagedName
 from mambacl.streams.stream_file import StreamFacts, stream_content, stream_of
 
 Adapt = bool | Literal["auto"]
-"""Whether features are adapted; "auto": where the learner's encoder takes another number of them, or the
+"""Whether features are adapted; "auto": if the learner's encoder takes another number of features, or the
 learner is one of the package's."""
 
 
@@ -27,14 +27,14 @@ _LEARNER = "learner"
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         learner: The learner.
-        packaged: Its name, if it is the package's own.
-        random_state: The parameter; of a generator the seed that it gave.
-        adapt: The parameter.
-        fitted: None before any example.
+        packaged: Name of the learner, if it is one of the package's.
+        random_state: The parameter `random_state`; for a generator, the seed drawn from it.
+        adapt: The parameter `adapt`.
+        fitted: Fitted state; None before any example.
     """
 
     learner: Learner
@@ -46,7 +46,7 @@ class Content:
 
 @dataclass(frozen=True)
 class _FittedFacts(Settings):
-    """`Fitted` as JSON has it: labels in the order of their numbers, and the dtype of arrays of them."""
+    """`Fitted` in JSON: labels in the order of their numbers, and the dtype of their array."""
 
     stream: StreamFacts
     features: int
@@ -57,7 +57,7 @@ class _FittedFacts(Settings):
 
 @dataclass(frozen=True)
 class _Facts(Settings):
-    """`Content` as JSON has it; the learner is a tensor of bytes."""
+    """`Content` in JSON; the learner is a tensor of bytes beside it."""
 
     packaged: PackagedName | None
     random_state: int | None
@@ -66,16 +66,16 @@ class _Facts(Settings):
 
 
 def pack(kind: str, content: Content) -> bytes:
-    """The bytes of a file.
+    """Packs an estimator into the bytes of a file.
 
     Args:
-        kind: The estimator's class.
-        content: What to write.
+        kind: Name of the estimator's class.
+        content: Content to write.
 
     Raises:
-        TypeError: If the learner is of a class derived from `Learner`, which a file cannot bring back.
-        DtypeError: If its parameters and buffers are not all of one floating dtype.
-        InvalidValueError: If labels and names are too long for a file.
+        TypeError: If the learner is of a class derived from `Learner`, which a file cannot restore.
+        DtypeError: If the learner's parameters and buffers do not all have one floating dtype.
+        InvalidValueError: If labels and feature names are too long for a file.
     """
     tensors = {_LEARNER: container.as_tensor(learner_bytes(content.learner))}
     facts: _FittedFacts | None = None
@@ -91,37 +91,37 @@ def pack(kind: str, content: Content) -> bytes:
 
 
 def learner_bytes(learner: Learner) -> bytes:
-    """The bytes of a learner's own file.
+    """The bytes of a learner's file, as `Learner.to_bytes` gives them.
 
     Raises:
         TypeError, DtypeError: As `pack`.
     """
     if type(learner) is not Learner:
         raise TypeError(
-            f"a file must be of a mambacl.Learner itself, got {type(learner).__name__}, which it could not "
-            "bring back"
+            f"a file can hold a mambacl.Learner only, got {type(learner).__name__}, which a file cannot "
+            "restore"
         )
     return learner.to_bytes()
 
 
 def is_seed(number: int) -> bool:
-    """Whether a number can be the parameter `random_state`."""
+    """Whether a number is a valid `random_state`, 0 to 2^32 - 1."""
     return 0 <= number < 2**32
 
 
 def unpack(data: bytes, kind: str, where: str) -> Content:
-    """What the bytes of a file hold, checked whole.
+    """Unpacks the bytes of a file and checks all of them.
 
     Args:
-        data: The bytes.
-        kind: The estimator's class.
-        where: The file's name, for messages.
+        data: Bytes of the file.
+        kind: Name of the estimator's class.
+        where: Name of the file, for messages.
 
     Returns:
         The content, on the CPU.
 
     Raises:
-        FileError: If the file is damaged, truncated, changed, of a newer format, or of something else.
+        FileError: If the file is damaged, truncated, changed, of a newer format, or of another kind.
     """
     table, tensors = container.unpack(data, kind, where)
     try:
@@ -134,7 +134,7 @@ def unpack(data: bytes, kind: str, where: str) -> Content:
         raise FileError(f"{where} must hold a learner, got {sorted(tensors)}")
     learner = Learner.from_bytes(container.as_bytes(tensors.pop(_LEARNER), where), f"the learner in {where}")
     if facts.fitted is None and tensors:
-        raise FileError(f"{where} must hold a learner alone, got {sorted(tensors)} as well")
+        raise FileError(f"{where} must hold a learner only, got {sorted(tensors)} as well")
     fitted = None if facts.fitted is None else _fitted(learner, facts.fitted, tensors, where)
     return Content(learner, facts.packaged, facts.random_state, facts.adapt, fitted)
 
@@ -144,7 +144,7 @@ def _check_name(name: str) -> None:
         name.encode()
     except UnicodeEncodeError:
         raise InvalidValueError(
-            f"a file holds names of features that UTF-8 can write, got half a surrogate pair in {name!r}"
+            f"feature names in a file must be valid UTF-8, got half a surrogate pair in {name!r}"
         ) from None
 
 
@@ -152,5 +152,5 @@ def _fitted(learner: Learner, facts: _FittedFacts, tensors: Mapping[str, Tensor]
     stream = stream_of(learner, facts.stream, facts.features, tensors, where)
     labels = Labels.stored(facts.labels, facts.labels_dtype, stream.state.seen, where)
     if facts.names is not None and len(facts.names) != facts.features:
-        raise FileError(f"{where} must have {facts.features} names of features, got {len(facts.names)}")
+        raise FileError(f"{where} must have {facts.features} feature names, got {len(facts.names)}")
     return Fitted(stream, labels, facts.features, facts.names)

@@ -1,4 +1,4 @@
-"""What an estimator has learnt, as one value."""
+"""The fitted state of an estimator, as one value."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mambacl.streams.stream import Stream
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What an estimator has learnt. It never changes: learning makes another, which the estimator takes on at
-    once, so that threads that ask meanwhile see the one or the other.
+    """The fitted state of an estimator. It is immutable: learning makes a new one and assigns it in one step,
+    so that other threads see either the old or the new one.
 
     Attributes:
-        stream: What it has read.
-        labels: Of a classifier.
-        features: Numbers in an input.
-        names: Of the features, if they had any.
+        stream: Stream that was read.
+        labels: Labels of a classifier; empty for a regressor.
+        features: Number of features of an input.
+        names: Names of the features; None if they had none.
     """
 
     stream: Stream

@@ -1,4 +1,4 @@
-"""Inputs and targets as scikit-learn checks them, without a change to the estimator that asks."""
+"""Checks inputs and targets with scikit-learn, without changing the estimator."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from mambacl.streams.fitted import Fitted
 
 
 class Inputs:
-    """The checks of one call.
+    """The input checks of one call.
 
-    scikit-learn's write what they find to the estimator, attribute by attribute, before anything is learnt;
-    here they write to an object of the same name that stands in for it.
+    scikit-learn's checks set attributes of the estimator before anything is learnt. Here they set those of
+    a stand-in object, whose class has the same name.
 
     Args:
-        name: Of the estimator's class, for messages.
-        tags: Of the estimator.
-        fitted: What it has learnt; None if the call begins a stream.
+        name: Name of the estimator's class, for messages.
+        tags: scikit-learn's tags of the estimator.
+        fitted: Fitted state; None if the call begins a stream.
     """
 
     def __init__(self, name: str, tags: Any, fitted: Fitted | None) -> None:
@@ -42,22 +42,34 @@ class Inputs:
 
     @property
     def features(self) -> int:
-        """Numbers in an input."""
+        """Number of features of an input."""
         return self._checked.n_features_in_
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """Names of the features, if there are any."""
+        """Names of the features; None if they have none."""
         names = getattr(self._checked, "feature_names_in_", None)
         return None if names is None else tuple(str(name) for name in names)
 
     def examples(self, learner: Learner, X: Any, y: Any, **checks: Any) -> tuple[Tensor, NDArray[Any]]:
-        """Inputs, (n, features) float64, and targets."""
+        """Checked inputs, (n, features) float64, and targets.
+
+        Args:
+            learner: Learner that will read them; its encoder gives the shape of images.
+            X: Inputs, (n, features) or images (n, channels, height, width).
+            y: Targets.
+            **checks: Options of scikit-learn's `validate_data`.
+
+        Raises:
+            ValueError, TypeError: If scikit-learn refuses X or y.
+            ShapeError: If images have another shape than the learner takes.
+            InvalidValueError: If a number is too large for float64.
+        """
         x, targets = self._validated(self._rows(learner, X), y, reset=self._first, **checks)
         return _tensor(x), targets
 
     def queries(self, learner: Learner, X: Any) -> Tensor:
-        """Inputs, (n, features) float64."""
+        """Checked queries, (n, features) float64; raises as `examples`."""
         return _tensor(self._validated(self._rows(learner, X), reset=False))
 
     def _validated(self, X: Any, *y: Any, **checks: Any) -> Any:
@@ -69,7 +81,7 @@ class Inputs:
             ) from error
 
     def _rows(self, learner: Learner, X: Any) -> Any:
-        """Inputs with a row for each; images, (n, channels, height, width), are laid out in one."""
+        """Inputs with one row each; images, (n, channels, height, width), are flattened."""
         array = as_numpy(X)
         if not isinstance(array, np.ndarray) or array.ndim != 4:
             return array
@@ -91,7 +103,7 @@ class _StandIn(BaseEstimator):
 
 @functools.cache
 def _stand_in(name: str) -> Any:
-    """A class of a name, as scikit-learn's messages have it."""
+    """A stand-in class of the given name, which appears in scikit-learn's messages."""
     return type(name, (_StandIn,), {})
 
 

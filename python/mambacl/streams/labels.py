@@ -1,4 +1,4 @@
-"""The labels of a stream, texts or numbers, and the learner's numbers for them."""
+"""The labels of a stream, strings or numbers, and the learner's numbers for them."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from mambacl.errors import FileError, InvalidValueError
 from mambacl.streams.arrays import as_numpy
 
 Label = str | bool | int | float
-"""A label as Python has it."""
+"""A label as a Python value."""
 
 LONGEST = 1 << 18
-"""Characters of a text that may be a label."""
+"""Largest number of characters of a label."""
 
 _RULE = (
-    "ContinualClassifier's labels must be texts, or numbers of one sort: bools, integers from -2^63 to "
+    "ContinualClassifier's labels must be strings, or numbers of one type: bools, integers from -2^63 to "
     "2^64 - 1, or whole floats of at most 64 bits"
 )
-_SORTS = {"b": "bools", "i": "integers", "u": "integers", "f": "floats", "U": "texts", "O": "texts"}
-_WIDE = 256  # characters: longer texts are objects in arrays, where each would be as wide as the longest
+_SORTS = {"b": "bools", "i": "integers", "u": "integers", "f": "floats", "U": "strings", "O": "strings"}
+_WIDE = 256  # characters; longer strings are objects, as in an array each string is as wide as the longest
 _DTYPE = re.compile(r"[<>=|]?([biuf][0-9]{1,2}|U[0-9]{1,9}|O)")
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """The labels that a stream has shown, numbered in the order in which they came.
+    """The labels of a stream, numbered in the order of their first appearance.
 
     Attributes:
-        values: The labels; that of number i is `values[i]`. All are texts, or numbers of one sort.
-        dtype: Of arrays of them: wide enough for all.
+        values: Labels by number: `values[i]` has number i. All are strings, or numbers of one type.
+        dtype: Dtype of arrays of labels, wide enough for all of them; None without labels.
 
     Examples:
         >>> labels, numbers = Labels().reading(np.array(["b", "a", "b"]), vocab=4)
@@ -57,7 +57,7 @@ class Labels:
     def classes(self) -> NDArray[Any]:
         """The labels, sorted, (classes,)."""
         classes = np.array([self.values[number] for number in self.order], dtype=self.dtype)
-        classes.flags.writeable = False  # it is handed out
+        classes.flags.writeable = False  # callers get this array itself
         return classes
 
     @cached_property
@@ -67,19 +67,20 @@ class Labels:
     def reading(
         self, y: NDArray[Any], vocab: int, declared: NDArray[Any] | None = None
     ) -> tuple[Labels, NDArray[np.int64]]:
-        """The numbers of labels, new ones included.
+        """Numbers the labels of examples; new labels get new numbers.
 
         Args:
-            y: Labels, (n,), all texts or all numbers of one sort, as those before; of `label_array`.
-            vocab: Numbers that there are.
-            declared: Labels that may come, numbered first.
+            y: Labels from `label_array`, (n,): all strings or all numbers of one type, the type of earlier
+                labels.
+            vocab: Largest number of labels.
+            declared: Labels that may appear later; they are numbered first.
 
         Returns:
-            The labels after these, and the numbers of `y`, (n,) int64.
+            The labels including the new ones, and the numbers of `y`, (n,) int64.
 
         Raises:
-            InvalidValueError: If a label cannot be one, is of another sort than those before, or
-                one too many.
+            InvalidValueError: If a label is invalid, is of another type than earlier ones, or exceeds
+                `vocab`.
         """
         if declared is None and len(y) == 1 and (number := self._known(y)) is not None:
             return self, np.array([number])
@@ -93,8 +94,8 @@ class Labels:
                 _check_text(label)
                 if len(values) == vocab:
                     raise InvalidValueError(
-                        f"ContinualClassifier: the learner has {vocab} symbols, one for each class, and all "
-                        f"are taken: there is none for class {_shown(label)}. Nothing of this call was learnt"
+                        f"ContinualClassifier: the learner has {vocab} symbols, one for each class, and none "
+                        f"is left for class {_shown(label)}. No example of this call was learnt"
                     )
                 values[label] = len(values)
             dtype = _common_dtype(labels.dtype, part, tuple(values))
@@ -105,7 +106,7 @@ class Labels:
         return labels, numbers[inverse]
 
     def _known(self, y: NDArray[Any]) -> int | None:
-        """The number of one label that came before, in an array that makes the dtype no wider."""
+        """The number of one label, (1,), that is known and does not widen the dtype; else None."""
         dtype, kind = self.dtype, y.dtype.kind
         if dtype is None or kind != dtype.kind or (kind != "U" and y.dtype.itemsize > dtype.itemsize):
             return None
@@ -113,16 +114,16 @@ class Labels:
 
     @staticmethod
     def stored(values: tuple[Label, ...], dtype: str, seen: Tensor | None, where: str) -> Labels:
-        """The labels of a file.
+        """Labels as a file stores them, checked.
 
         Args:
-            values: In the order of their numbers.
-            dtype: Of arrays of them, as numpy writes it; empty where there are none.
-            seen: Which numbers examples have shown, (1, vocab) bool; None where targets are vectors.
-            where: The file's name, for messages.
+            values: Labels in the order of their numbers.
+            dtype: Numpy's name of the dtype of arrays of labels; empty without labels.
+            seen: Whether an example has shown each number, (1, vocab) bool; None for vector targets.
+            where: Name of the file, for messages.
 
         Raises:
-            FileError: If they do not fit to one another.
+            FileError: If the labels are invalid, or do not fit `dtype` or `seen`.
         """
         if seen is None and not values:
             return Labels()
@@ -134,19 +135,21 @@ class Labels:
         try:
             return _in_dtype(values, dtype)
         except (TypeError, ValueError, OverflowError) as error:
-            raise FileError(f"{where} holds labels that cannot be: {error}") from error
+            raise FileError(f"{where} holds invalid labels: {error}") from error
 
 
 def label_array(y: Any) -> Any:
-    """Labels in an array that holds them as they are. Of a list numpy alone would make texts without the
-    NULs at their ends, 1 of True beside 2, and 1.0 of 1 beside 2.0.
+    """Converts labels to an array without changing any of them.
+
+    For a list, numpy alone would cut NULs at the end of strings, and turn True beside 2 into 1, and 1 beside
+    2.0 into 1.0.
 
     Args:
-        y: Labels, (n,); what is neither a list nor an array is left to scikit-learn's checks, and so is one
-            of lists or arrays.
+        y: Labels, (n,). Values that are not a list or an array, and nested ones, are returned unchanged for
+            scikit-learn's checks.
 
     Raises:
-        InvalidValueError: If an object cannot be a label, or two are of different sorts.
+        InvalidValueError: If an object is not a valid label, or two labels have different types.
 
     Examples:
         >>> label_array(["a", "b\\0"]).tolist(), label_array([2**63, 1]).dtype
@@ -154,9 +157,9 @@ def label_array(y: Any) -> Any:
         >>> label_array([1, 2.0])
         Traceback (most recent call last):
         ...
-        mambacl.errors.InvalidValueError: Unknown label type: ContinualClassifier's labels must be texts, or \
-numbers of one sort: bools, integers from -2^63 to 2^64 - 1, or whole floats of at most 64 bits, got float, \
-int: 1 and 2.0
+        mambacl.errors.InvalidValueError: Unknown label type: ContinualClassifier's labels must be strings, \
+or numbers of one type: bools, integers from -2^63 to 2^64 - 1, or whole floats of at most 64 bits, got \
+float, int: 1 and 2.0
     """
     if isinstance(y, list | tuple):
         values: list[Any] = list(y)
@@ -167,7 +170,7 @@ int: 1 and 2.0
             return array
         y, values, shape = array, array.astype(object).ravel().tolist(), array.shape
     sorts = set(map(_sort, set(map(type, values))))
-    if None in sorts:  # an array of no dimension holds one
+    if None in sorts:  # a zero-dimensional array holds one label
         arrays = [as_numpy(value) for value in values]
         values = [one[()] if isinstance(one, np.ndarray) and one.ndim == 0 else one for one in arrays]
         sorts = set(map(_sort, set(map(type, values))))
@@ -181,7 +184,7 @@ int: 1 and 2.0
     if len(sorts) > 1:
         first = _sort(type(values[0]))
         raise _refused(values[0], next(value for value in values if _sort(type(value)) != first))
-    if sorts == {"texts"}:
+    if sorts == {"strings"}:
         plain = [str(value) for value in values]
         as_objects = isinstance(y, np.ndarray) or _text_dtype(plain).kind == "O"
         return np.array(plain, dtype=object if as_objects else None).reshape(shape)
@@ -192,10 +195,10 @@ int: 1 and 2.0
 
 
 def check_kind(y: NDArray[Any]) -> None:
-    """Checks that labels are texts, or numbers in an array of such.
+    """Checks that labels are strings, bools, integers or whole floats.
 
     Raises:
-        InvalidValueError: If they are not.
+        InvalidValueError: If a label is of another type.
     """
     kind = y.dtype.kind
     if kind in "biuU":
@@ -222,15 +225,19 @@ def _shown(label: Any) -> str:
 
 @functools.cache
 def _sort(kind: type) -> str | None:
-    """The sort of labels of a type; None for types that labels cannot have."""
+    """The name for labels of a Python or numpy type; None for types that are not valid."""
     if issubclass(kind, np.generic):
         dtype = np.dtype(kind)
         return _SORTS.get(dtype.kind) if dtype.itemsize <= 8 and dtype.kind != "O" else None
-    return {str: "texts", bool: "bools", int: "integers", float: "floats"}.get(kind)
+    return {str: "strings", bool: "bools", int: "integers", float: "floats"}.get(kind)
 
 
 def _check_text(label: Label) -> None:
-    """Checks that a text can stand in a file."""
+    """Checks that a file can store a string.
+
+    Raises:
+        InvalidValueError: If the string is too long, or not valid UTF-8.
+    """
     if not isinstance(label, str):
         return
     if len(label) > LONGEST:
@@ -243,29 +250,33 @@ def _check_text(label: Label) -> None:
             label.encode()
         except UnicodeEncodeError:
             raise InvalidValueError(
-                "ContinualClassifier: a label must be a text that UTF-8 can write, got half a surrogate pair "
+                "ContinualClassifier: a label must be a valid UTF-8 string, got half a surrogate pair "
                 f"in {_shown(label)}"
             ) from None
 
 
 def _first_seen(y: NDArray[Any]) -> Iterable[Label]:
-    """The different labels in the order in which they first came."""
+    """The distinct labels, in the order of their first appearance."""
     unique, first = np.unique(y, return_index=True)
     return unique[np.argsort(first)].tolist()
 
 
 def _text_dtype(values: Iterable[str]) -> np.dtype[Any]:
-    """Of arrays that hold texts as they are, with little room for what they do not need."""
+    """The dtype of arrays that hold strings unchanged and waste little memory."""
     longest = 1
     for value in values:
         longest = max(longest, len(value))
-        if longest > _WIDE or value.endswith("\0"):  # numpy's texts end before their last NULs
+        if longest > _WIDE or value.endswith("\0"):  # numpy's strings lose NULs at their end
             return np.dtype(object)
     return np.dtype(f"U{longest}")
 
 
 def _integer_dtype(values: Sequence[Any]) -> np.dtype[Any]:
-    """Of arrays that hold all of some integers."""
+    """The dtype of arrays that hold all of the given integers.
+
+    Raises:
+        InvalidValueError: If no integer dtype of 64 bits holds all of them.
+    """
     low, high = int(min(values)), int(max(values))
     if low >= -(2**63) and high < 2**63:
         return np.dtype(np.int64)
@@ -273,34 +284,38 @@ def _integer_dtype(values: Sequence[Any]) -> np.dtype[Any]:
         return np.dtype(np.uint64)
     if low >= -(2**63) and high < 2**64:
         raise InvalidValueError(
-            "ContinualClassifier: labels from 2^63 on and negative ones do not go together, for no integers "
-            f"of 64 bits hold both, got {low} and {high}"
+            "ContinualClassifier: labels of 2^63 or more and negative labels do not go together, as no "
+            f"integer dtype of 64 bits holds both, got {low} and {high}"
         )
     raise _refused(high if high >= 2**64 else low)
 
 
 def _common_dtype(known: np.dtype[Any] | None, y: NDArray[Any], values: tuple[Label, ...]) -> np.dtype[Any]:
-    """The dtype of labels known and new, which are the values, if they go together."""
+    """The common dtype of known labels and new labels `y`; `values` holds all of them.
+
+    Raises:
+        InvalidValueError: If the new labels are of another type.
+    """
     sorts = [_SORTS[y.dtype.kind] if dtype is None else _SORTS[dtype.kind] for dtype in (known, y.dtype)]
     if sorts[0] != sorts[1]:
-        if "texts" in sorts:
-            sorts = [sort if sort == "texts" else "numbers" for sort in sorts]
+        if "strings" in sorts:
+            sorts = [sort if sort == "strings" else "numbers" for sort in sorts]
         label = _shown(y.flat[0].item() if isinstance(y.flat[0], np.generic) else y.flat[0])
         raise InvalidValueError(
-            f"ContinualClassifier: labels must be {sorts[0]}, as those before, got {sorts[1]}: {label}"
+            f"ContinualClassifier: labels must be {sorts[0]}, as earlier labels, got {sorts[1]}: {label}"
         )
-    if sorts[0] == "texts":
+    if sorts[0] == "strings":
         as_objects = y.dtype.kind == "O" or (known is not None and known.kind == "O")
         return np.dtype(object) if as_objects else _text_dtype(map(str, values))
     dtype = y.dtype.newbyteorder("=") if known is None else np.result_type(known, y.dtype)
-    # numpy has float64 hold both int64 and uint64, which it cannot.
+    # For int64 and uint64 numpy gives float64, which does not hold all of their values.
     return _integer_dtype(values) if sorts[0] == "integers" and dtype.kind == "f" else dtype
 
 
 def _in_dtype(values: tuple[Label, ...], dtype: str) -> Labels:
-    """Labels that a file says are of a dtype, checked."""
+    """Labels of the dtype that a file names, checked."""
     if _DTYPE.fullmatch(dtype) is None:
-        raise InvalidValueError(f"labels must be texts or numbers, got the dtype {dtype!r}")
+        raise InvalidValueError(f"labels must be strings or numbers, got the dtype {dtype!r}")
     parsed = np.dtype(dtype)
     if parsed.kind in "UO":
         texts = [value for value in values if isinstance(value, str)]

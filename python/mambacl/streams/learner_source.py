@@ -1,4 +1,4 @@
-"""Where the learner of an estimator comes from."""
+"""Finds the learner that an estimator's parameter names."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mambacl.streams import pretrained
 
 LearnerSource = Learner | Path | str | None
 """A learner, the folder of a run, a file of `mambacl.save_learner`, the name of a pretrained learner
-(`mambacl.streams.pretrained.PackagedName`), or None for the default of these."""
+(`mambacl.streams.pretrained.PackagedName`), or None for the default pretrained learner."""
 
 
 def find_learner(source: object) -> Learner:
-    """The learner of a source.
+    """Returns the learner that a source names.
 
     Args:
         source: A `LearnerSource`.
 
     Raises:
-        TypeError: If the source is none.
+        TypeError: If the argument is not a `LearnerSource`.
         FileError: If there is no such file or folder, or the file is damaged.
-        RunError, ConfigError: If a folder holds no run, or one of another version.
-        DataError: If the package comes without the pretrained learner.
+        RunError, ConfigError: If a folder does not hold a run, or holds one of another version.
+        DataError: If the pretrained learner is missing from the package, or damaged.
     """
     if (name := pretrained.packaged_name(source)) is not None:
         return pretrained.load(name)
@@ -43,11 +43,11 @@ def find_learner(source: object) -> Learner:
     if not path.is_file():
         raise FileError(
             f"argument `learner` must be the path of a run's folder or of a learner's file, or one of the "
-            f"names {', '.join(get_args(pretrained.PackagedName))}, got `{path}`, where there is neither"
+            f"names {', '.join(get_args(pretrained.PackagedName))}, got `{path}`, which does not exist"
         )
     return load_learner(path)
 
 
 def same_source(one: LearnerSource, other: LearnerSource) -> bool:
-    """Whether two sources are one: the same object, or equal names and paths."""
+    """Whether two sources are the same: one object, or equal names or paths."""
     return one is other or (isinstance(one, Path | str) and type(one) is type(other) and one == other)

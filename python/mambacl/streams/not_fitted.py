@@ -1,4 +1,4 @@
-"""The error for asking before there is anything to answer from."""
+"""The error of an estimator that has read no example."""
 
 from sklearn import exceptions
 
@@ -6,4 +6,4 @@ from mambacl.errors import MambaclError
 
 
 class NotFittedError(MambaclError, exceptions.NotFittedError):
-    """An estimator is asked before it has read any example; scikit-learn's own, and one of mambacl's."""
+    """An estimator was queried before it read any example. Derives from scikit-learn's error of this name."""

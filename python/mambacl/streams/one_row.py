@@ -1,4 +1,4 @@
-"""Single examples and queries that need none of scikit-learn's checks, which take longer than a learner."""
+"""Fast path: one clean row or label skips scikit-learn's validation, which takes longer than a learner."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _NATIVE = {np.dtype(kind).str for kind in (np.float32, np.float64)}
 
 
 def clean_row(x: Any, features: int) -> Tensor | None:
-    """One row of finite numbers, as (1, features) float64; None for anything else, odd or not.
+    """Returns one row of finite numbers as (1, features) float64, and None for anything else, valid or not.
 
     Args:
-        x: Of any type.
-        features: Numbers that there must be.
+        x: Candidate of any type; only a float32 or float64 array of shape (1, features) can be a clean row.
+        features: Required number of features.
 
     Examples:
         >>> clean_row(np.array([[1.0, 2.0]], dtype=np.float32), 2)
@@ -30,5 +30,5 @@ def clean_row(x: Any, features: int) -> Tensor | None:
 
 
 def is_clean_label(y: Any) -> bool:
-    """Whether y is an array of one label, a text or an integer."""
+    """Whether y is an array of one label, a string or an integer."""
     return type(y) is np.ndarray and y.shape == (1,) and y.dtype.kind in "iuU"

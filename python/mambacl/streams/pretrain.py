@@ -30,26 +30,26 @@ from mambacl.training import TrainConfig, meta_train
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Meta-train a learner of the package again, over feature vectors, on a mixture of episodes.
+    """Meta-train a packaged learner again, over feature vectors, on a mixture of episodes.
 
-    "mamba2" is MambaCL with Mamba-2, "prototype" a prototypical network with one hidden layer. Both begin as
-    classifiers (`mambacl.streams.pretraining.first_weights`). On one thread the same settings give the same
-    weights.
+    "mamba2" is MambaCL with Mamba-2, "prototype" a prototypical network with one hidden layer. The initial
+    weights of both are those of working classifiers (`mambacl.streams.pretraining.first_weights`). On one
+    thread the same settings give the same weights.
 
     Attributes:
-        out: File of the learner, as of `mambacl.save_learner`; a TOML file with settings and figures is put
-            beside it.
-        learner: Which.
-        dim: Numbers in an input.
-        d_model: Numbers in a token of "mamba2".
-        hidden: Units of the hidden layer of "prototype".
-        vocab: Symbols: the most classes of a stream.
-        steps: Updates.
-        batch_size: Episodes of an update.
+        out: File to write, in the format of `mambacl.save_learner`. A TOML file beside it gets the settings
+            and the measured accuracies.
+        learner: Learner to train.
+        dim: Number of features of an input.
+        d_model: Width of a token of "mamba2".
+        hidden: Number of units of the hidden layer of "prototype".
+        vocab: Number of symbols: the largest number of classes of a stream.
+        steps: Number of training steps.
+        batch_size: Number of episodes per step.
         lr: Largest learning rate.
-        warmup: Updates until it is reached.
-        seed: Of first weights and episodes.
-        episodes: Of meta-validation; of long streams a quarter as many.
+        warmup: Number of steps until the largest learning rate is reached.
+        seed: Seed of initial weights and episodes.
+        episodes: Number of episodes of meta-validation; a quarter of it for long streams.
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
@@ -82,14 +82,14 @@ class Pretrain:
             target,
             d_model=self.d_model,
             mixer=Mamba2Mixer(d_state=self.dim, expand=1, headdim=self.vocab),
-            selectivity=None,  # what it guides to is in the first weights
+            selectivity=None,  # the initial weights already have the associations it would teach
         )
         learner = Learner(config, seed=self.seed)
         counted_associations(learner)
         return learner
 
     def training(self) -> TrainConfig:
-        """How it is trained."""
+        """The settings of meta-training."""
         return TrainConfig(
             steps=self.steps,
             batch_size=self.batch_size,
@@ -105,19 +105,19 @@ class Pretrain:
 
 
 def run(settings: Pretrain) -> str:
-    """Trains, measures, and writes the learner and the TOML file beside it.
+    """Trains and evaluates the learner, and writes it with the TOML file beside it.
 
     Args:
-        settings: How to train.
+        settings: Settings of the training.
 
     Returns:
-        What was written, to print.
+        The lines of the TOML file and the time taken, to print.
 
     Raises:
         MambaclError: If a setting is out of its range, training diverges, or a file cannot be written.
-        OSError: If the folder cannot be made.
+        OSError: If the folder cannot be created.
     """
-    settings.out.parent.mkdir(parents=True, exist_ok=True)  # before the work: told at once if it cannot be
+    settings.out.parent.mkdir(parents=True, exist_ok=True)  # before the work, to fail early
     learner = settings.first()
     mixed, long = settings.source("validation"), settings.source("validation", "long")
     began = time.perf_counter()

@@ -18,13 +18,13 @@ _FOLDER = packaged.folder("mambacl.streams")
 
 
 def packaged_name(source: object) -> PackagedName | None:
-    """The learner of the package that an estimator's parameter names: of None the default.
+    """The name of the packaged learner that an estimator's parameter names; None names the default.
 
     Args:
-        source: Of the parameter `learner`.
+        source: Value of the parameter `learner`.
 
     Returns:
-        Its name; None if the parameter is of a learner that was given.
+        The name; None if the parameter is a learner, a path, or anything else.
 
     Examples:
         >>> packaged_name(None), packaged_name("mamba2"), packaged_name("./mamba2")
@@ -37,21 +37,21 @@ def packaged_name(source: object) -> PackagedName | None:
 
 @functools.cache
 def load(name: PackagedName) -> Learner:
-    """A pretrained learner of classes, over feature vectors of any dimension.
+    """Loads a pretrained learner of classes, over feature vectors of any dimension.
 
-    `files/NAME.safetensors` is as `mambacl.save_learner` writes it; `files/NAME.toml` has its `sha256`, the
-    settings that it was trained with, and what was measured.
+    `files/NAME.safetensors` is a file of `mambacl.save_learner`. `files/NAME.toml` has its `sha256`, the
+    settings of its training, and the accuracies measured.
 
     Args:
-        name: Of the learner; an estimator without one takes `DEFAULT`.
+        name: Name of the learner; an estimator without one uses `DEFAULT`.
 
     Returns:
-        The learner, in evaluation mode and without gradients: one for the whole process, which thousands of
-        streams may share. Copy it (`copy.deepcopy`) before you train it on.
+        The learner, in evaluation mode and without gradients. There is one object per process, which
+        thousands of streams may share. Copy it (`copy.deepcopy`) before training it further.
 
     Raises:
-        DataError: If this package comes without it, or a file is damaged.
-        FileError: If the file is whole and no learner.
+        DataError: If the learner is missing from the package, or a file is damaged.
+        FileError: If the file is intact but does not hold a learner.
     """
     who, weights = "pretrained learner", _FOLDER / f"{name}.safetensors"
     try:

@@ -21,40 +21,42 @@ from mambacl.streams.stream import target_numbers
 
 
 class ContinualRegressor(RegressorMixin, StreamEstimator):
-    """A regressor that learns from examples by reading each once, as `ContinualClassifier` does. It needs a
-    learner of vectors, meta-trained on targets of the scale that y has: y is taken as it is.
+    """A regressor that learns from examples by reading each one once, as `ContinualClassifier` does.
+
+    It needs a learner of vectors, meta-trained on targets of the same scale as y: y is not scaled.
 
     Args:
         learner: A `Learner` with a `VectorTarget` or `AngleTarget`, the folder of a run, or a file of
-            `mambacl.save_learner`. There is none in the package.
-        random_state: Of the random projection and of what the learner draws, as for `ContinualClassifier`.
+            `mambacl.save_learner`. The package has no regression learner.
+        random_state: Seed of the random projection and of the learner's random numbers, as for
+            `ContinualClassifier`.
         adapt: Whether features are adapted, as for `ContinualClassifier`.
 
     Attributes:
-        n_features_in_: Numbers in an input.
-        n_samples_seen_: Examples read.
+        n_features_in_: Number of features of an input.
+        n_samples_seen_: Number of examples read.
         state_: The learner's state.
-        state_nbytes_: Bytes kept of the stream.
+        state_nbytes_: Bytes kept for the stream.
 
     Examples:
         >>> from mambacl import ContinualRegressor, Learner, SequenceConfig, VectorEncoder, VectorTarget
         >>> learner = Learner(SequenceConfig(VectorEncoder(dim=2), VectorTarget(dim=1), d_model=16))
         >>> regressor = ContinualRegressor(learner).partial_fit([[0.0, 1.0], [1.0, 2.0]], [0.5, 1.5])
-        >>> regressor.predict([[0.5, 1.5]]).shape  # of a learner that has not been meta-trained
+        >>> regressor.predict([[0.5, 1.5]]).shape  # this learner has not been meta-trained
         (1,)
     """
 
     _classifies = False
 
     def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> ContinualRegressor:
-        """Forgets the stream and reads another: `reset`, then `partial_fit`, or neither if that fails.
+        """Forgets the stream and reads a new one. If that fails, the old one stays.
 
         Args:
             X: Inputs, (n, features).
             y: Targets, (n,) if the learner answers with one number, else (n, dim).
 
         Returns:
-            Itself.
+            The regressor itself.
 
         Raises:
             ValueError, TypeError: As `partial_fit`.
@@ -62,19 +64,21 @@ class ContinualRegressor(RegressorMixin, StreamEstimator):
         return self._learn(None, X, y)
 
     def partial_fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> ContinualRegressor:
-        """Reads more examples, in order. At once, in pieces and one by one come to the same up to rounding.
+        """Reads more examples, in order. The result is the same, up to rounding, however they are split over
+        calls.
 
         Args:
-            X: Inputs, (n, features), of numpy, torch, lists or a pandas frame; one example is (1, features).
+            X: Inputs, (n, features): a numpy array, tensor, list or pandas frame; one example is
+                (1, features).
             y: Targets, (n,) if the learner answers with one number, else (n, dim).
 
         Returns:
-            Itself.
+            The regressor itself.
 
         Raises:
-            ValueError: If X or y is not what scikit-learn takes for such, does not fit the learner, or holds
-                numbers too large for it; or if no learner was given.
-            TypeError: If X is sparse, or `learner` is none.
+            ValueError: If scikit-learn refuses X or y, they do not fit the learner or hold numbers too large
+                for it, or no learner was given.
+            TypeError: If X is sparse, or `learner` is not a learner.
             MambaclError: If the learner cannot be found or read.
         """
         return self._learn(self._fitted, X, y)
@@ -90,7 +94,7 @@ class ContinualRegressor(RegressorMixin, StreamEstimator):
 
         Raises:
             NotFittedError: If no example has been read.
-            ValueError, TypeError: If X is not what scikit-learn takes for such, or too large for the learner.
+            ValueError, TypeError: If scikit-learn refuses X, or a value is too large for the learner.
         """
         fitted = self._known()
         answers = fitted.stream.answer(self._queries(fitted, X)).numpy()
@@ -107,7 +111,7 @@ class ContinualRegressor(RegressorMixin, StreamEstimator):
     def _learn(
         self, before: Fitted | None, X: ArrayLike | Tensor, y: ArrayLike | Tensor
     ) -> ContinualRegressor:
-        """Reads on after what was learnt before."""
+        """Reads examples after the fitted state `before`; None begins a new stream."""
         learner = self._learner_after(before)
         dim = target_numbers(learner)
         inputs = self._inputs(before)
@@ -120,7 +124,7 @@ class ContinualRegressor(RegressorMixin, StreamEstimator):
             targets = column_or_1d(targets, warn=True)
         elif targets.shape != (len(x), dim):
             raise ShapeError(
-                f"ContinualRegressor: y must have shape (n, {dim}), as the learner answers, "
+                f"ContinualRegressor: y must have shape (n, {dim}), as the learner's answers, "
                 f"got {targets.shape}"
             )
         vectors = torch.tensor(targets, dtype=torch.float64).reshape(len(x), dim)
@@ -130,7 +134,7 @@ class ContinualRegressor(RegressorMixin, StreamEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.regressor_tags.poor_score = True  # how good it is on other data is the learner's affair
+        tags.regressor_tags.poor_score = True  # accuracy on other data depends on the learner
         vectors = isinstance(self.learner, Learner) and target_numbers(self.learner) > 1
         tags.target_tags.single_output = not vectors
         tags.target_tags.multi_output = vectors

@@ -1,9 +1,9 @@
-"""The estimators in River's habits: an example is a dictionary, learnt and asked for one at a time."""
+"""The estimators with River's interface: one example at a time, as a dictionary of features."""
 
 from __future__ import annotations
 
 # pyright: reportPrivateUsage=false
-# A model reads once a call what its estimator has learnt, and hands that to the estimator's own methods.
+# A model reads the fitted state of its estimator once per call, and passes it to the estimator's methods.
 import math
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,21 +28,21 @@ else:
     try:
         from river.base import Classifier as _Classifier
         from river.base import Regressor as _Regressor
-    except ImportError:  # they then have River's methods, and are none of `river.base`
+    except ImportError:  # without River the models have the same methods, and no base class
         _Classifier = _Regressor = object
 
 Features = Mapping[Hashable, Any]
-"""Numbers by the names of their features."""
+"""Numbers by feature name."""
 
 Missing = Literal["zero", "mean"]
-"""What a feature that an example lacks is taken for."""
+"""The value used for a feature that an example lacks."""
 
 
 class _OneAtATime:
-    """What both models share: features by name, each with its place in the rows of an estimator.
+    """Base class of both models: maps feature names to columns of an estimator's rows.
 
-    Names are only ever added at the end, before the estimator learns a row with them: whatever rows it has
-    learnt, their names are the first of these.
+    Names are only added at the end, before the estimator learns a row with them. So the columns of all rows
+    that it has learnt are the first of these names.
     """
 
     def __init__(self, estimator: StreamEstimator, missing: Missing) -> None:
@@ -53,30 +53,30 @@ class _OneAtATime:
         self._estimator = estimator
         self._missing: Missing = missing
         self._names: tuple[Hashable, ...] = ()
-        self._means: Mapping[Hashable, tuple[int, float]] = {}  # of each feature: examples that had it, mean
+        self._means: Mapping[Hashable, tuple[int, float]] = {}  # by feature: (count, mean) of its values
 
     @property
     def learner(self) -> LearnerSource:
-        """The parameter."""
+        """The parameter `learner`."""
         return self._estimator.learner
 
     @property
     def seed(self) -> int:
-        """The parameter."""
+        """The parameter `seed`."""
         return self._estimator.random_state
 
     @property
     def adapt(self) -> Adapt:
-        """The parameter."""
+        """The parameter `adapt`."""
         return self._estimator.adapt
 
     @property
     def missing(self) -> Missing:
-        """The parameter."""
+        """The parameter `missing`."""
         return self._missing
 
     def _learn(self, x: Features, y: Any) -> None:
-        """Reads an example; the features that it is the first to have get the next places."""
+        """Reads an example; features that no earlier example had get the next columns."""
         given, before, old = self._numbers(x), self._estimator._fitted, self._names
         kept = () if before is None else old[: before.features]
         means = {} if before is None else self._means
@@ -101,24 +101,28 @@ class _OneAtATime:
             self._means = {**means, **{name: _moved(means.get(name), given[name]) for name in given}}
 
     def _widened(self, before: Fitted, past: torch.Tensor) -> Fitted:
-        """What was learnt, with places for new features."""
+        """The fitted state with columns for new features, whose values in earlier examples are `past`.
+
+        Raises:
+            InvalidValueError: If features are not adapted, so that no column can be added.
+        """
         if len(past) == 0:
             return before
         if (stream := before.stream.widened(past)) is None:
             raise InvalidValueError(
-                f"{type(self).__name__}: x has {before.features + len(past)} features so far, the learner "
-                f"takes {before.features}, and there is no place for more. Begin with adapt=True, which has "
-                "no such limit, with a learner that takes more, or hash features first, as "
+                f"{type(self).__name__}: x has {before.features + len(past)} features so far, but the "
+                f"learner takes at most {before.features}. Use adapt=True, which has no such limit, or a "
+                "learner that takes more features, or hash features first, as "
                 f"river.preprocessing.FeatureHasher(n_features={before.features}) does"
             )
         return Fitted(stream, before.labels, before.features + len(past), before.names)
 
     def _fill(self, first: float) -> float:
-        """What a feature is taken for in the examples before the first that had it."""
+        """The value of a new feature in earlier examples; `first` is its first value."""
         return 0.0 if self._missing == "zero" else first
 
     def _query(self, fitted: Fitted, x: Features) -> NDArray[np.float64]:
-        """The features that are known, as one row; others are ignored."""
+        """The known features as one row, (1, features) float64; unknown ones are ignored."""
         return self._row(self._numbers(x), self._names[: fitted.features], fitted.features, self._means)
 
     def _row(
@@ -128,7 +132,7 @@ class _OneAtATime:
         width: int,
         means: Mapping[Hashable, tuple[int, float]],
     ) -> NDArray[np.float64]:
-        """Numbers in their places, (1, width) float64."""
+        """One row, (1, width) float64: each number in its column, means for features that are missing."""
         row = np.zeros((1, width))
         for place, name in enumerate(names):
             row[0, place] = given[name] if name in given else means.get(name, (0, 0.0))[1]
@@ -138,7 +142,7 @@ class _OneAtATime:
         given: Any = x
         if not isinstance(given, Mapping):
             raise TypeError(
-                f"{type(self).__name__}: argument `x` must be a dictionary of numbers by features' names, "
+                f"{type(self).__name__}: argument `x` must be a dictionary of numbers by feature name, "
                 f"got {type(x).__name__}"
             )
         numbers: dict[Hashable, float] = {}
@@ -151,36 +155,37 @@ class _OneAtATime:
                 ) from error
             if not math.isfinite(number):
                 raise InvalidValueError(
-                    f"{type(self).__name__}: the feature {name!r} must be finite, got {number}; leave out of "
-                    "`x` what is missing"
+                    f"{type(self).__name__}: the feature {name!r} must be finite, got {number}; leave "
+                    "missing features out of `x`"
                 )
             numbers[name] = number
         return numbers
 
 
 class RiverClassifier(_OneAtATime, _Classifier):
-    """A `ContinualClassifier` for River (`pip install river`, or the extra `river`), and a
-    `river.base.Classifier` where River is installed. Without it, the methods here are there all the same.
+    """A `ContinualClassifier` with River's interface.
 
-    Features may come and go, and their order in a dictionary does not matter. One that an example lacks is
-    taken for 0, as River's own models do, or for its mean so far. In a query, features that no example had
-    are ignored. One that comes later gets the next place, as if it had been 0 in all examples before, or with
-    "mean" what it is now. Where features are adapted there is no limit; without the adapter (`adapt=False`,
-    or as many features in the first example as the learner takes) the learner's inputs are the limit. A
-    feature that first comes after the 30th example is not scaled by the adapter.
+    It derives from `river.base.Classifier` if River is installed (`pip install river`, or the extra `river`).
+    Without River it has the same methods.
+
+    Examples may have different features, in any order. A missing feature counts as 0, as in River's own
+    models, or as its mean so far. In a query, features that no example had are ignored. A new feature gets
+    the next column, as if its value in all earlier examples had been 0, or with "mean" its first value.
+    Adapted features have no limit in number. Without the adapter (`adapt=False`, or a first example with as
+    many features as the learner takes) the limit is the learner's number of inputs. The adapter does not
+    scale a feature that first appears after the 30th example.
 
     Args:
-        learner: As for `ContinualClassifier`.
-        seed: Of the symbols that stand for classes and of the random projection, 0 to 2^32 - 1.
+        learner: Learner, as for `ContinualClassifier`.
+        seed: Seed of the symbols that stand for classes and of the random projection, 0 to 2^32 - 1.
         adapt: Whether features are adapted, as for `ContinualClassifier`.
-        missing: What a feature that an example lacks is taken for: "zero", or "mean", that of the examples
-            that had it.
+        missing: Value of a missing feature: "zero", or "mean", the mean over the examples that had it.
 
     Attributes:
-        classifier: The classifier that learns and answers.
+        classifier: The `ContinualClassifier` that learns and answers.
 
     Raises:
-        InvalidValueError: If `missing` is none of these.
+        InvalidValueError: If `missing` is neither "zero" nor "mean".
 
     Examples:
         >>> from mambacl import Learner, PrototypeConfig, VectorEncoder
@@ -208,11 +213,11 @@ class RiverClassifier(_OneAtATime, _Classifier):
 
         Args:
             x: A number for each feature that the example has.
-            y: Its label, a text or a number, as for `ContinualClassifier`.
+            y: Label, a string or a number, as for `ContinualClassifier`.
 
         Raises:
-            ValueError, TypeError, MambaclError: As `ContinualClassifier.partial_fit`, or if a feature is no
-                finite number or there is no place for it; nothing is learnt then.
+            ValueError, TypeError, MambaclError: As `ContinualClassifier.partial_fit`, or if a feature is not
+                a finite number or exceeds the learner's inputs; then nothing is learnt.
         """
         self._learn(x, label_array([y]))
 
@@ -223,10 +228,10 @@ class RiverClassifier(_OneAtATime, _Classifier):
             x: A number for each feature that the example has.
 
         Returns:
-            By class; empty before any example.
+            Probabilities by class; empty before any example.
 
         Raises:
-            ValueError, TypeError: If a feature is no finite number, or too large for the learner.
+            ValueError, TypeError: If a feature is not a finite number, or too large for the learner.
         """
         if (fitted := self.classifier._fitted) is None:
             return {}
@@ -256,20 +261,20 @@ class RiverClassifier(_OneAtATime, _Classifier):
 
 
 class RiverRegressor(_OneAtATime, _Regressor):
-    """A `ContinualRegressor` for River, and a `river.base.Regressor` where River is installed. Features are
-    taken as `RiverClassifier` takes them.
+    """A `ContinualRegressor` with River's interface; it derives from `river.base.Regressor` if River is
+    installed. Features are treated as by `RiverClassifier`.
 
     Args:
-        learner: As for `ContinualRegressor`; it answers with one number.
-        seed: Of the random projection and of what the learner draws, 0 to 2^32 - 1.
+        learner: Learner, as for `ContinualRegressor`; it must answer with one number.
+        seed: Seed of the random projection and of the learner's random numbers, 0 to 2^32 - 1.
         adapt: Whether features are adapted, as for `ContinualClassifier`.
-        missing: What a feature that an example lacks is taken for, as for `RiverClassifier`.
+        missing: Value of a missing feature, as for `RiverClassifier`.
 
     Attributes:
-        regressor: The regressor that learns and answers.
+        regressor: The `ContinualRegressor` that learns and answers.
 
     Raises:
-        InvalidValueError: If `missing` is none of these.
+        InvalidValueError: If `missing` is neither "zero" nor "mean".
 
     Examples:
         >>> from mambacl import Learner, SequenceConfig, VectorEncoder, VectorTarget
@@ -297,12 +302,12 @@ class RiverRegressor(_OneAtATime, _Regressor):
 
         Args:
             x: A number for each feature that the example has.
-            y: Its target, a number.
+            y: Target, a number.
 
         Raises:
-            ValueError, TypeError, MambaclError: As `ContinualRegressor.partial_fit`, or if a feature is no
-                finite number or there is no place for it, or the learner answers with more than one number;
-                nothing is learnt then.
+            ValueError, TypeError, MambaclError: As `ContinualRegressor.partial_fit`, or if a feature is not
+                a finite number or exceeds the learner's inputs, or the learner answers with more than one
+                number; then nothing is learnt.
         """
         if (dim := target_numbers(self.regressor._find_learner())) != 1:
             raise InvalidValueError(
@@ -320,7 +325,7 @@ class RiverRegressor(_OneAtATime, _Regressor):
             A number; 0 before any example.
 
         Raises:
-            ValueError, TypeError: If a feature is no finite number, or too large for the learner.
+            ValueError, TypeError: If a feature is not a finite number, or too large for the learner.
         """
         if (fitted := self.regressor._fitted) is None:
             return 0.0
@@ -329,6 +334,6 @@ class RiverRegressor(_OneAtATime, _Regressor):
 
 
 def _moved(before: tuple[int, float] | None, value: float) -> tuple[int, float]:
-    """The number of values and their mean, with one more."""
+    """The count and mean of values after one more value."""
     count, mean = (0, 0.0) if before is None else before
     return count + 1, mean + (value - mean) / (count + 1)

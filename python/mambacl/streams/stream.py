@@ -1,4 +1,4 @@
-"""One stream of examples that a learner reads."""
+"""One stream of examples and the learner that reads it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from mambacl.state import LearnerState
 from mambacl.streams.adapter import Adapter
 
 OPENING = 10
-"""Examples that are kept to be read again while moments mean little yet."""
+"""Number of first examples that are kept and read again while few examples give mean and variance."""
 
 _CHUNK = 512
-"""Examples or queries at a time, to bound memory."""
+"""Examples or queries per call of the learner, to bound memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class Opening:
-    """The first examples of a stream. The moments of one example are that example, and make it zero; so the
-    first are read again, all by the moments so far, until there are `OPENING` of them.
+    """The first examples of a stream.
+
+    Standardised by its own mean alone, the first example would be zero. So the first `OPENING` examples are
+    all read again, with the present mean and variance, whenever one of them arrives.
 
     Attributes:
-        x: Features as they came, (OPENING, features) float64; zeros where none has come.
+        x: Features before adaptation, (OPENING, features) float64; zeros for examples not read yet.
         y: Targets, (OPENING,) int64 or (OPENING, dim) float64.
     """
 
@@ -35,20 +37,21 @@ class Opening:
 
     @property
     def nbytes(self) -> int:
-        """The bytes it holds."""
+        """Bytes of its tensors."""
         return self.x.nbytes + self.y.nbytes
 
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """What a learner knows of one stream; reading makes another. Its size is fixed, but for attention's.
+    """What a learner has kept of one stream. It is immutable: reading returns a new one. Its size is fixed,
+    except with attention.
 
     Attributes:
-        learner: Which reads it; neither its weights nor its buffers may change.
-        seed: Of the codebook, the projection, and what the learner draws.
-        state: The learner's, of one stream.
-        adapter: Of features; None where the encoder takes them as they are.
-        opening: The first examples; None without an adapter.
+        learner: Learner that reads the stream; its weights and buffers must not change.
+        seed: Seed of the codebook, the projection, and the learner's random numbers.
+        state: State of the learner, of one stream.
+        adapter: Adapter of the features; None if the encoder takes them unchanged.
+        opening: First examples; None without an adapter.
     """
 
     learner: Learner
@@ -62,9 +65,9 @@ class Stream:
         """A stream before any example.
 
         Args:
-            learner: Which is to read it.
-            seed: 0 to 2^64 - 1.
-            features: Numbers in an input; those that the encoder takes, unless `adapt`.
+            learner: Learner that will read the stream.
+            seed: Seed, 0 to 2^64 - 1.
+            features: Number of features of an input; without `adapt`, the encoder's number of inputs.
             adapt: Whether to adapt features.
         """
         state = learner.init_state(seed=seed)
@@ -76,7 +79,7 @@ class Stream:
 
     @property
     def nbytes(self) -> int:
-        """The bytes that it holds: the learner's state, the adapter, the opening; not the learner."""
+        """Bytes of the learner's state, the adapter and the opening; the learner is not counted."""
         return sum(part.nbytes for part in (self.state, self.adapter, self.opening) if part is not None)
 
     def read(self, x: Tensor, y: Tensor) -> Stream:
@@ -84,10 +87,10 @@ class Stream:
 
         Args:
             x: Features, (n, features) float64, finite.
-            y: Labels' numbers, (n,) int64; or vectors, (n, dim) float64.
+            y: Numbers of labels, (n,) int64; or vectors, (n, dim) float64.
 
         Returns:
-            A stream; this one stays as it is.
+            A new stream; this one does not change.
 
         Raises:
             InvalidValueError: If a number is too large for the learner.
@@ -98,15 +101,15 @@ class Stream:
         return stream
 
     def widened(self, past: Tensor) -> Stream | None:
-        """The stream of inputs with more features, each with one value in all examples before.
+        """The stream with new features added, each of which was constant in all earlier examples.
 
-        While all examples are kept they are read again, as if the features had been there from the start.
+        While the opening holds all examples, they are read again with the new features.
 
         Args:
-            past: The value of each new feature in the examples before, (new,) float64.
+            past: Value of each new feature in the earlier examples, (new,) float64.
 
         Returns:
-            A stream; None if features are not adapted, for then there is no place for more.
+            A new stream; None if features are not adapted, as the number of inputs is then fixed.
         """
         if self.adapter is None or self.opening is None:
             return None
@@ -174,7 +177,7 @@ class Stream:
         return dataclasses.replace(self, state=after)
 
     def _inputs(self, x: Tensor) -> Tensor:
-        """Features as the encoder takes them, (1, n, ...), on the learner's device."""
+        """Inputs in the encoder's shape, (1, n, ...), on the learner's device, in its dtype."""
         inputs = x.to(self.learner.dtype)
         if not inputs.isfinite().all():
             raise InvalidValueError(f"X holds infinity or a value too large for {self.learner.dtype}")
@@ -182,18 +185,18 @@ class Stream:
 
 
 def input_numbers(learner: Learner) -> int:
-    """The numbers in one input of a learner."""
+    """Number of elements of one input of a learner."""
     return torch.Size(learner.config.encoder.input_shape).numel()
 
 
 def target_numbers(learner: Learner) -> int:
-    """The symbols of a learner of classes, or the numbers in a vector that it answers with."""
+    """Number of symbols of a learner of classes, or the dimension of the vectors it answers with."""
     target = learner.config.target
     return target.vocab if target.kind == "class" else target.dim
 
 
 def opening_targets(learner: Learner) -> Tensor:
-    """Room for the targets of an opening, (OPENING,) int64 or (OPENING, dim) float64, zeros."""
+    """Zeros for the targets of an opening, (OPENING,) int64 or (OPENING, dim) float64."""
     if learner.is_classifier:
         return torch.zeros(OPENING, dtype=torch.int64)
     return torch.zeros(OPENING, target_numbers(learner), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""A stream as named tensors and a few facts, and back."""
+"""Converts a stream to named tensors and facts for a file, and back."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _ADAPTED = ("adapter.mean", "adapter.squares", "adapter.projection", "opening.x"
 
 @dataclass(frozen=True)
 class StreamFacts(Settings):
-    """What is known of a stream beside its tensors.
+    """Facts of a stream beside its tensors.
 
     Attributes:
-        seed: Of the codebook, the projection, and what the learner draws.
+        seed: Seed of the codebook, the projection, and the learner's random numbers.
         adapted: Whether features are adapted.
     """
 
@@ -33,7 +33,7 @@ class StreamFacts(Settings):
 
 
 def stream_content(stream: Stream) -> tuple[StreamFacts, dict[str, Tensor]]:
-    """What makes a stream, but for its learner: the state as `Learner.state_to_bytes` gives it."""
+    """Facts and tensors of a stream without its learner; the state is stored by `Learner.state_to_bytes`."""
     adapter, opening = stream.adapter, stream.opening
     tensors = {_STATE: as_tensor(stream.learner.state_to_bytes(stream.state))}
     if adapter is not None and opening is not None:
@@ -45,20 +45,20 @@ def stream_content(stream: Stream) -> tuple[StreamFacts, dict[str, Tensor]]:
 def stream_of(
     learner: Learner, facts: StreamFacts, features: int, tensors: Mapping[str, Tensor], where: str
 ) -> Stream:
-    """The stream of facts and tensors.
+    """Restores a stream from the result of `stream_content`.
 
     Args:
-        learner: Which read it.
-        facts: As `stream_content` gave them.
-        features: Numbers in an input.
-        tensors: As `stream_content` gave them.
-        where: The file's name, for messages.
+        learner: Learner that read the stream.
+        facts: Facts of the stream.
+        features: Number of features of an input.
+        tensors: Tensors of the stream.
+        where: Name of the file, for messages.
 
     Returns:
-        The stream, its state on the learner's device.
+        The stream, with its state on the learner's device.
 
     Raises:
-        FileError: If they do not fit to one another or to the learner.
+        FileError: If facts, tensors and learner do not fit together.
     """
     refused = f"{where} holds a stream that its learner cannot have read"
     takes = input_numbers(learner)
@@ -73,7 +73,7 @@ def stream_of(
     if state.batch_size != 1 or state.examples < 1:
         raise FileError(
             f"{refused}: its state must be of one stream that has read an example, got {state.batch_size} "
-            f"that have read {state.examples}"
+            f"streams that have read {state.examples}"
         )
     if not all(tensor.isfinite().all() for tensor in state.tensors()):
         raise FileError(f"{refused}: its state must be finite, got NaN or infinity")
@@ -92,7 +92,7 @@ def stream_of(
 
 
 def _adapted_like(learner: Learner, features: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """The shapes and dtypes that tensors of the file must have; a forged number of features may be large."""
+    """Required shapes and dtypes of the tensors; computed without large tensors, as a file may be forged."""
     targets = opening_targets(learner)
     shapes = (
         (features,),

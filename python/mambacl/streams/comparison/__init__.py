@@ -1,1 +1,1 @@
-"""The pretrained learner beside others that read a stream once, on data whose classes it never saw."""
+"""Comparison of the packaged learners with other one-pass learners, on data with unseen classes."""

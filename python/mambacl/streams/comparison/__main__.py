@@ -1,4 +1,4 @@
-"""Compares learners of one stream: `python -m mambacl.streams.comparison --out FOLDER`."""
+"""Compares learners on one stream: `python -m mambacl.streams.comparison --out FOLDER`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Comparison:
 
     Attributes:
         out: Folder for README.md and the figure.
-        learner: Files of `mambacl.save_learner`, in place of the packaged learners.
-        seeds: Of splits, orders, symbols and projections.
+        learner: Files of `mambacl.save_learner` to compare instead of the packaged learners.
+        seeds: Number of seeds, of splits, orders, symbols and projections.
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
@@ -36,13 +36,13 @@ class Comparison:
 
 
 def run(settings: Comparison) -> str:
-    """Measures, and writes the page.
+    """Runs the comparison and writes the page.
 
     Args:
-        settings: What to compare.
+        settings: Settings of the comparison.
 
     Returns:
-        The tables.
+        The tables, in Markdown.
 
     Raises:
         MambaclError: If the learner or River is missing.

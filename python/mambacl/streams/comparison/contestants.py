@@ -1,4 +1,4 @@
-"""Learners of one stream, each with the standardisation that suits it."""
+"""The learners that are compared, each with a standardisation that suits it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Labels = NDArray[np.int64]
 
 
 class Contestant(Protocol):
-    """A learner of one stream."""
+    """A learner that reads one stream."""
 
     def learn(self, x: Array, y: int) -> None:
         """Reads one example, (features,)."""
@@ -58,8 +58,11 @@ class Estimator:
 
 
 class ClassMeans:
-    """The nearest class mean, all features standardised by all examples so far. Means are kept of features as
-    they came, so that what was read early is standardised as what was read late: the order leaves no mark."""
+    """The nearest class mean, with features standardised by all examples so far.
+
+    Means are stored before standardisation, so that early and late examples are standardised alike and the
+    order has no effect.
+    """
 
     def __init__(self, classes: int) -> None:
         self._counts = np.zeros(classes)
@@ -88,8 +91,11 @@ class ClassMeans:
 
 
 class Sgd:
-    """Logistic regression by a step of gradient descent for each example. It has to know the classes before,
-    and features are standardised by the first `SETTLED` examples, as the adapter does."""
+    """Logistic regression with one step of gradient descent for each example.
+
+    It needs the classes in advance. Features are standardised by the first `SETTLED` examples, as by the
+    adapter.
+    """
 
     def __init__(self, classes: int, seed: int) -> None:
         self._classes = np.arange(classes)
@@ -116,7 +122,7 @@ class Sgd:
 
 
 class HoeffdingTree:
-    """River's; it does not mind the scale of features."""
+    """River's Hoeffding tree, which does not depend on the scale of features."""
 
     def __init__(self) -> None:
         try:
@@ -140,10 +146,10 @@ class HoeffdingTree:
 
 
 def contestants(learners: Mapping[str, LearnerSource]) -> dict[str, Callable[[int, int], Contestant]]:
-    """Each from a number of classes and a seed.
+    """Functions that make the learners from a number of classes and a seed, by name of the table's row.
 
     Args:
-        learners: Of `ContinualClassifier`, by the name of a row.
+        learners: Learners for `ContinualClassifier`, by name of the row.
     """
 
     def reading(learner: LearnerSource) -> Callable[[int, int], Contestant]:

@@ -1,4 +1,4 @@
-"""One stream of a data set, read by one learner."""
+"""Streams drawn from data sets, and the results of a learner on one."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from mambacl.streams.comparison.contestants import Contestant
 from mambacl.streams.comparison.unseen import UNSEEN
 
 StreamOrder = Literal["shuffled", "sorted"]
-"""Of examples: by chance, or class after class (which is first is by chance)."""
+"""Order of examples: random, or class after class (with the classes in random order)."""
 
 _POINTS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a stream has, and what is asked.
+    """A stream and its queries.
 
     Attributes:
-        x: Of the stream, (n, features).
-        y: Labels, (n,).
-        queries: (q, features); of all classes, however few the stream has shown.
-        answers: Their labels, (q,).
+        x: Features of the stream, (n, features).
+        y: Labels of the stream, (n,).
+        queries: Features of the queries, (q, features); of all classes, also those not read yet.
+        answers: Labels of the queries, (q,).
     """
 
     x: NDArray[np.float64]
@@ -38,12 +38,12 @@ class Task:
 
     @staticmethod
     def of(data: str, order: StreamOrder, seed: int) -> Task:
-        """A stream of 70 % of a data set, queries of the rest; both orders have the same examples.
+        """A stream of 70 % of a data set, with queries from the rest; both orders have the same examples.
 
         Args:
-            data: Of `mambacl.streams.comparison.unseen.UNSEEN`.
-            order: Of the stream.
-            seed: Of the split, the order, and the classes where there are more than a stream has.
+            data: Name in `mambacl.streams.comparison.unseen.UNSEEN`.
+            order: Order of the stream.
+            seed: Seed of the split, the order, and the choice of classes.
         """
         x, y = UNSEEN[data](seed)
         parts: list[Any] = train_test_split(x, y, test_size=0.3, random_state=seed, stratify=y)
@@ -56,18 +56,18 @@ class Task:
 
     @property
     def points(self) -> list[int]:
-        """Examples after which queries are asked: evenly spaced by their logarithms, from 10 to all."""
+        """Numbers of examples after which queries are asked: log-spaced from 10 to all."""
         return sorted({round(point) for point in np.geomspace(10, len(self.x), _POINTS)})
 
 
 @dataclass(frozen=True)
 class Life(Settings):
-    """What a learner made of a stream.
+    """The results of a learner on a stream.
 
     Attributes:
-        accuracy: By the number of examples read.
+        accuracy: Pairs of the number of examples read and the accuracy on all queries.
         learn_us: Median time of reading one example, in microseconds.
-        nbytes: Kept at the end.
+        nbytes: Bytes kept at the end.
     """
 
     accuracy: tuple[tuple[int, float], ...]
@@ -81,7 +81,7 @@ class Life(Settings):
 
     @staticmethod
     def lived(contestant: Contestant, task: Task) -> Life:
-        """Reads a stream, one example at a time, and asks at its points."""
+        """Reads a stream one example at a time, and measures accuracy at its `points`."""
         accuracy: list[tuple[int, float]] = []
         times: list[float] = []
         points = task.points

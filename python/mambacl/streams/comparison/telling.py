@@ -1,4 +1,4 @@
-"""What a comparison came to: tables and a figure."""
+"""The tables and the figure of a comparison."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Lives = dict[tuple[str, str, str], list[Life]]
 
 
 def tables(lives: Mapping[tuple[str, str, str], Sequence[Life]]) -> str:
-    """Final accuracies, then cost, in Markdown."""
+    """The table of accuracies, time and memory, in Markdown."""
     rows = [
         [
             data,

@@ -1,4 +1,4 @@
-"""Data whose classes the mixture of the pretrained learner has not."""
+"""Data sets whose classes are not in the mixture of the packaged learners."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from mambacl.data.sets import data_set
 from mambacl.encoders import frozen_encoder
 
 Examples = tuple[NDArray[np.float64], NDArray[np.int64]]
-"""(n, features) and the labels 0, 1, ..., (n,)."""
+"""Features, (n, features), and labels 0, 1, ..., (n,)."""
 
 EMOJI = 20
-"""Classes of a stream of emoji, which have 7 or 8 examples each."""
+"""Number of classes of a stream of emoji; each class has 7 or 8 examples."""
 
 GLOSSES = (10, 100)
-"""Classes of a stream of glosses, and the most examples of each."""
+"""Number of classes of a stream of glosses, and largest number of examples of each."""
 
 
 def held_out_emoji(seed: int) -> Examples:
-    """Pictures of emoji of the split "test", no variant of which is in another split, by EfficientNet."""
+    """Emoji of the split "test", encoded by EfficientNet; no variant of them is in another split."""
     classes = features(data_set("emoji").load("test"), frozen_encoder("efficientnet-lite0"))
     return _drawn(classes, seed, EMOJI, 8)
 
 
 def held_out_glosses(seed: int) -> Examples:
-    """Definitions below hypernyms of the split "test" (no subtree is in two), by WordLlama."""
+    """Word definitions of the split "test", encoded by WordLlama; splits share no subtree of hypernyms."""
     classes = features(data_set("glosses").load("test"), frozen_encoder("wordllama"))
     return _drawn(classes, seed, *GLOSSES)
 
 
 def _drawn(classes: FeatureClasses, seed: int, tasks: int, most: int) -> Examples:
-    """Some classes by chance, with their first examples."""
+    """Some classes drawn at random, with at most `most` examples each."""
     chosen: list[int] = np.random.default_rng(seed).choice(len(classes), size=tasks, replace=False).tolist()
     counts: list[int] = classes.examples_per_class.tolist()
     firsts = [sum(counts[:c]) for c in chosen]
@@ -57,4 +57,4 @@ UNSEEN: dict[str, Callable[[int], Examples]] = {
     "emoji": held_out_emoji,
     "glosses": held_out_glosses,
 }
-"""Data sets by name, each a function of a seed, by which classes are drawn where there are many."""
+"""Data sets by name, as functions of a seed; it selects the classes of sets with many."""

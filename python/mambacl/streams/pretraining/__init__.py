@@ -1,1 +1,1 @@
-"""What the pretrained learner is meta-trained on: a mixture of episodes over feature vectors."""
+"""The mixture of episodes over feature vectors that the packaged learners are meta-trained on."""

@@ -1,4 +1,4 @@
-"""Streams and queries as an estimator feeds them to a learner that has read the whole stream."""
+"""Adapts the streams and queries of an episode as an estimator does."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from mambacl.streams.stream import OPENING
 
 
 def adapted(train_x: Tensor, test_x: Tensor, outputs: int, seed: int) -> tuple[Tensor, Tensor]:
-    """What a learner reads and is asked by way of an estimator's adapter.
+    """Passes a stream and its queries through an estimator's adapter.
 
     Args:
-        train_x: The stream, (T, features) float64.
-        test_x: Queries after it, (Q, features) float64.
-        outputs: Numbers that the encoder takes.
-        seed: Of the projection.
+        train_x: Stream, (T, features) float64.
+        test_x: Queries after the stream, (Q, features) float64.
+        outputs: Number of inputs of the encoder.
+        seed: Seed of the projection.
 
     Returns:
-        (T, outputs) and (Q, outputs), float32.
+        Adapted stream, (T, outputs), and queries, (Q, outputs), float32.
     """
     adapter = Adapter.drawn(train_x.shape[1], outputs, seed).after(train_x[:OPENING])
     read = adapter.apply(train_x[:OPENING])

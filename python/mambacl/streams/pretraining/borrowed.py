@@ -1,4 +1,4 @@
-"""Classes of an episode from features of real things."""
+"""Classes of an episode from the features of real data sets."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MEMBERS = 3
 
 
 def feature_sets(split: Split) -> tuple[FeatureClasses, ...]:
-    """The sets that episodes are drawn from, by turns: characters, pictures of emoji, definitions of words.
-    Another one is added here.
+    """The feature sets that episodes use in turn: characters, pictures of emoji, definitions of words. To add
+    a set, add it here.
 
     Args:
-        split: "train", or "validation" for classes that meta-training does not see.
+        split: Split of the classes: "train", or "validation" for classes that meta-training does not see.
 
     Raises:
         ConfigError: If the extra `encoders` is not installed.
@@ -35,13 +35,13 @@ def feature_sets(split: Split) -> tuple[FeatureClasses, ...]:
 
 @dataclass(frozen=True, eq=False)
 class BorrowedClasses:
-    """The classes of one episode: each is a class of the set, or several, which are its clusters.
+    """The classes of one episode. Each consists of one class of the set, or of several as clusters.
 
-    The stream has the first half of a class's examples, queries the second: none is in both.
+    The stream uses the first half of a class's examples, queries the second half, so that none is in both.
 
     Attributes:
-        features: The set.
-        members: Classes of the set, (tasks, clusters).
+        features: Feature set.
+        members: Classes of the set, (tasks, clusters) int64.
     """
 
     features: FeatureClasses
@@ -49,7 +49,7 @@ class BorrowedClasses:
 
     @staticmethod
     def drawn(generator: np.random.Generator, features: FeatureClasses, tasks: int) -> BorrowedClasses:
-        """Classes of an episode, of those with two examples at least."""
+        """Draws the classes of an episode from those with at least two examples."""
         enough = np.flatnonzero(features.examples_per_class.numpy() >= 2)
         clusters = 1 if generator.random() < 0.5 else int(generator.integers(2, _MEMBERS + 1))
         clusters = min(clusters, len(enough) // tasks)
@@ -59,15 +59,15 @@ class BorrowedClasses:
     def examples(
         self, generator: np.random.Generator, labels: NDArray[np.int64], *, queries: bool
     ) -> NDArray[np.float64]:
-        """One example for each label, in a view by chance; an example may come again.
+        """Draws one example for each label, in a random view; an example may be drawn several times.
 
         Args:
-            generator: Of the examples.
-            labels: (n,), below the number of classes.
-            queries: Whether they are asked, and not read.
+            generator: Source of random numbers.
+            labels: Labels, (n,) int64, below the number of classes.
+            queries: Whether the examples are queries; otherwise they belong to the stream.
 
         Returns:
-            (n, dim).
+            Features, (n, dim) float64.
         """
         classes = self.members[labels, generator.integers(self.members.shape[1], size=len(labels))]
         counts = self.features.examples_per_class.numpy()[classes]

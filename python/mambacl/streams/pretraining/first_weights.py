@@ -1,7 +1,7 @@
-"""First weights with which a learner knows classes by their examples before any training.
+"""Initial weights with which a learner is a working classifier before any training.
 
-From weights by chance, meta-training takes thousands of updates to find that a symbol is to be stored under
-its input and found by one like it. Here that is written into the weights, and training improves on it.
+From random weights, meta-training takes thousands of steps to learn that a symbol is stored under its input
+and retrieved by a similar input. Here this is written into the weights, and training improves them.
 """
 
 from __future__ import annotations
@@ -16,26 +16,28 @@ from mambacl.errors import InvalidValueError
 from mambacl.learner import Learner
 
 _CHANCE = 0.1
-"""What is left of weights by chance where they would drown what is written."""
+"""Factor on random weights where they would hide the weights that are set."""
 
-_SYMBOL = 8.0  # in a symbol's token, its own number and the constant
-_ONE = 20.0  # the constant in an input's token: so large that its share tells the input's length
-_KEY = 0.3  # scale of keys and queries: SiLU is nearly linear there
-_CENTRED = 0.45  # share of the bias that makes of the largest inner product the nearest mean
-_SHARPNESS = 0.35  # of answers: by likelihood on meta-validation
-_FORGETTING = 1e-5  # rate of decay: after thousands of examples nearly all is left
+_SYMBOL = 8.0  # in a symbol's token: its one-hot entry and the constant
+_ONE = 20.0  # the constant in an input's token; large, so that after the norm it encodes the input's length
+_KEY = 0.3  # scale of keys and queries; SiLU is nearly linear there
+_CENTRED = 0.45  # share used of the bias that turns the largest inner product into the nearest mean
+_SHARPNESS = 0.35  # scale of logits, chosen by likelihood on meta-validation
+_FORGETTING = 1e-5  # decay rate; after thousands of examples the state is nearly unchanged
 
 
 def class_means(learner: Learner) -> None:
-    """Makes a prototypical network the nearest class mean. Its encoder passes each input on by two hidden
-    units of opposite sign; the other units are by chance, and unused.
+    """Sets the weights of a prototypical network so that it computes the nearest class mean.
+
+    Its encoder passes each feature through two hidden units of opposite sign. The other units stay random,
+    and are not used.
 
     Args:
-        learner: Before training; `d_model` is as large as inputs, the one hidden layer twice as large or
-            more.
+        learner: Learner before training. Its `d_model` equals the number of features, and its one hidden
+            layer has at least twice as many units.
 
     Raises:
-        InvalidValueError: If the learner is another.
+        InvalidValueError: If the learner has another form.
     """
     config = learner.config
     dim = config.d_model
@@ -57,22 +59,24 @@ def class_means(learner: Learner) -> None:
 
 
 def counted_associations(learner: Learner) -> None:
-    """Makes a Mamba-2 learner of two layers a classifier by mean inner products, which forgets nothing.
+    """Sets the weights of a Mamba-2 learner of two layers so that it classifies by mean inner products and
+    forgets nearly nothing.
 
-    The first layer counts the examples of each symbol so far. The second stores a symbol under the input
-    before it (B), by a step (delta) that falls with the count, so that a class of many examples does not
-    outweigh one of few; a query (C) finds the symbols of inputs like it. A key tells its input's length as
-    well: of the term -|x|^2 / 2, with which the largest inner product is the nearest mean, a share.
+    The first layer counts the examples of each symbol. The second stores a symbol under the input before it
+    (B). Its step size (delta) falls with the count, so that classes with many examples do not outweigh those
+    with few. A query (C) retrieves the symbols of similar inputs. A key also encodes a share of -|x|^2 / 2,
+    the term that turns the largest inner product into the nearest mean.
 
-    The numbers of a token are those of the input, one for each symbol, a constant of inputs, one of symbols,
-    and what the first layer tells of the count. The rest, and other heads, are by chance.
+    A token consists of the input, one entry for each symbol, a constant for inputs, a constant for symbols,
+    and the first layer's function of the count. Its other entries, and the other heads, stay random.
 
     Args:
-        learner: Before training; `d_state` is as large as inputs, `headdim` is the number of symbols and not
-            larger than that, there are three heads or more, and room in a token.
+        learner: Learner before training. `d_state` equals the number of features, `headdim` equals the number
+            of symbols and is at most `d_state`, there are at least three heads, and `d_model` is at least
+            features + symbols + 3.
 
     Raises:
-        InvalidValueError: If the learner is another.
+        InvalidValueError: If the learner has another form.
     """
     config = learner.config
     (dim,), vocab = config.encoder.input_shape, config.target.vocab if config.target.kind == "class" else 0
@@ -108,7 +112,7 @@ def counted_associations(learner: Learner) -> None:
 
 
 class _Token:
-    """Where the numbers of a token are."""
+    """The places of the entries of a token."""
 
     def __init__(self, dim: int, vocab: int) -> None:
         self.inputs = slice(0, dim)
@@ -118,7 +122,7 @@ class _Token:
 
 
 class _Layer:
-    """The weights of a Mamba-2 layer, by what they make; all are views."""
+    """The weights of a Mamba-2 layer by the quantity they compute; all are views."""
 
     def __init__(self, learner: Learner, number: int) -> None:
         config = learner.config
@@ -140,16 +144,16 @@ class _Layer:
         self.log_rate.fill_(math.log(_FORGETTING))
 
     def look(self, rows: slice, back: int = 0) -> None:
-        """Lets the convolution pass the token itself on, or one before it."""
+        """Sets the convolution of some rows to return the token `back` places earlier."""
         self.taps[rows], self.bias[rows] = 0, 0
         self.taps[rows, -1 - back] = 1
 
 
 def _count(layer: _Layer, token: _Token) -> None:
-    """Of a symbol's token a number that falls with the examples of that symbol, about as 1 / count.
+    """Sets a layer to compute, for a symbol's token, a number that falls about as 1 / count of the symbol.
 
-    A channel of the second head adds up what is stored under the same symbol, one of the third has a
-    constant; the norm behind them divides each by the length of both.
+    A channel of the second head sums what is stored under the same symbol, and a channel of the third is
+    constant. The norm after them divides each by the length of both.
     """
     counts, constant = token.vocab, 2 * token.vocab
     layer.gate.zero_()
@@ -171,7 +175,7 @@ def _count(layer: _Layer, token: _Token) -> None:
 
 
 def _associate(layer: _Layer, token: _Token) -> None:
-    """The first head stores symbols under the inputs before them, and answers inputs with symbols."""
+    """Sets the first head to store each symbol under the input before it, and to answer with symbols."""
     vocab, dim = token.vocab, token.dim
     values = slice(0, vocab)
     layer.gate.mul_(_CHANCE)
@@ -194,13 +198,13 @@ def _associate(layer: _Layer, token: _Token) -> None:
 
 
 def _centre(layer: _Layer, token: _Token) -> None:
-    """Adds to inner products a share of -|x|^2 / 2 of the example, in place of the last two inputs.
+    """Adds a share of -|x|^2 / 2 of the example to inner products; it replaces the last two features.
 
-    The norm makes of a token's constant `_ONE` sqrt(d_model) / r with r^2 = |x|^2 + _ONE^2: about linear in
-    |x|^2, whose mean is the number of inputs. Two keys of opposite sign are as good as a linear one:
+    The norm turns a token's constant into `_ONE` sqrt(d_model) / r, with r^2 = |x|^2 + _ONE^2. This is about
+    linear in |x|^2, whose mean is the number of features. Two keys of opposite sign act as a linear one, as
     silu(t) - silu(-t) = t.
     """
-    length = layer.out.shape[0] ** 0.5  # of a token after the norm
+    length = layer.out.shape[0] ** 0.5  # length of a token after the norm
     r = (token.dim + _ONE**2) ** 0.5
     mean, slope = length * _ONE / r, 0.5 * length * _ONE / r**3
     answer = 0.277  # silu(0.45), and nearly -silu(-1.28), its least value

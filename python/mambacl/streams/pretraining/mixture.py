@@ -21,26 +21,26 @@ from mambacl.streams.pretraining.sizes import Lengths, Sizes
 from mambacl.streams.pretraining.synthetic import SyntheticClasses
 
 MixedOrder = Literal["contiguous", "shuffled", "recurring", "imbalanced", "imbalanced, shuffled"]
-"""The orders of streams, which take turns; see `mambacl.stream_order`."""
+"""The orders of streams, used in turn; see `mambacl.stream_order`."""
 
-_MOST = 5  # times as many examples of a class as on average
+_MOST = 5  # largest number of examples of a class, as a multiple of the average
 
 
 @dataclass(frozen=True, eq=False)
 class MixtureSource:
-    """Draws batches of episodes over feature vectors as an estimator's adapter gives them.
+    """Draws batches of episodes over feature vectors that an estimator's adapter has adapted.
 
-    Every other episode is of synthetic classes, the others of the feature sets, by turns. The sizes are
-    those of the whole batch and drawn by its first index: it is the batch that is a function of (first index,
-    its size), and with fewer episodes it is the beginning of the longer one.
+    Every second episode has synthetic classes; the others use the feature sets in turn. All episodes of a
+    batch have the same sizes, drawn by the first index. So a batch depends on its first index, and a smaller
+    batch is the beginning of a larger one.
 
     Attributes:
-        features: Sets of features; with none all episodes are synthetic.
-        dim: Numbers that the learner's encoder takes.
-        vocab: Symbols of the codebook.
-        seed: 0 to 2^64 - 1.
-        split: Separates the episodes of one seed.
-        lengths: Of the streams.
+        features: Feature sets; if empty, all episodes are synthetic.
+        dim: Number of inputs of the learner's encoder.
+        vocab: Number of symbols of the codebook.
+        seed: Seed, 0 to 2^64 - 1.
+        split: Split; episodes of different splits are independent.
+        lengths: Lengths of the streams.
 
     Examples:
         >>> source = MixtureSource((), dim=64, vocab=64, seed=0, split="train")
@@ -57,7 +57,7 @@ class MixtureSource:
     lengths: Lengths = "mixed"
 
     def batch(self, first_index: int, batch_size: int) -> Episode:
-        """Episodes `first_index` to `first_index + batch_size - 1`, of the sizes of `first_index`.
+        """Episodes `first_index` to `first_index + batch_size - 1`, with the sizes of `first_index`.
 
         Raises:
             InvalidValueError: If the batch is empty, or the seed or an index out of range.
@@ -91,7 +91,7 @@ class MixtureSource:
 
     def _labels(self, index: int, sizes: Sizes, generator: np.random.Generator) -> Tensor:
         orders = get_args(MixedOrder)
-        order: MixedOrder = orders[index // 2 % len(orders)]  # both kinds of classes come in all of them
+        order: MixedOrder = orders[index // 2 % len(orders)]  # both kinds of classes get every order
         plain = "imbalanced" if order == "imbalanced, shuffled" else order
         most = _MOST * sizes.shots
         labels = stream_labels(plain, sizes.tasks, sizes.shots, most, self.seed, self.split, index)

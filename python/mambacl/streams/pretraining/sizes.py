@@ -8,32 +8,32 @@ from typing import Literal
 import numpy as np
 
 TASKS = (2, 50)
-"""Least and most classes of an episode."""
+"""Smallest and largest number of classes of an episode."""
 
 SHOTS = (1, 10)
-"""Least and most examples of a class on average, but for long streams."""
+"""Smallest and largest average number of examples of a class, except in long streams."""
 
 LONG = (100, 1500)
-"""Least and most examples of a long stream, about."""
+"""Approximate smallest and largest number of examples of a long stream."""
 
 LONG_SHARE = 0.08
-"""Share of batches with long streams: what is learnt on short ones alone fails on those that users have."""
+"""Share of batches with long streams; learners trained on short streams only fail on long ones."""
 
 QUERIES = 40
-"""Of an episode, about."""
+"""Approximate number of queries of an episode."""
 
 Lengths = Literal["mixed", "long"]
-"""Of streams: of all sorts, or long ones alone."""
+"""Lengths of streams: mixed, or long only."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of the episodes of a batch, which are those of one tensor.
+    """The sizes of the episodes of a batch; all are the same, as a batch is one tensor.
 
     Attributes:
-        tasks: Classes.
-        shots: Examples of a class on average.
-        queries: Of a class.
+        tasks: Number of classes.
+        shots: Average number of examples of a class.
+        queries: Number of queries of a class.
     """
 
     tasks: int
@@ -42,12 +42,11 @@ class Sizes:
 
     @staticmethod
     def drawn(generator: np.random.Generator, lengths: Lengths = "mixed") -> Sizes:
-        """Sizes by chance: of classes, and of examples of long streams, few are as likely as many, by their
-        logarithm.
+        """Draws random sizes. The numbers of classes, and of examples of long streams, are log-uniform.
 
         Args:
-            generator: Of the sizes.
-            lengths: Whether all are long, or a share.
+            generator: Source of random numbers.
+            lengths: Whether all streams are long, or a share of them.
 
         Examples:
             >>> Sizes.drawn(np.random.default_rng(0))

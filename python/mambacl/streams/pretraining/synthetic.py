@@ -1,4 +1,4 @@
-"""Synthetic classes: clusters of Gaussians of low rank, as features of some number and scale."""
+"""Synthetic classes: clusters of low-rank Gaussians, with random numbers and scales of features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 FEATURES = (4, 256)
-"""Least and most features of an episode."""
+"""Smallest and largest number of features of an episode."""
 
 _CLUSTERS = 4
 _RANK = 48
@@ -21,19 +21,19 @@ _RANK = 48
 class SyntheticClasses:
     """The classes of one episode.
 
-    An example is `shape(z A + noise) * scale + offset`: z lies about a cluster of its class by a covariance
-    of its own, A has low rank and a spectrum that falls, and features have different scales and offsets, as
-    measurements have. A quarter of the episodes each has features as they are, cut off below (as pixels are),
-    skewed (as areas and counts are), or mostly of few values.
+    An example is `shape(z A + noise) * scale + offset`. z is Gaussian about the centre of a cluster of its
+    class. A has low rank and a falling spectrum. Features have different scales and offsets, like
+    measurements. Each of the four shapes is used in a quarter of the episodes: features unchanged, cut off
+    below (like pixels), skewed (like areas and counts), or rounded to few values.
 
     Attributes:
-        centres: Of clusters in the space of z, (tasks, clusters, rank).
-        spreads: Square roots of covariances there, (tasks, rank, rank).
+        centres: Centres of clusters in the space of z, (tasks, clusters, rank).
+        spreads: Square roots of covariances of z, (tasks, rank, rank).
         mixing: A, (rank, features).
-        noise: Of each feature, its standard deviation before `shape`.
-        shape: "plain", "cut", "skewed" or "coarse".
-        scale: (features,).
-        offset: (features,).
+        noise: Standard deviation of the noise on each feature, before `shape`.
+        shape: Name of the shape: "plain", "cut", "skewed" or "coarse".
+        scale: Scale of each feature, (features,).
+        offset: Offset of each feature, (features,).
     """
 
     centres: Array
@@ -46,15 +46,15 @@ class SyntheticClasses:
 
     @staticmethod
     def drawn(generator: np.random.Generator, tasks: int) -> SyntheticClasses:
-        """Classes of an episode."""
+        """Draws the classes of an episode."""
         g = generator
         features = int(np.exp(g.uniform(np.log(FEATURES[0]), np.log(FEATURES[1] + 1))))
         rank = int(np.exp(g.uniform(np.log(2), np.log(min(features, _RANK) + 1))))
         clusters = 1 if g.random() < 0.5 else int(g.integers(2, _CLUSTERS + 1))
-        apart = 0.0 if clusters == 1 else g.uniform(0.3, 1.0)  # of clusters, against classes
+        apart = 0.0 if clusters == 1 else g.uniform(0.3, 1.0)  # distance of clusters, relative to classes
         centres = g.normal(size=(tasks, 1, rank)) * np.sqrt(1 - 0.5 * apart)
         centres = centres + apart * g.normal(size=(tasks, clusters, rank))
-        width = np.exp(g.uniform(np.log(0.15), np.log(1.2)))  # within a cluster, against between classes
+        width = np.exp(g.uniform(np.log(0.15), np.log(1.2)))  # of a cluster, relative to classes
         shared = g.random() < 0.5
         spreads = np.stack([_spread(g, rank) for _ in range(1 if shared else tasks)])
         spreads = width * np.broadcast_to(spreads, (tasks, rank, rank))
@@ -72,14 +72,14 @@ class SyntheticClasses:
         )
 
     def examples(self, generator: np.random.Generator, labels: NDArray[np.int64]) -> Array:
-        """One example for each label.
+        """Draws one example for each label.
 
         Args:
-            generator: Of the examples.
-            labels: (n,), below the number of classes.
+            generator: Source of random numbers.
+            labels: Labels, (n,) int64, below the number of classes.
 
         Returns:
-            (n, features).
+            Features, (n, features) float64.
         """
         cluster = generator.integers(self.centres.shape[1], size=len(labels))
         z = generator.normal(size=(len(labels), self.centres.shape[2]))
@@ -110,7 +110,7 @@ _SHAPES: dict[str, Callable[[Array], Array]] = {
 
 
 def _spread(g: np.random.Generator, rank: int) -> Array:
-    """The root of a covariance of mean variance 1, turned at random, with some directions wider."""
+    """The square root of a random covariance with mean variance 1 and different variances by direction."""
     deviations = np.exp(g.normal(0, g.uniform(0, 1), size=rank))
     turned = np.linalg.qr(g.normal(size=(rank, rank)))[0]
     return deviations[:, None] / np.sqrt(np.mean(deviations**2)) * turned
