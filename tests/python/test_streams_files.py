@@ -137,7 +137,7 @@ def test_a_derived_learner_is_refused(tmp_path: Path):
         pass
 
     classifier = ContinualClassifier(Derived(small_learner().config)).fit(X, Y)
-    with pytest.raises(TypeError, match=r"must be of a mambacl\.Learner itself, got Derived"):
+    with pytest.raises(TypeError, match=r"can hold a mambacl\.Learner only, got Derived"):
         classifier.save(tmp_path / "stream")
     assert not list(tmp_path.iterdir())
 

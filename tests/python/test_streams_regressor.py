@@ -79,7 +79,7 @@ def test_targets_that_are_no_numbers_leave_what_was_learnt(y: Any, told: str):
 def test_targets_that_do_not_fit_are_refused():
     regressor = ContinualRegressor(small_learner(target=VectorTarget(2)))
     with pytest.raises(
-        ShapeError, match=r"y must have shape \(n, 2\), as the learner answers, got \(20, 3\)"
+        ShapeError, match=r"y must have shape \(n, 2\), as the learner's answers, got \(20, 3\)"
     ):
         regressor.fit(X, X[:, :3])
     with pytest.raises(ValueError, match="NaN"):

@@ -140,7 +140,9 @@ def test_without_the_adapter_the_learner_s_inputs_are_the_places():
     for number in range(8):
         got = list(model.predict_proba_one({f"feature {number}": 1.0}).values())
         np.testing.assert_allclose(got, classifier.predict_proba(np.eye(8)[[number]])[0], atol=1e-6)
-    with pytest.raises(InvalidValueError, match=r"9 features so far.*takes 8.*adapt=True.*FeatureHasher"):
+    with pytest.raises(
+        InvalidValueError, match=r"9 features so far.*takes at most 8.*adapt=True.*FeatureHasher"
+    ):
         model.learn_one({"one more": 1.0}, 0)
     assert model.classifier.n_samples_seen_ == 8
 

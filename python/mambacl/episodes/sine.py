@@ -92,7 +92,7 @@ class SineEpisodes:
         )
 
     def _shots(self, part: str, indices: range, shots: int) -> Tensor:
-        """Uniform numbers, (batch, tasks, shots, 1 + POINTS): one of the amplitude, then one of each point."""
+        """Uniform numbers, (batch, tasks, shots, 1 + POINTS): of the amplitude, then of each point."""
         numbers = self._uniforms(part, indices, shots * (1 + POINTS))
         return numbers.view(*numbers.shape[:2], shots, 1 + POINTS)
 

@@ -87,6 +87,8 @@ class Labels:
         values = dict(self._numbers)
         labels = self
         for part in [y] if declared is None else [declared, y]:
+            if not len(part):  # no label, and so no type of labels
+                continue
             check_kind(part)
             for label in _first_seen(part):
                 if label in values:
