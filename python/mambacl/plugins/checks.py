@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _get_current_dispatch_mode
+from torch.utils import _python_dispatch
 
 from mambacl import _core
 from mambacl.errors import DeviceError, DtypeError, InvalidValueError, ShapeError
@@ -69,7 +69,7 @@ def codebook(op: str, name: str, tensor: Tensor, vocab: int, like: Tensor) -> No
 
 def _readable(tensor: Tensor) -> bool:
     """Whether the numbers of a tensor may be read: it has some on the CPU, and nothing traces the calls."""
-    return _core.has_numbers(tensor) and _get_current_dispatch_mode() is None
+    return _core.has_numbers(tensor) and not _python_dispatch.is_in_torch_dispatch_mode()
 
 
 def _floats(op: str, name: str, tensor: Tensor, like: Tensor) -> None:
